@@ -1,0 +1,173 @@
+"""The one contract between the stages: a directory that says everything about one model and can prove it.
+
+::
+
+    manifest.json      names, limits, provenance, scores, and the sha256 and size of every other file
+    model/             safetensors, config.json, generation_config.json, tokenizer (Hugging Face layout)
+    engines/ct2-int8/  the CTranslate2 conversion
+    config.yaml        the resolved training configuration
+    MODEL_CARD.md      written from the manifest
+
+Opening a bundle checks every digest, and that it holds nothing that could run code (``dragoman.contents``).
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dragoman import atomic
+from dragoman.contents import check_contents
+from dragoman.errors import BundleError, ConfigError
+from dragoman.manifest import (
+    NAME_PATTERN,
+    Decoding,
+    FileEntry,
+    Languages,
+    Limits,
+    Manifest,
+    Preprocessing,
+    Provenance,
+    Score,
+)
+from dragoman.model_card import model_card
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model_dir(self) -> Path:
+        """The model in Hugging Face layout."""
+        return self.path / "model"
+
+    def engine_dir(self, name: str) -> Path:
+        """The conversion for one engine, ``ct2-int8`` for example."""
+        return self.path / "engines" / name
+
+
+def write_bundle(
+    destination: Path,
+    *,
+    name: str,
+    task: str,
+    languages: Languages,
+    preprocessing: Preprocessing,
+    decoding: Decoding,
+    limits: Limits,
+    provenance: Provenance,
+    scores: Sequence[Score],
+    model_dir: Path,
+    engines: Mapping[str, Path],
+    config_yaml: str,
+) -> Bundle:
+    """Copy a model and its conversions into a new bundle directory; the same input gives the same bytes.
+
+    Raises ConfigError for a bad name and OutputError when ``destination`` exists or cannot be written.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(
+            f"name must be lower-case letters, digits, '.', '_' or '-', at most 63 and not first, got {name!r}"
+        )
+    with atomic.directory(Path(destination)) as root:
+        _copy_files(model_dir, root / "model")
+        for engine, folder in engines.items():
+            _copy_files(folder, root / "engines" / engine)
+        (root / "config.yaml").write_text(config_yaml, encoding="utf-8")
+        manifest = Manifest(
+            name=name,
+            task=task,
+            languages=languages,
+            preprocessing=preprocessing,
+            decoding=decoding,
+            limits=limits,
+            provenance=provenance,
+            scores=tuple(scores),
+            engines=tuple(sorted(engines)),
+            files=(),
+        )
+        (root / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")
+        manifest = _with_files(manifest, root).sealed()
+        (root / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        check_contents(root, [entry.path for entry in manifest.files])
+    return Bundle(Path(destination), manifest)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Open a bundle and verify it: manifest, file list, every digest, and the model's configuration.
+
+    Raises BundleError, naming the file and the expected and the found digest.
+    """
+    path = Path(path)
+    manifest_path = path / MANIFEST
+    try:
+        text = manifest_path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{path} is not a bundle: it has no {MANIFEST}; give the directory that training printed as 'bundle: …'"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"cannot read {manifest_path}: {error}") from error
+    manifest = Manifest.from_json(text, origin=str(manifest_path))
+    sealed = manifest.sealed()
+    if (sealed.digest, sealed.version) != (manifest.digest, manifest.version):
+        raise _mismatch(manifest_path, manifest.digest, sealed.digest)
+    bundle = Bundle(path, manifest)
+    _verify_files(bundle)
+    check_contents(path, [entry.path for entry in manifest.files])
+    return bundle
+
+
+def _copy_files(source: Path, destination: Path) -> None:
+    destination.mkdir(parents=True)
+    for file in sorted(Path(source).iterdir()):
+        if file.is_file():
+            shutil.copyfile(file, destination / file.name)
+
+
+def _with_files(manifest: Manifest, root: Path) -> Manifest:
+    entries = tuple(
+        FileEntry(path=name, sha256=_sha256(root / name), bytes=(root / name).stat().st_size)
+        for name in _file_names(root)
+    )
+    return Manifest(**{**vars(manifest), "files": entries})
+
+
+def _file_names(root: Path) -> list[str]:
+    return sorted(
+        file.relative_to(root).as_posix()
+        for file in root.rglob("*")
+        if (file.is_file() or file.is_symlink()) and file != root / MANIFEST
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify_files(bundle: Bundle) -> None:
+    expected = {entry.path: entry for entry in bundle.manifest.files}
+    found = set(_file_names(bundle.path))
+    if missing := sorted(set(expected) - found):
+        raise BundleError(f"{bundle.path / missing[0]} is missing from the bundle; fetch the bundle again")
+    if extra := sorted(found - set(expected)):
+        raise BundleError(f"{bundle.path / extra[0]} is not part of the bundle's manifest; remove it")
+    for name, entry in expected.items():
+        file = bundle.path / name
+        if file.is_symlink():
+            raise BundleError(f"{file} is a symbolic link; a bundle holds plain files only")
+        digest = _sha256(file)
+        if digest != entry.sha256:
+            raise _mismatch(file, entry.sha256, digest)
+
+
+def _mismatch(path: Path, expected: str, found: str) -> BundleError:
+    return BundleError(f"artifact digest mismatch: {path} expected sha256:{expected} got sha256:{found}")

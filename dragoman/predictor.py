@@ -1,0 +1,55 @@
+"""Loading a bundle, and the predictor that every server and command calls."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import DragomanError, InferenceError
+from dragoman.tasks import Failure, Result, Task, open_task
+
+__all__ = ["Failure", "Predictor", "Result", "load"]
+
+
+def load(path: str | Path, engine: str = "auto", device: str = "auto") -> "Predictor":
+    """Verify a bundle and load it: ``engine`` is auto, ctranslate2 or torch, ``device`` is auto, cpu or cuda.
+
+    Raises BundleError when the bundle is damaged and ConfigError when the engine or device is not to be had here.
+    """
+    bundle = open_bundle(path)
+    return Predictor(bundle, open_task(bundle, engine=engine, device=device))
+
+
+class Predictor:
+    """A loaded model: call it with items, get one Result or Failure each, in order. Threads may share it."""
+
+    def __init__(self, bundle: Bundle, task: Task) -> None:
+        self.bundle = bundle
+        self.task = task
+
+    def __call__(self, items: Sequence[Any]) -> list[Result | Failure]:
+        """Run a list of items; a bad one is a Failure in its own slot and harms no other."""
+        outcomes: list[Result | Failure | None] = []
+        prepared = []
+        for item in items:
+            try:
+                prepared.append(self.task.prepare(item))
+                outcomes.append(None)
+            except DragomanError as error:
+                outcomes.append(Failure(error))
+        answers = iter(self.task.run(prepared))
+        return [outcome if outcome is not None else next(answers) for outcome in outcomes]
+
+    def warm_up(self) -> None:
+        """Run one real item, so that readiness means that answers come; raises InferenceError."""
+        (outcome,) = self([self.task.example()])
+        if isinstance(outcome, Failure):
+            raise InferenceError(f"{self.bundle.path} loads but cannot answer: {outcome.error}") from outcome.error
+
+    def describe(self) -> Mapping[str, Any]:
+        """Which engine runs where."""
+        return self.task.describe()
+
+    def close(self) -> None:
+        """Free the model."""
+        self.task.close()

@@ -1,0 +1,176 @@
+"""One request body in, one status and JSON body out: what every server answers, and all that decides it.
+
+The servers hand over the bytes and the content type as they came. Whatever is wrong with a request is told in one form,
+``{"error": "sentence", "code": "text_too_long", "field": "q[3]"}``, with the HTTP status that goes with the code.
+"""
+
+import json
+import logging
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from dragoman.errors import DragomanError, InferenceError, InvalidInput
+from dragoman.predictor import Predictor
+from dragoman.tasks import Failure, Request, Result
+
+log = logging.getLogger(__name__)
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+TEXT_TYPE = "text/plain"
+MAX_FORM_FIELDS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRequest:
+    """A request before anything is decoded; ``form`` instead of a body where a server has split the form already."""
+
+    body: bytes = b""
+    content_type: str | None = None
+    form: Mapping[str, Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one request."""
+
+    status: int
+    body: dict[str, Any]
+
+    def to_json(self) -> bytes:
+        """The body as it goes over the wire."""
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def answer(predictor: Predictor, requests: Sequence[RawRequest]) -> list[Reply]:
+    """Answer requests together, one reply each in order; the good ones share batches, a bad one harms no other."""
+    parsed = [_parse(predictor, raw) for raw in requests]
+    items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
+    try:
+        outcomes = iter(predictor.task.run(items))
+    except Exception:
+        # run() answers for every item; should it break that promise, each request still gets its one answer.
+        log.exception("a batch of %d requests failed", len(requests))
+        failure = error_reply(InferenceError("the server failed on this request; its log says why"))
+        return [entry if isinstance(entry, Reply) else failure for entry in parsed]
+    return [
+        entry if isinstance(entry, Reply) else _render(predictor, entry, [next(outcomes) for _ in entry.items])
+        for entry in parsed
+    ]
+
+
+def error_reply(error: DragomanError) -> Reply:
+    """The reply that tells an error."""
+    body = {"error": str(error), "code": error.code}
+    return Reply(error.status, body if error.field is None else {**body, "field": error.field})
+
+
+def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
+    try:
+        return predictor.task.parse(_decode(raw, predictor))
+    except DragomanError as error:
+        return error_reply(error)
+
+
+def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
+    results = []
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Failure):
+            reply = error_reply(outcome.error)
+            return Reply(reply.status, {**reply.body, "field": f"q[{index}]"} if len(outcomes) > 1 else reply.body)
+        results.append(outcome)
+    return Reply(200, predictor.task.render(request, results))
+
+
+def _decode(raw: RawRequest, predictor: Predictor) -> Any:
+    """The payload of a body, by its content type; raises InvalidInput."""
+    check_body_size(len(raw.body), predictor.bundle.manifest.limits.max_body_bytes)
+    if raw.form is not None:
+        return _form_payload(raw.form, predictor)
+    media_type = (raw.content_type or JSON_TYPE).partition(";")[0].strip().lower()
+    if media_type not in (JSON_TYPE, FORM_TYPE, TEXT_TYPE):
+        raise InvalidInput(
+            f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}, {TEXT_TYPE} or {FORM_TYPE}",
+            code="unsupported_media_type",
+        )
+    text = _text(raw.body)
+    if media_type == TEXT_TYPE:
+        return {"q": text}
+    if media_type == FORM_TYPE:
+        return _form_payload(_split_form(text), predictor)
+    return _json_payload(text)
+
+
+def check_body_size(size: int, limit: int) -> None:
+    """Raise InvalidInput when a body of ``size`` bytes is over the limit; servers call it before they read it all."""
+    if size > limit:
+        raise InvalidInput(f"the body exceeds {limit} bytes; send several smaller requests", code="body_too_large")
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the body is not UTF-8 at byte {error.start}; send UTF-8", code="malformed_json") from error
+
+
+def _json_payload(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", code="malformed_json"
+        ) from error
+    except (RecursionError, ValueError) as error:
+        # ValueError: a number with more digits than Python converts.
+        raise InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidInput(f"the body holds {name}, which is not JSON", code="malformed_json")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        # Readers differ in which of two equal keys counts; a body that means different things to each is refused.
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidInput(f"the body holds the key {twice[:60]!r} twice", code="malformed_json")
+    return result
+
+
+def _split_form(text: str) -> dict[str, list[str]]:
+    try:
+        return urllib.parse.parse_qs(
+            text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MAX_FORM_FIELDS, errors="strict"
+        )
+    except ValueError as error:
+        if text.lstrip().startswith("{"):
+            return {text: [""]}
+        raise InvalidInput(f"the body is not a form: {error}") from error
+
+
+def _form_payload(form: Mapping[str, Sequence[str]], predictor: Predictor) -> dict[str, Any]:
+    """Form fields as a payload: ``q`` may come several times, and what is not text is read as JSON would read it."""
+    if any(name.lstrip().startswith("{") for name in form):
+        raise InvalidInput(
+            "the body is JSON but was sent as a form, as curl -d does; add the header 'Content-Type: application/json'",
+            code="unsupported_media_type",
+        )
+    payload: dict[str, Any] = {}
+    for name, values in form.items():
+        if len(values) > 1 and name != "q":
+            raise InvalidInput(f"the form holds {name[:60]!r} {len(values)} times; give it once", field=name)
+        decoded = [value if name in predictor.task.text_fields else _form_value(value) for value in values]
+        payload[name] = decoded[0] if len(decoded) == 1 else decoded
+    return payload
+
+
+def _form_value(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,155 @@
+"""The request body of translation: LibreTranslate's fields, and our own optional ones beside them.
+
+==================  ================================================================================================
+``q``               a text, or a list of texts (required)
+``source``          the language of the texts; the model's source language is the only one, and the default
+``target``          the language to translate to; likewise
+``format``          ``text``
+``alternatives``    how many further translations of each text to give, 0 by default
+``api_key``         accepted for LibreTranslate's clients, and not used
+``num_beams``       beam width; the model's default, or ``alternatives`` + 1 if that is more
+``max_new_tokens``  where to cut a translation, in tokens
+``length_penalty``  exponent of the length by which a beam's log-probability is divided
+``return_scores``   whether to give the length-normalised log-probabilities
+==================  ================================================================================================
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dragoman.errors import InvalidInput
+from dragoman.manifest import Decoding, Limits, Manifest
+
+FIELDS = (
+    "q",
+    "source",
+    "target",
+    "format",
+    "alternatives",
+    "api_key",
+    "num_beams",
+    "max_new_tokens",
+    "length_penalty",
+    "return_scores",
+)
+MAX_LENGTH_PENALTY = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationItem:
+    """One text and how to decode it."""
+
+    text: str
+    decoding: Decoding
+    alternatives: int = 0
+    return_scores: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRequest:
+    """A request whose structure is right; ``items`` are filled in by the task once each text is tokenized."""
+
+    texts: tuple[TranslationItem, ...]
+    is_list: bool
+    alternatives: int
+    return_scores: bool
+    items: tuple[Any, ...] = ()
+
+    def with_items(self, items: Sequence[Any]) -> "TranslationRequest":
+        """The same request with its prepared items."""
+        return dataclasses.replace(self, items=tuple(items))
+
+
+def parse_request(payload: Any, manifest: Manifest) -> TranslationRequest:
+    """Check a decoded body against the fields above; raises InvalidInput with the field, value and what is right."""
+    if not isinstance(payload, Mapping):
+        raise InvalidInput(f'the body must be a JSON object such as {{"q": "text"}}, got {_json_type(payload)}')
+    if unknown := sorted(set(payload) - set(FIELDS)):
+        raise InvalidInput(f"unknown field {_shown(unknown[0])}; accepted are {', '.join(FIELDS)}", field=unknown[0])
+    limits = manifest.limits
+    texts = _texts(payload, limits)
+    _check_choice(payload, "source", manifest.languages.source)
+    _check_choice(payload, "target", manifest.languages.target)
+    _check_choice(payload, "format", "text")
+    alternatives = _integer(payload, "alternatives", 0, 0, limits.max_beams - 1)
+    return_scores = payload.get("return_scores", False)
+    if not isinstance(return_scores, bool):
+        raise InvalidInput(f"return_scores must be true or false, got {_shown(return_scores)}", field="return_scores")
+    decoding = _decoding(payload, manifest, alternatives)
+    return TranslationRequest(
+        texts=tuple(
+            TranslationItem(text=text, decoding=decoding, alternatives=alternatives, return_scores=return_scores)
+            for text in texts
+        ),
+        is_list=isinstance(payload["q"], list),
+        alternatives=alternatives,
+        return_scores=return_scores,
+    )
+
+
+def _texts(payload: Mapping[str, Any], limits: Limits) -> list[str]:
+    if "q" not in payload:
+        raise InvalidInput('q is missing; send {"q": "text"} or {"q": ["text", "text"]}', field="q")
+    q = payload["q"]
+    if isinstance(q, str):
+        return [q]
+    if not isinstance(q, list):
+        raise InvalidInput(f"q must be a text or a list of texts, got {_json_type(q)}", field="q")
+    if not 1 <= len(q) <= limits.max_items:
+        raise InvalidInput(f"q must hold 1 to {limits.max_items} texts, got {len(q)}; send several requests", field="q")
+    for index, text in enumerate(q):
+        if not isinstance(text, str):
+            raise InvalidInput(f"q[{index}] must be text, got {_json_type(text)}", field=f"q[{index}]")
+    return q
+
+
+def _check_choice(payload: Mapping[str, Any], field: str, accepted: str) -> None:
+    value = payload.get(field, accepted)
+    if value != accepted:
+        raise InvalidInput(f'{field} must be "{accepted}" for this model, got {_shown(value)}', field=field)
+
+
+def _decoding(payload: Mapping[str, Any], manifest: Manifest, alternatives: int) -> Decoding:
+    default, limits = manifest.decoding, manifest.limits
+    num_beams = _integer(payload, "num_beams", max(default.num_beams, alternatives + 1), 1, limits.max_beams)
+    if num_beams <= alternatives:
+        raise InvalidInput(
+            f"num_beams must be more than alternatives ({alternatives}), got {num_beams}; leave it out or raise it",
+            field="num_beams",
+        )
+    return Decoding(
+        num_beams=num_beams,
+        max_new_tokens=_integer(payload, "max_new_tokens", default.max_new_tokens, 1, limits.max_new_tokens),
+        length_penalty=_length_penalty(payload, default.length_penalty),
+    )
+
+
+def _integer(payload: Mapping[str, Any], field: str, default: int, low: int, high: int) -> int:
+    value = payload.get(field, default)
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidInput(f"{field} must be a whole number from {low} to {high}, got {_shown(value)}", field=field)
+    return value
+
+
+def _length_penalty(payload: Mapping[str, Any], default: float) -> float:
+    value = payload.get("length_penalty", default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_LENGTH_PENALTY:
+        raise InvalidInput(
+            f"length_penalty must be a number from 0 to {MAX_LENGTH_PENALTY:g}, got {_shown(value)}",
+            field="length_penalty",
+        )
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    """A value as it may stand in a message: as JSON, and never the whole of a long text."""
+    shown = json.dumps(value, ensure_ascii=True)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _json_type(value: object) -> str:
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,87 @@
+"""Translating a text file line by line, as a batch job."""
+
+import dataclasses
+import io
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from dragoman import atomic
+from dragoman.errors import ConfigError, DataError, InvalidInput
+from dragoman.predictor import Predictor, Result, load
+from dragoman.tasks.translation_request import TranslationItem
+
+# Enough lines for well-filled batches, few enough that output flows and progress moves.
+LINES_AT_ONCE = 512
+
+
+def translate_files(
+    bundle: str,
+    *,
+    source: str | None,
+    destination: str | None,
+    engine: str,
+    device: str,
+    num_beams: int | None,
+    show_progress: bool,
+) -> None:
+    """Translate ``source`` (standard input when None) to ``destination`` (standard output when None), line by line.
+
+    Empty lines stay empty. A line that cannot be translated leaves an empty line, is told on standard error, and makes
+    the whole end with InvalidInput once everything else is done. A destination file is written whole or not at all.
+    """
+    predictor = load(bundle, engine=engine, device=device)
+    try:
+        lines = _read_lines(source)
+        output: TextIO = io.StringIO() if destination else sys.stdout
+        failed = _translate_lines(predictor, lines, output, num_beams=num_beams, show_progress=show_progress)
+        if destination:
+            assert isinstance(output, io.StringIO)
+            atomic.write_text(Path(destination), output.getvalue())
+    finally:
+        predictor.close()
+    if failed:
+        raise InvalidInput(f"{failed} lines could not be translated and were left empty; see the messages above")
+
+
+def _read_lines(source: str | None) -> Iterator[str]:
+    try:
+        with Path(source).open(encoding="utf-8") if source else sys.stdin as file:
+            for line in file:
+                yield line.rstrip("\r\n")
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror or error}; give a UTF-8 text file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source or 'standard input'} is not UTF-8 ({error}); convert it first") from error
+
+
+def _translate_lines(
+    predictor: Predictor, lines: Iterator[str], output: TextIO, *, num_beams: int | None, show_progress: bool
+) -> int:
+    manifest = predictor.bundle.manifest
+    decoding = manifest.decoding
+    if num_beams is not None:
+        if not 1 <= num_beams <= manifest.limits.max_beams:
+            raise ConfigError(f"--num-beams must be from 1 to {manifest.limits.max_beams}, got {num_beams}")
+        decoding = dataclasses.replace(decoding, num_beams=num_beams)
+    done = failed = 0
+    while chunk := list(itertools.islice(lines, LINES_AT_ONCE)):
+        filled = [index for index, line in enumerate(chunk) if line.strip()]
+        answers = predictor([TranslationItem(text=chunk[index], decoding=decoding) for index in filled])
+        translated = [""] * len(chunk)
+        for index, answer in zip(filled, answers, strict=True):
+            if isinstance(answer, Result):
+                translated[index] = answer.value.text
+            else:
+                failed += 1
+                print(f"line {done + index + 1}: {answer.error}", file=sys.stderr)
+        output.writelines(f"{line}\n" for line in translated)
+        output.flush()
+        done += len(chunk)
+        if show_progress:
+            print(f"\r{done} lines", end="", file=sys.stderr, flush=True)
+    if show_progress:
+        print(file=sys.stderr)
+    return failed

@@ -1,0 +1,50 @@
+"""What all tests share: a folder sets the tier, and a tiny bundle with random weights stands for a trained one."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+# One thread a process: several servers and engines share two cores here, and larger pools collapse when they do.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["BENTOML_DO_NOT_TRACK"] = "true"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+TIERS = ("unit", "integration", "serving", "gpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(ROOT / "tests").parts[0]
+        item.add_marker(getattr(pytest.mark, tier))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real data sets are not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def toy_sentences() -> list[str]:
+    """Four hundred English-like sentences of known words, for vocabularies and for requests."""
+    chooser = random.Random(7)
+    subjects = ["The man", "A woman", "My sister", "The old teacher", "Our dog", "The little boy"]
+    verbs = ["sees", "buys", "is looking for", "does not like", "brings", "would like to have"]
+    objects = ["the red car", "two tickets", "a cup of tea", "the station", "some bread", "an umbrella, please"]
+    ends = ["today.", "tomorrow morning.", "in the city.", "at half past three.", "again!", "with 12 friends."]
+    return [" ".join(chooser.choice(part) for part in (subjects, verbs, objects, ends)) for _ in range(400)]
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    """A bundle whose model has random weights: every property of serving but quality can be tested on it."""
+    from tests.tiny_model import write_tiny_bundle
+
+    return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
