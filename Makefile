@@ -1,0 +1,70 @@
+# The table of contents of this repository: `make help` prints it. The work is done by the commands behind each target.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+NAME ?= translation-en-de
+TRACKING ?= sqlite:///mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train register promote package serve-bento serve-torchserve mlflow-ui conformance check format test lock clean
+
+help: ## Print every target with what it does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Install everything into .venv (skipped when the lock file has not changed)
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.executable} is {sys.version.split()[0]}; give PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## The whole road on the built-in data: train, register, promote, package, serve, compare
+	$(BIN)/python -m deploy.demo
+
+train: setup ## Train; ARGS="data=multi30k model=t5_tiny train.max_minutes=20"
+	$(BIN)/python -m train $(ARGS)
+
+register: setup ## Register a run or bundle; RUN=runs/<id>
+	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) register $(or $(RUN),$(error give RUN=runs/<id>))
+
+promote: setup ## Promote a version of NAME (default: the candidate); VERSION=3
+	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) promote $(NAME) $(or $(VERSION),candidate)
+
+package: setup ## Package NAME@champion (or BUNDLE=path) as a Bento and as dist/*.mar
+	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) package $(or $(BUNDLE),$(NAME)@champion) --out dist
+
+serve-bento: setup ## Serve the packaged model with BentoML on http://127.0.0.1:3000
+	$(BIN)/bentoml serve --host 127.0.0.1 --port 3000
+
+serve-torchserve: setup ## Serve MAR=dist/<name>-<version>.mar (default: the newest) on 127.0.0.1:8080 and gRPC 7070
+	$(BIN)/python -m deploy.torchserve --mar $(or $(MAR),$(shell ls -t dist/*.mar 2>/dev/null | head -n 1),$(error no dist/*.mar yet: run make package))
+
+mlflow-ui: setup ## Show runs, models and versions on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri $(TRACKING) --host 127.0.0.1 --port 5000
+
+conformance: setup ## Send one corpus of requests to the engine and to every server, and compare (BUNDLE=path)
+	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE))
+
+check: setup ## Lint, formatting, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy dragoman handlers train model_registry deploy service.py
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and sort the imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## All tests: unit, integration, serving; ARGS="tests/unit -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+lock: setup ## Write constraints.txt anew from what is installed
+	{ head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean: ## Remove what the commands made here; keeps .venv
+	rm -rf runs dist build logs mlflow.db mlflow.db-* mlruns mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
