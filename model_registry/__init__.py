@@ -1,0 +1,6 @@
+"""Everything that speaks to MLflow: tracking of runs, the registry of bundles, and their packaging for the servers."""
+
+import os
+
+# MLflow reads this when it is imported, so it stands here, before any module of the package can import it.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,126 @@
+"""Reaching an MLflow store: which one, whether it answers, and what to say when it does not.
+
+MLflow retries a dead server for minutes before it speaks up, so it is knocked at first, with a short patience.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import requests
+import sqlalchemy.exc
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from dragoman.errors import ConfigError, OutputError, UnavailableError
+
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+PATIENCE_SECONDS = 5
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+SQLITE_MAGIC = b"SQLite format 3\x00"
+ACCEPTED = "accepted are sqlite:///PATH, postgresql://…, mysql://…, http://HOST:PORT and https://HOST"
+
+
+def resolve_uri(tracking_uri: str | None) -> str:
+    """The URI given, or $MLFLOW_TRACKING_URI, or SQLite in this directory; SQLite paths become absolute."""
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+    if uri.startswith("sqlite:"):
+        # A run remembers its store; a relative path would silently mean another one in another directory.
+        return f"sqlite:///{sqlite_path(uri).resolve()}"
+    return uri.rstrip("/")
+
+
+def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
+    """A client of the store, which is known to answer; ``create`` allows a new SQLite file.
+
+    Raises ConfigError for a URI of another kind, OutputError for a file that cannot be written and UnavailableError,
+    within seconds, for anything that does not answer.
+    """
+    uri = resolve_uri(tracking_uri)
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        _probe_sqlite(sqlite_path(uri), create=create)
+    elif scheme in ("http", "https"):
+        _probe_server(uri)
+    elif scheme in DATABASE_PORTS:
+        _probe_port(uri, DATABASE_PORTS[scheme])
+    else:
+        raise ConfigError(f"the tracking URI {uri!r} is of an unknown kind; {ACCEPTED}", field="tracking_uri")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A bar that is rewritten in place is for a person; in a log it is a hundred lines.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", str(sys.stderr.isatty()).lower())
+    # Inside MLflow some look-ups ignore the client's own URI and take the global one.
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with explained(uri):
+        client = MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file behind ``sqlite:///relative`` or ``sqlite:////absolute``."""
+    return Path(uri.partition(":///")[2])
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its transports raise into an UnavailableError that names the store."""
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UnavailableError(f"the MLflow store {uri} could not do what was asked: {reason}") from error
+
+
+def _probe_sqlite(path: Path, *, create: bool) -> None:
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(len(SQLITE_MAGIC))
+        if start not in (b"", SQLITE_MAGIC):
+            raise ConfigError(f"{path} is not an SQLite database; give another path in --tracking-uri sqlite:///PATH")
+        if not os.access(path, os.W_OK):
+            raise OutputError(
+                f"the MLflow database {path} is read-only for this user; change its rights or choose another"
+            )
+    elif not create:
+        raise UnavailableError(
+            f"there is no MLflow database at {path}; train or register a model first, "
+            "or say where it is with --tracking-uri or MLFLOW_TRACKING_URI"
+        )
+    else:
+        folder = next(parent for parent in path.parents if parent.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise OutputError(f"cannot create the MLflow database {path}: {folder} is not a writable directory")
+
+
+def _probe_server(uri: str) -> None:
+    try:
+        response = requests.get(f"{uri}/health", timeout=PATIENCE_SECONDS)
+    except requests.RequestException as error:
+        raise _unreachable(uri, type(error).__name__) from error
+    if response.status_code >= 500:
+        raise _unreachable(uri, f"HTTP {response.status_code}")
+
+
+def _probe_port(uri: str, default_port: int) -> None:
+    address = urlsplit(uri)
+    try:
+        target = (address.hostname or "localhost", address.port or default_port)
+        socket.create_connection(target, timeout=PATIENCE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(uri, str(error)) from error
+
+
+def _unreachable(uri: str, reason: str) -> UnavailableError:
+    return UnavailableError(
+        f"the MLflow store {uri} does not answer ({reason}); start it, give another one with --tracking-uri or "
+        f"MLFLOW_TRACKING_URI, or use a local file: {DEFAULT_TRACKING_URI}"
+    )

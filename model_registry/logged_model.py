@@ -1,0 +1,98 @@
+"""A bundle as an MLflow LoggedModel: signature, input example, pinned requirements, scores, and the bundle's files."""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.models import Model, ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+import dragoman
+from dragoman.bundle import Bundle
+from dragoman.manifest import Manifest, Score
+
+# What pyfunc_model.py needs where MLflow rebuilds an environment; MLflow adds itself.
+REQUIREMENTS = ("ctranslate2", "sentencepiece", "pandas")
+ARTIFACT_FOLDER = "artifacts"
+
+
+def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_id: str) -> str:
+    """Store a bundle as a model of a run, once per digest; returns the model's id."""
+    if stored := find_logged_model(client, bundle.manifest.digest, [experiment_id]):
+        return str(stored.model_id)
+    manifest = bundle.manifest
+    logged = client.create_logged_model(
+        experiment_id,
+        name=manifest.name,
+        source_run_id=run_id,
+        tags={"bundle_digest": manifest.digest, "bundle_version": manifest.version},
+        params=client.get_run(run_id).data.params,
+        model_type=manifest.task,
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="dragoman-model-") as folder:
+            path = Path(folder) / "model"
+            _save_model(path, bundle, Model(run_id=run_id, model_id=logged.model_id, model_uuid=logged.model_id))
+            client.log_model_artifacts(logged.model_id, str(path))
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        client.log_batch(run_id, metrics=_score_points(manifest, logged.model_id))
+    except BaseException:
+        # A model without its files must never be found by digest and taken for a whole one.
+        client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return str(logged.model_id)
+
+
+def find_logged_model(client: MlflowClient, digest: str, experiment_ids: list[str]) -> LoggedModel | None:
+    """The complete model that holds the bundle with this digest, if there is one."""
+    found = client.search_logged_models(experiment_ids, filter_string=f"tags.bundle_digest = '{digest}'")
+    ready: Iterable[LoggedModel] = (model for model in found if model.status == LoggedModelStatus.READY)
+    return min(ready, key=lambda model: model.creation_timestamp, default=None)
+
+
+def headline_scores(manifest: Manifest) -> dict[str, Score]:
+    """The first score of each metric, which is the one that tables and tags show."""
+    headline: dict[str, Score] = {}
+    for score in manifest.scores:
+        headline.setdefault(score.metric, score)
+    return headline
+
+
+def _save_model(path: Path, bundle: Bundle, model: Model) -> None:
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        mlflow_model=model,
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"bundle": str(bundle.path.resolve())},
+        code_paths=[str(Path(dragoman.__file__).parent)],
+        signature=_signature(bundle.manifest),
+        input_example=pandas.DataFrame({"q": ["Where is the station?"]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        metadata={"bundle_digest": bundle.manifest.digest},
+    )
+
+
+def _signature(manifest: Manifest) -> ModelSignature:
+    decoding = manifest.decoding
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "q")]),
+        outputs=Schema([ColSpec("string", name, required=False) for name in ("translation", "finish_reason", "error")]),
+        params=ParamSchema(
+            [
+                ParamSpec("num_beams", "long", decoding.num_beams),
+                ParamSpec("max_new_tokens", "long", decoding.max_new_tokens),
+            ]
+        ),
+    )
+
+
+def _score_points(manifest: Manifest, model_id: str) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(name, score.value, now, 0, model_id=model_id) for name, score in headline_scores(manifest).items()]

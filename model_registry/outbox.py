@@ -1,0 +1,80 @@
+"""Metric points on their way to MLflow: a queue and one thread, so that training never waits for a server."""
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+log = logging.getLogger(__name__)
+
+# The most that MLflow takes in one request.
+POINTS_PER_REQUEST = 1000
+SECONDS_BETWEEN_REQUESTS = 1.0
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1.0, 30.0
+PATIENCE_AT_THE_END_SECONDS = 120.0
+# Errors that stay the same however often the points are sent.
+REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"})
+
+
+class MetricOutbox:
+    """Sends the points of one run in order, in batches; what a dead server refuses is kept and sent again.
+
+    Sending again is safe: MLflow stores a point with the same name, value, time and step once.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._points: queue.SimpleQueue[Metric] = queue.SimpleQueue()
+        self._closing, self._given_up = threading.Event(), threading.Event()
+        self._in_hand = self._lost = 0
+        self._thread = threading.Thread(target=self._send_all, name="metric-outbox", daemon=True)
+        self._thread.start()
+
+    def put(self, points: Sequence[Metric]) -> None:
+        """Queue points; returns at once."""
+        for point in points:
+            self._points.put(point)
+
+    def close(self, patience_seconds: float = PATIENCE_AT_THE_END_SECONDS) -> int:
+        """Send what is left, for so long at most; returns how many points were not sent."""
+        self._closing.set()
+        self._thread.join(patience_seconds)
+        self._given_up.set()
+        return self._lost + self._in_hand + self._points.qsize()
+
+    def _send_all(self) -> None:
+        while not (self._closing.wait(SECONDS_BETWEEN_REQUESTS) and self._points.empty()):
+            batch = self._take()
+            if batch and not self._send(batch):
+                return
+
+    def _take(self) -> list[Metric]:
+        batch: list[Metric] = []
+        while len(batch) < POINTS_PER_REQUEST and not self._points.empty():
+            batch.append(self._points.get())
+        self._in_hand = len(batch)
+        return batch
+
+    def _send(self, batch: list[Metric]) -> bool:
+        """Send a batch, again and again if need be; false when nobody waits any longer."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                self._client.log_batch(self._run_id, metrics=batch, synchronous=True)
+            except MlflowException as error:
+                if error.error_code in REFUSALS:
+                    log.error("MLflow refused %d metric points: %s", len(batch), error)
+                    self._lost += len(batch)
+                    break
+                log.warning("MLflow took no metrics (%s); trying again in %.0f s", str(error)[:200], delay)
+                if self._given_up.wait(delay):
+                    return False
+                delay = min(2 * delay, LAST_RETRY_SECONDS)
+            else:
+                break
+        self._in_hand = 0
+        return True

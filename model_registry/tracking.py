@@ -1,0 +1,151 @@
+"""One training run in MLflow, seen from the training loop: cheap to call, and never in its way."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from mlflow.entities import Metric, Param, RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.context import registry as run_context
+
+from dragoman.bundle import open_bundle
+from dragoman.errors import ConfigError
+from model_registry.connection import connect, explained, resolve_uri, sqlite_path
+from model_registry.logged_model import log_bundle
+from model_registry.outbox import MetricOutbox
+
+log = logging.getLogger(__name__)
+
+PARAMS_PER_REQUEST = 100
+# MLflow's default of 10 s leaves a demo of a minute with a handful of points.
+SYSTEM_METRICS_SECONDS = 5
+
+
+class TrackedRun:
+    """An MLflow run that is being written."""
+
+    def __init__(self, client: MlflowClient, run_id: str, *, resumed: bool) -> None:
+        """Use ``open``."""
+        self._client = client
+        self.run_id = run_id
+        self.tracking_uri: str = client.tracking_uri
+        run = client.get_run(run_id)
+        self._experiment_id: str = run.info.experiment_id
+        self._last_steps = _last_steps(client, run_id, list(run.data.metrics)) if resumed else {}
+        self._outbox = MetricOutbox(client, run_id)
+        self._monitor = SystemMetricsMonitor(
+            run_id, sampling_interval=SYSTEM_METRICS_SECONDS, resume_logging=resumed, tracking_uri=self.tracking_uri
+        )
+        self._monitor.start()
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        tracking_uri: str | None,
+        experiment: str,
+        run_name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        run_id: str | None = None,
+    ) -> Self:
+        """Start a run, or go on with the run ``run_id``; the URI defaults to $MLFLOW_TRACKING_URI, then to SQLite here.
+
+        Raises UnavailableError within seconds when the store does not answer, ConfigError when the run is not in it.
+        """
+        client = connect(tracking_uri)
+        uri = resolve_uri(tracking_uri)
+        with explained(uri):
+            if run_id is not None:
+                _reopen(client, run_id, uri)
+                return cls(client, run_id, resumed=True)
+            run = client.create_run(
+                experiment_id(client, experiment), tags=run_context.resolve_tags(dict(tags)), run_name=run_name
+            )
+            entries = [Param(key, str(value)) for key, value in params.items()]
+            for start in range(0, len(entries), PARAMS_PER_REQUEST):
+                client.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
+            return cls(client, run.info.run_id, resumed=False)
+
+    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
+        """Log values against the step, and as ``by_tokens/NAME`` against the tokens seen; returns at once.
+
+        A resumed run repeats the steps since its checkpoint: what MLflow has already is not sent twice.
+        """
+        now = int(time.time() * 1000)
+        points = [Metric(name, float(value), now, step) for name, value in values.items()]
+        points += [Metric(f"by_tokens/{name}", float(value), now, tokens) for name, value in values.items()]
+        self._outbox.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Store a file with the run."""
+        with explained(self.tracking_uri):
+            self._client.log_artifact(self.run_id, str(path), folder or None)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Store rows of equal keys as a table (``samples.json``); a second call appends."""
+        columns = {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+        with explained(self.tracking_uri):
+            self._client.log_table(self.run_id, columns, name)
+
+    def log_bundle(self, bundle_dir: Path) -> str:
+        """Verify a bundle and store it as this run's model, once per digest; returns the model's URI."""
+        bundle = open_bundle(bundle_dir)
+        with explained(self.tracking_uri):
+            model_id = log_bundle(self._client, bundle, experiment_id=self._experiment_id, run_id=self.run_id)
+        return f"models:/{model_id}"
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Send what is still queued and close the run."""
+        self._monitor.finish()
+        if unsent := self._outbox.close():
+            log.warning("%d metric points of run %s did not reach %s", unsent, self.run_id, self.tracking_uri)
+        with explained(self.tracking_uri):
+            self._client.set_terminated(self.run_id, status)
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The id of the experiment, made if there is none; SQLite's artifacts go beside its file.
+
+    Raises ConfigError for an experiment that was deleted.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifact_location(client.tracking_uri)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage == "deleted":
+        raise ConfigError(
+            f"the MLflow experiment {name!r} was deleted; restore it (mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}) or choose another name"
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str) -> str | None:
+    # MLflow's own choice would be ./mlruns of whichever directory the first run was started in.
+    return (sqlite_path(uri).parent / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+
+
+def _reopen(client: MlflowClient, run_id: str, uri: str) -> None:
+    try:
+        client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ConfigError(
+            f"the MLflow run {run_id} is not in {uri}; give the store it was started in as the tracking URI"
+        ) from error
+
+
+def _last_steps(client: MlflowClient, run_id: str, names: list[str]) -> dict[str, int]:
+    # The system monitor numbers its own points.
+    ours = [name for name in names if not name.startswith("system/")]
+    return {name: max(point.step for point in client.get_metric_history(run_id, name)) for name in ours}

@@ -1,0 +1,92 @@
+"""A registered version as this project sees it, and how a command line names one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlflow.entities.model_registry import ModelVersion
+
+from dragoman.bundle import Bundle
+from dragoman.errors import ConfigError
+from dragoman.manifest import VERSION_LENGTH, Manifest
+from model_registry.logged_model import headline_scores
+
+# The column is that wide in MLflow's databases.
+DESCRIPTION_LIMIT = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a registered model; ``digest`` is the bundle's, empty when something else registered it."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    run_id: str
+    created: datetime
+    digest: str
+    bundle_version: str
+    scores: dict[str, str]
+
+    @property
+    def reference(self) -> str:
+        """``NAME/NUMBER``, as ``fetch`` takes it."""
+        return f"{self.name}/{self.number}"
+
+
+def from_mlflow(version: ModelVersion) -> Version:
+    """Read MLflow's record."""
+    return Version(
+        name=version.name,
+        number=int(version.version),
+        aliases=tuple(sorted(version.aliases)),
+        run_id=version.run_id or "",
+        created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        digest=version.tags.get("digest", ""),
+        bundle_version=version.tags.get("bundle_version", ""),
+        scores={metric: version.tags[metric] for metric in ("chrF", "BLEU") if metric in version.tags},
+    )
+
+
+def version_tags(manifest: Manifest) -> dict[str, str]:
+    """What the registry shows beside a version: identity, scores and lineage."""
+    provenance = manifest.provenance
+    tags = {
+        "digest": manifest.digest,
+        "bundle_version": manifest.version,
+        "run_id": provenance.mlflow_run_id,
+        "git_commit": provenance.git_commit,
+        "corpus_fingerprint": provenance.corpus_fingerprint,
+        "config_digest": provenance.config_digest,
+        "base_model": provenance.base_model or "random weights",
+    }
+    for metric, score in headline_scores(manifest).items():
+        tags[metric] = f"{score.value:.2f}"
+        tags[f"{metric}_test_set"] = f"{score.test_set} ({score.segments} segments, {score.engine})"
+        tags[f"{metric}_signature"] = score.signature
+    return {key: value for key, value in tags.items() if value is not None}
+
+
+def description(bundle: Bundle) -> str:
+    """The model card, cut to what MLflow can hold."""
+    card = (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    if len(card) <= DESCRIPTION_LIMIT:
+        return card
+    note = "\n\n(The whole card is MODEL_CARD.md in the bundle.)"
+    return card[: DESCRIPTION_LIMIT - len(note)].rpartition("\n")[0] + note
+
+
+def select(versions: Sequence[Version], name: str, selector: str) -> Version:
+    """The version that ``selector`` names: a number, an alias, or a bundle version; raises ConfigError."""
+    for version in versions:
+        if selector in version.aliases or (selector == version.bundle_version and len(selector) == VERSION_LENGTH):
+            return version
+    for version in versions:
+        if selector == str(version.number):
+            return version
+    aliases = sorted(alias for version in versions for alias in version.aliases)
+    numbers = ", ".join(str(version.number) for version in sorted(versions, key=lambda version: version.number))
+    raise ConfigError(
+        f"{name} has no version {selector!r}; there are the numbers {numbers or '(none)'} "
+        f"and the aliases {', '.join(aliases) or '(none)'}"
+    )
