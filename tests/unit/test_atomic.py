@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from dragoman import atomic
+from dragoman.errors import OutputError
+
+
+def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path):
+    target = tmp_path / "a.json"
+    atomic.write_json(target, {"b": 1})
+    atomic.write_json(target, {"b": 2, "a": "ü"})
+    assert json.loads(target.read_text("utf-8")) == {"a": "ü", "b": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_directory_appears_only_when_its_block_ends_well(tmp_path: Path):
+    with atomic.directory(tmp_path / "new") as folder:
+        (folder / "x").write_text("1")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "x").read_text() == "1"
+
+
+def test_a_directory_whose_block_fails_leaves_nothing(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="half-way"), atomic.directory(tmp_path / "new") as folder:  # noqa: PT012
+        (folder / "x").write_text("1")
+        raise RuntimeError("half-way")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_directory_is_never_replaced(tmp_path: Path):
+    with pytest.raises(OutputError, match="exists already"), atomic.directory(tmp_path):
+        pass
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot write .*file/sub"):
+        atomic.write_text(tmp_path / "file" / "sub", "x")
+    with pytest.raises(OutputError, match="cannot write .*file/sub"), atomic.directory(tmp_path / "file" / "sub"):
+        pass

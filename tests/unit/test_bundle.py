@@ -1,0 +1,147 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dragoman.bundle import open_bundle
+from dragoman.errors import BundleError
+from dragoman.manifest import Manifest
+from tests.tiny_model import write_tiny_bundle
+
+
+@pytest.fixture
+def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def test_opening_gives_back_what_was_written(tiny_bundle: Path):
+    manifest = open_bundle(tiny_bundle).manifest
+    assert (manifest.name, manifest.task, manifest.languages.target) == ("tiny-en-de", "translation", "de")
+    assert manifest.version == manifest.digest[:12]
+    assert Manifest.from_json(manifest.to_json(), origin="again") == manifest
+
+
+def test_building_the_same_bundle_twice_gives_the_same_bytes(tiny_bundle, tmp_path, toy_sentences):
+    again = write_tiny_bundle(tmp_path, toy_sentences)
+    files = sorted(path.relative_to(tiny_bundle) for path in tiny_bundle.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert all((tiny_bundle / name).read_bytes() == (again / name).read_bytes() for name in files)
+
+
+def test_one_changed_byte_in_any_file_is_found_and_named(copy: Path):
+    for path in sorted(path for path in copy.rglob("*") if path.is_file() and path.name != "manifest.json"):
+        original = path.read_bytes()
+        changed = bytearray(original)
+        changed[len(changed) // 2] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(BundleError) as caught:
+            open_bundle(copy)
+        assert str(path) in str(caught.value)
+        assert "artifact digest mismatch" in str(caught.value)
+        path.write_bytes(original)
+    open_bundle(copy)
+
+
+def test_a_manifest_that_was_edited_no_longer_matches_its_own_digest(copy: Path):
+    path = copy / "manifest.json"
+    path.write_text(path.read_text().replace('"max_items": 16', '"max_items": 17'))
+    with pytest.raises(BundleError, match=r"artifact digest mismatch: .*manifest\.json expected sha256:.* got sha256:"):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "is not JSON"), ("[]", "must be an object"), ('{"schema": 99}', "has schema 99"), ('{"schema": 1}', "lacks")],
+)
+def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, message: str):
+    (copy / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(copy)
+
+
+def test_missing_extra_and_linked_files_are_refused(copy: Path):
+    extra = copy / "model" / "surprise.py"
+    extra.write_text("print('never run')")
+    with pytest.raises(BundleError, match="not part of the bundle"):
+        open_bundle(copy)
+    extra.unlink()
+    weights = copy / "model" / "model.safetensors"
+    elsewhere = copy.parent / "weights"
+    weights.rename(elsewhere)
+    with pytest.raises(BundleError, match="is missing"):
+        open_bundle(copy)
+    weights.symlink_to(elsewhere)
+    with pytest.raises(BundleError, match="symbolic link"):
+        open_bundle(copy)
+
+
+def test_a_model_configuration_that_names_code_is_refused_even_when_its_digest_matches(copy: Path):
+    from dragoman.contents import check_contents
+
+    path = copy / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(BundleError, match="auto_map"):
+        check_contents(copy, ["model/config.json"])
+
+
+def test_pickles_are_not_on_the_list(copy: Path):
+    from dragoman.contents import check_contents
+
+    with pytest.raises(BundleError, match="pytorch_model"):
+        check_contents(copy, ["model/pytorch_model.bin"])
+
+
+def test_a_directory_that_is_no_bundle_is_told_apart(tmp_path: Path):
+    with pytest.raises(BundleError, match="is not a bundle"):
+        open_bundle(tmp_path)
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dragoman", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
+
+
+def test_verify_exits_with_78_and_names_the_file_and_both_digests(copy: Path):
+    assert run("verify", str(copy)).returncode == 0
+    path = copy / "model" / "spiece.model"
+    path.write_bytes(path.read_bytes()[:-1])
+    finished = run("verify", str(copy))
+    assert finished.returncode == 78
+    assert f"digest mismatch: {path} expected sha256:" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_info_prints_the_manifest_as_json(tiny_bundle: Path):
+    info = json.loads(run("info", str(tiny_bundle)).stdout)
+    assert info["name"] == "tiny-en-de"
+    assert info["size_bytes"] > 100_000
+
+
+def test_translate_keeps_lines_and_empty_lines_and_says_which_line_failed(tiny_bundle: Path, tmp_path: Path):
+    source, destination = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("the red car\n\nthe station\n", encoding="utf-8")
+    done = run("translate", "--bundle", str(tiny_bundle), "--input", str(source), "--output", str(destination))
+    assert (done.returncode, done.stderr) == (0, "")
+    from_stdin = run("translate", "--bundle", str(tiny_bundle), input=source.read_text())
+    assert from_stdin.stdout == destination.read_text("utf-8")
+    lines = destination.read_text("utf-8").split("\n")
+    assert len(lines) == 4
+    assert [bool(line) for line in lines] == [True, False, True, False]
+
+    failed = run("translate", "--bundle", str(tiny_bundle), input="good\n" + "x" * 401 + "\ngood\n")
+    assert failed.returncode == 65
+    assert "line 2: q has 401 characters, the limit is 400" in failed.stderr
+    assert failed.stdout.split("\n")[0] == failed.stdout.split("\n")[2] != ""
+
+
+def test_translate_refuses_a_missing_file_and_an_unwritable_output(tiny_bundle: Path, tmp_path: Path):
+    missing = run("translate", "--bundle", str(tiny_bundle), "--input", str(tmp_path / "none"))
+    assert missing.returncode == 65
+    assert "cannot read" in missing.stderr
+    unwritable = run("translate", "--bundle", str(tiny_bundle), "--output", "/proc/none/out", input="a\n")
+    assert unwritable.returncode == 73

@@ -1,0 +1,159 @@
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+import dragoman
+from dragoman.protocol import RawRequest, answer
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle: Path):
+    predictor = dragoman.load(tiny_bundle)
+    yield predictor
+    predictor.close()
+
+
+def ask(predictor, payload, **options):
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return answer(predictor, [RawRequest(body=body, **options)])[0]
+
+
+def test_one_text_is_answered_with_one_text_and_the_model_that_made_it(predictor):
+    reply = ask(predictor, {"q": "the red car", "source": "en", "target": "de", "format": "text", "api_key": ""})
+    manifest = predictor.bundle.manifest
+    assert reply.status == 200
+    assert reply.body["translatedText"] == predictor(["the red car"])[0].value.text
+    assert reply.body["model"] == {
+        "name": "tiny-en-de",
+        "version": manifest.version,
+        "run_id": None,
+        "digest": f"sha256:{manifest.digest}",
+    }
+    assert json.loads(reply.to_json()) == reply.body
+
+
+def test_a_list_is_answered_with_lists_in_its_order(predictor):
+    q = ["the station", "a cup of tea", "the station"]
+    body = ask(predictor, {"q": q, "alternatives": 1, "return_scores": True}).body
+    assert body["translatedText"][0] == body["translatedText"][2] != body["translatedText"][1]
+    assert [len(body[name]) for name in ("alternatives", "scores", "finish_reason")] == [3, 3, 3]
+    assert all(len(row) == 2 for row in body["scores"])
+
+
+BAD = [
+    (b"", 400, "malformed_json", None),
+    (b"{", 400, "malformed_json", None),
+    (b'{"q": NaN}', 400, "malformed_json", None),
+    (b'{"q": "a", "q": "b"}', 400, "malformed_json", None),
+    (b"[" * 100_000, 413, "body_too_large", None),
+    (b"[" * 19_000, 400, "malformed_json", None),
+    (b'{"q": ' + b"9" * 5_000 + b"}", 400, "malformed_json", None),
+    (b'{"q": "\xff"}', 400, "malformed_json", None),
+    ([], 400, "invalid_input", None),
+    ("text", 400, "invalid_input", None),
+    ({}, 400, "invalid_input", "q"),
+    ({"q": ""}, 400, "invalid_input", "q"),
+    ({"q": " \n"}, 400, "invalid_input", "q"),
+    ({"q": None}, 400, "invalid_input", "q"),
+    ({"q": 5}, 400, "invalid_input", "q"),
+    ({"q": []}, 400, "invalid_input", "q"),
+    ({"q": ["a"] * 17}, 400, "invalid_input", "q"),
+    ({"q": ["a", ["b"]]}, 400, "invalid_input", "q[1]"),
+    ({"q": ["a", ""]}, 400, "invalid_input", "q[1]"),
+    ({"q": ["a", "b", "x" * 401]}, 413, "text_too_long", "q[2]"),
+    ({"q": "3 " * 199}, 413, "text_too_long", "q"),
+    ({"q": "\ud800"}, 400, "invalid_input", "q"),
+    ({"q": "a", "source": "fr"}, 400, "invalid_input", "source"),
+    ({"q": "a", "source": "auto"}, 400, "invalid_input", "source"),
+    ({"q": "a", "target": ["de"]}, 400, "invalid_input", "target"),
+    ({"q": "a", "format": "html"}, 400, "invalid_input", "format"),
+    ({"q": "a", "alternatives": -1}, 400, "invalid_input", "alternatives"),
+    ({"q": "a", "alternatives": 8}, 400, "invalid_input", "alternatives"),
+    ({"q": "a", "alternatives": True}, 400, "invalid_input", "alternatives"),
+    ({"q": "a", "alternatives": 3, "num_beams": 3}, 400, "invalid_input", "num_beams"),
+    ({"q": "a", "num_beams": 0}, 400, "invalid_input", "num_beams"),
+    ({"q": "a", "num_beams": 9}, 400, "invalid_input", "num_beams"),
+    ({"q": "a", "num_beams": 2.0}, 400, "invalid_input", "num_beams"),
+    ({"q": "a", "max_new_tokens": 65}, 400, "invalid_input", "max_new_tokens"),
+    ({"q": "a", "length_penalty": -0.1}, 400, "invalid_input", "length_penalty"),
+    ({"q": "a", "length_penalty": "1"}, 400, "invalid_input", "length_penalty"),
+    ({"q": "a", "return_scores": 1}, 400, "invalid_input", "return_scores"),
+    ({"q": "a", "temperature": 1}, 400, "invalid_input", "temperature"),
+]
+
+
+@pytest.mark.parametrize(("payload", "status", "code", "field"), BAD)
+def test_a_bad_request_gets_its_status_code_and_field_in_one_sentence(predictor, payload, status, code, field):
+    reply = ask(predictor, payload)
+    assert (reply.status, reply.body["code"], reply.body.get("field")) == (status, code, field)
+    assert set(reply.body) <= {"error", "code", "field"}
+    assert 10 < len(reply.body["error"]) < 250
+    reply.to_json()
+
+
+@pytest.mark.parametrize("body", [b'{"q": "the red car"}', b"q=the+red+car&source=en", b"the red car"])
+def test_json_forms_and_plain_text_give_the_same_answer(predictor, body):
+    kinds = {b"{": "application/json; charset=utf-8", b"q": "application/x-www-form-urlencoded", b"t": "text/plain"}
+    reply = ask(predictor, body, content_type=kinds[body[:1]])
+    assert reply == ask(predictor, {"q": "the red car"})
+
+
+def test_form_fields_have_the_types_of_the_json_fields(predictor):
+    body = b"q=42&q=the+station&alternatives=1&return_scores=true&length_penalty=0.5"
+    payload = {"q": ["42", "the station"], "alternatives": 1, "return_scores": True, "length_penalty": 0.5}
+    reply = ask(predictor, body, content_type="application/x-www-form-urlencoded")
+    assert reply.status == 200
+    assert reply == ask(predictor, payload)
+
+
+def test_a_form_that_a_server_has_split_already_is_answered_the_same(predictor):
+    split = answer(predictor, [RawRequest(form={"q": ["the red car"], "num_beams": ["2"]})])[0]
+    assert split == ask(predictor, {"q": "the red car", "num_beams": 2})
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "hint"),
+    [
+        (b'{"q": "a=b&c"}', "application/x-www-form-urlencoded", "Content-Type: application/json"),
+        (b'{"q": "a"}', "application/x-www-form-urlencoded", "Content-Type: application/json"),
+        (b"x", "multipart/form-data; boundary=x", "application/json"),
+        (b"x", "application/vnd.bentoml+pickle", "application/json"),
+    ],
+)
+def test_other_media_types_are_refused_with_what_to_send(predictor, body, content_type, hint):
+    reply = ask(predictor, body, content_type=content_type)
+    assert (reply.status, reply.body["code"]) == (415, "unsupported_media_type")
+    assert hint in reply.body["error"]
+
+
+def test_bad_requests_among_good_ones_leave_their_answers_as_they_are(predictor, toy_sentences):
+    bodies = [json.dumps({"q": sentence}).encode() for sentence in toy_sentences[:10]]
+    alone = [ask(predictor, body) for body in bodies]
+    mixed = answer(predictor, [RawRequest(body=body) for pair in zip(bodies, [b"{"] * 10, strict=True) for body in pair])
+    assert mixed[::2] == alone
+    assert {reply.status for reply in mixed[1::2]} == {400}
+
+
+def test_threads_that_share_a_predictor_get_their_own_answers(predictor, toy_sentences):
+    expected = [ask(predictor, {"q": sentence}) for sentence in toy_sentences[:20]]
+    answers: dict[int, list] = {}
+
+    def work(thread: int) -> None:
+        answers[thread] = [ask(predictor, {"q": sentence}) for sentence in toy_sentences[:20]]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(replies == expected for replies in answers.values())
+
+
+def test_a_failure_nobody_foresaw_still_answers_every_request_once(predictor, monkeypatch, caplog):
+    monkeypatch.setattr(predictor.task, "run", lambda items: 1 / 0)
+    replies = answer(predictor, [RawRequest(body=b'{"q": "a"}'), RawRequest(body=b"{")])
+    assert [reply.status for reply in replies] == [500, 400]
+    assert replies[0].body["code"] == "internal_error"
+    assert "ZeroDivisionError" not in replies[0].body["error"]
