@@ -1,0 +1,1 @@
+"""Starting and stopping BentoML over what was packaged."""

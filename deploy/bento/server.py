@@ -1,0 +1,43 @@
+"""``bentoml serve`` as a child process on a free port, ready when this returns."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.server_process import ServerProcess, answers_ok, free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT = {
+    "BENTOML_DO_NOT_TRACK": "true",
+    # The engine has its own workers; a pool of OpenMP threads in each of them would only fight the others.
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class BentoServer(ServerProcess):
+    """A running BentoML server at ``url``; a context manager that stops it."""
+
+    def __init__(
+        self,
+        target: str = ".",
+        *,
+        log: Path,
+        port: int | None = None,
+        directory: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+        ready_within_s: float = 60.0,
+    ) -> None:
+        """Serve a Bento's tag, or with ``.`` what was packaged last, and wait for the warm-up translation.
+
+        Raises UnavailableError with the end of the log when the server does not become ready.
+        """
+        port = port or free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(
+            [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
+            name=f"bentoml serve {target}",
+            directory=directory,
+            environment={**ENVIRONMENT, **(environment or {})},
+            log=log,
+        )
+        self.wait_until(lambda: answers_ok(f"{self.url}/readyz"), within_s=ready_within_s)

@@ -1,0 +1,146 @@
+"""Packaging for BentoML: a bundle goes unchanged into BentoML's model store, and a Bento is built round it.
+
+    python -m model_registry.bento BUNDLE
+
+Both get the tag ``<name>:<version>``, which is derived from the bundle's content, so packaging twice makes one Bento.
+"""
+
+import filecmp
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import BundleError, OutputError, run_cli
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICE_FILES = ("service.py", "bentofile.yaml")
+# service.py finds packaged models by this label.
+BUNDLE_LABEL = "dragoman-bundle"
+SOURCES_LABEL = "dragoman-sources"
+
+
+def build_bento(bundle: Bundle) -> str:
+    """Store a bundle in BentoML's model store, build its Bento, and return the tag of both.
+
+    Builds nothing when both are there with the same content. Raises OutputError with the reason when it fails.
+    """
+    tag = _tag(bundle)
+    # In a process of its own, because BentoML changes the working directory, the import path and the logging of the
+    # process that builds, and holds on to the first BENTOML_HOME it sees.
+    completed = subprocess.run(
+        [sys.executable, "-m", "model_registry.bento", str(bundle.path.resolve())],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_DO_NOT_TRACK": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if completed.returncode:
+        reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("error: ")
+        raise OutputError(f"the Bento {tag} could not be built: {reason}")
+    return tag
+
+
+def _tag(bundle: Bundle) -> str:
+    return f"{bundle.manifest.name}:{bundle.manifest.version}"
+
+
+def _main() -> None:
+    bundle = open_bundle(sys.argv[1])
+    _store_bundle(bundle)
+    with tempfile.TemporaryDirectory(prefix="dragoman-bento-") as folder:
+        _stage_sources(Path(folder), bundle)
+        _build(Path(folder), bundle)
+    print(_tag(bundle))
+
+
+def _store_bundle(bundle: Bundle) -> None:
+    import bentoml
+
+    tag = _tag(bundle)
+    model = _find(bentoml.models, tag)
+    if model is not None and not _holds(model, bundle):
+        bentoml.models.delete(tag)
+        model = None
+    if model is None:
+        labels = {BUNDLE_LABEL: bundle.manifest.digest, "task": bundle.manifest.task}
+        with bentoml.models.create(tag, labels=labels) as created:
+            shutil.copytree(bundle.path, created.path_of("bundle"))
+        model = bentoml.models.get(tag)
+    # `bentoml serve` from the root serves what was packaged last, and that may be a model stored long ago.
+    os.utime(model.path)
+
+
+def _holds(model: Any, bundle: Bundle) -> bool:
+    try:
+        return open_bundle(model.path_of("bundle")).manifest.digest == bundle.manifest.digest
+    except BundleError:
+        return False
+
+
+def _stage_sources(folder: Path, bundle: Bundle) -> None:
+    """Lay out what the Bento is built from: the service, the core, and the model card as its description."""
+    sources = [ROOT / name for name in SERVICE_FILES] + sorted((ROOT / "dragoman").rglob("*.py"))
+    for source in sources:
+        staged = folder / source.relative_to(ROOT)
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, staged)
+    shutil.copyfile(bundle.path / "MODEL_CARD.md", folder / "README.md")
+
+
+def _build(folder: Path, bundle: Bundle) -> None:
+    import bentoml
+
+    tag, digest = _tag(bundle), _digest(folder)
+    bento = _find(bentoml.bentos, tag)
+    if bento is not None:
+        if bento.info.labels.get(SOURCES_LABEL) == digest and _same_code(folder, Path(bento.path_of("src"))):
+            return
+        # The tag names the bundle; the code round it has changed since, or the Bento was altered.
+        bentoml.bentos.delete(tag)
+    bentoml.bentos.build_bentofile(
+        str(folder / "bentofile.yaml"),
+        build_ctx=str(folder),
+        name=bundle.manifest.name,
+        version=bundle.manifest.version,
+        labels={SOURCES_LABEL: digest, BUNDLE_LABEL: bundle.manifest.digest},
+        args={"bundle": tag},
+    )
+
+
+def _find(store: Any, tag: str) -> Any:
+    """The item with exactly this tag, or None."""
+    from bentoml.exceptions import NotFound
+
+    try:
+        return store.get(tag)
+    except NotFound:
+        return None
+
+
+def _files(folder: Path, pattern: str) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob(pattern) if path.is_file())
+
+
+def _digest(folder: Path) -> str:
+    listing = "\n".join(
+        f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}" for name in _files(folder, "*")
+    )
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _same_code(folder: Path, source: Path) -> bool:
+    names = _files(folder, "*.py")
+    if names != _files(source, "*.py"):
+        return False
+    return not any(filecmp.cmpfiles(folder, source, names, shallow=False)[1:])
+
+
+if __name__ == "__main__":
+    run_cli(_main)
