@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from model_registry.client import Promotion, Registry
     from model_registry.versions import Version
 
+# By name, since this module is called __main__ when it runs.
+log = logging.getLogger("model_registry")
+
 EXAMPLES = """\
 the way of a model:
   python -m model_registry register runs/demo               # one version per bundle, alias candidate
@@ -32,13 +35,7 @@ NAMED = "NAME@ALIAS (translation-en-de@champion) or NAME/VERSION (translation-en
 def main(arguments: list[str] | None = None) -> int:
     """Parse a command line and run it; returns the exit status."""
     options = _parser().parse_args(arguments)
-    # Only our own progress is shown: other libraries' information would drown it.
-    logger = logging.getLogger("model_registry")
-    logger.setLevel(logging.INFO)
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-    command = COMMANDS[options.command]
-    return command(options)
+    return COMMANDS[options.command](options)
 
 
 def register(options: argparse.Namespace) -> int:
@@ -86,14 +83,14 @@ def fetch(options: argparse.Namespace) -> int:
 
 def package(options: argparse.Namespace) -> int:
     """``package NAME@ALIAS|BUNDLE``."""
+    path = Path(options.target)
+    bundle = open_bundle(bundle_directory(path)) if path.exists() else _fetched(options)
     from model_registry.bento import build_bento
     from model_registry.mar import build_mar
 
-    path = Path(options.target)
-    bundle = open_bundle(bundle_directory(path)) if path.exists() else _fetched(options)
-    logging.getLogger("model_registry").info("building the TorchServe archive")
+    log.info("building the TorchServe archive")
     print(f"mar: {build_mar(bundle, options.out)}", flush=True)
-    logging.getLogger("model_registry").info("building the Bento")
+    log.info("building the Bento")
     print(f"bento: {build_bento(bundle)}")
     return 0
 
@@ -239,5 +236,13 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _show_progress() -> None:
+    # Ours only: the information of all libraries would drown it.
+    logger = logging.getLogger("model_registry")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler())
+
+
 if __name__ == "__main__":
+    _show_progress()
     run_cli(main)

@@ -62,10 +62,15 @@ class Registry:
 
     def versions(self, name: str) -> list[Version]:
         """The versions of a model, newest first; raises ConfigError when there is no such model."""
-        if name not in (names := self.names()):
-            raise ConfigError(f"{self.uri} has no model {name!r}; it has {', '.join(names) or 'none yet'}")
         with explained(self.uri):
-            found = [from_mlflow(version) for version in self._client.search_model_versions(f"name='{name}'")]
+            try:
+                aliases = self._client.get_registered_model(name).aliases
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                names = ", ".join(self.names()) or "none yet"
+                raise ConfigError(f"{self.uri} has no model {name!r}; it has {names}") from error
+            found = [from_mlflow(version, aliases) for version in self._client.search_model_versions(f"name='{name}'")]
         return sorted(found, key=lambda version: -version.number)
 
     def find(self, name: str, selector: str) -> Version:
@@ -93,6 +98,7 @@ class Registry:
             )
         destination = folder / f"{version.name}-{version.bundle_version}"
         if destination.exists():
+            log.info("%s is there already, verifying it", destination)
             return _checked(open_bundle(destination), version)
         with (
             atomic.directory(destination) as staging,
@@ -147,9 +153,9 @@ class Registry:
         """The version of this bundle. A creation whose reply was lost may have made two: the first one stays."""
         found = self._client.search_model_versions(f"name='{manifest.name}' and tag.digest='{manifest.digest}'")
         numbers = sorted(int(version.version) for version in found)
-        spare = {int(version.version) for version in found if not version.aliases}
-        for number in numbers[1:]:
-            if number in spare:
+        if len(numbers) > 1:
+            aliased = {int(number) for number in self._client.get_registered_model(manifest.name).aliases.values()}
+            for number in set(numbers[1:]) - aliased:
                 self._client.delete_model_version(manifest.name, str(number))
         return numbers[0] if numbers else None
 
@@ -202,7 +208,7 @@ class Registry:
     def _import_run(self, bundle: Bundle, experiment: str) -> Run:
         tags = run_context.resolve_tags({"imported": "true", **version_tags(bundle.manifest)})
         run = self._client.create_run(experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
-        for name in ("config.yaml", "MODEL_CARD.md", MANIFEST):
+        for name in ("config.yaml", "MODEL_CARD.md"):
             self._client.log_artifact(run.info.run_id, str(bundle.path / name))
         self._client.set_terminated(run.info.run_id, "FINISHED")
         return run

@@ -54,6 +54,8 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
         raise ConfigError(f"the tracking URI {uri!r} is of an unknown kind; {ACCEPTED}", field="tracking_uri")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Standard output is for results: a training run ends with its bundle's path.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A bar that is rewritten in place is for a person; in a log it is a hundred lines.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", str(sys.stderr.isatty()).lower())
     # Inside MLflow some look-ups ignore the client's own URI and take the global one.
@@ -81,24 +83,23 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def _probe_sqlite(path: Path, *, create: bool) -> None:
-    if path.exists():
-        with path.open("rb") as file:
-            start = file.read(len(SQLITE_MAGIC))
-        if start not in (b"", SQLITE_MAGIC):
-            raise ConfigError(f"{path} is not an SQLite database; give another path in --tracking-uri sqlite:///PATH")
-        if not os.access(path, os.W_OK):
-            raise OutputError(
-                f"the MLflow database {path} is read-only for this user; change its rights or choose another"
-            )
-    elif not create:
+    if not path.exists() and not create:
         raise UnavailableError(
             f"there is no MLflow database at {path}; train or register a model first, "
             "or say where it is with --tracking-uri or MLFLOW_TRACKING_URI"
         )
-    else:
-        folder = next(parent for parent in path.parents if parent.exists())
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise OutputError(f"cannot create the MLflow database {path}: {folder} is not a writable directory")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Opening to append proves that it can be written, and an empty file is an empty database.
+        with path.open("ab+") as file:
+            file.seek(0)
+            start = file.read(len(SQLITE_MAGIC))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the MLflow database {path}: {error.strerror}; choose a writable file with --tracking-uri"
+        ) from error
+    if start not in (b"", SQLITE_MAGIC):
+        raise ConfigError(f"{path} is not an SQLite database; give another file with --tracking-uri sqlite:///PATH")
 
 
 def _probe_server(uri: str) -> None:

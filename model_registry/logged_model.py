@@ -15,7 +15,8 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 import dragoman
 from dragoman.bundle import Bundle
-from dragoman.manifest import Manifest, Score
+from dragoman.manifest import Manifest
+from model_registry.versions import headline_scores
 
 # What pyfunc_model.py needs where MLflow rebuilds an environment; MLflow adds itself.
 REQUIREMENTS = ("ctranslate2", "sentencepiece", "pandas")
@@ -55,14 +56,6 @@ def find_logged_model(client: MlflowClient, digest: str, experiment_ids: list[st
     found = client.search_logged_models(experiment_ids, filter_string=f"tags.bundle_digest = '{digest}'")
     ready: Iterable[LoggedModel] = (model for model in found if model.status == LoggedModelStatus.READY)
     return min(ready, key=lambda model: model.creation_timestamp, default=None)
-
-
-def headline_scores(manifest: Manifest) -> dict[str, Score]:
-    """The first score of each metric, which is the one that tables and tags show."""
-    headline: dict[str, Score] = {}
-    for score in manifest.scores:
-        headline.setdefault(score.metric, score)
-    return headline
 
 
 def _save_model(path: Path, bundle: Bundle, model: Model) -> None:

@@ -30,7 +30,9 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
         requests = [RawRequest(body=json.dumps(body).encode("utf-8")) for body in bodies]
         replies = [reply.body for reply in answer(self.predictor, requests)]
         columns = {"translation": "translatedText", "finish_reason": "finish_reason", "error": "error"}
-        return pandas.DataFrame({column: [body.get(key) for body in replies] for column, key in columns.items()})
+        rows = {column: [body.get(key) for body in replies] for column, key in columns.items()}
+        # pandas' own text type would make NaN, a number, of what is absent.
+        return pandas.DataFrame(rows, dtype=object)
 
 
 set_model(BundleModel())

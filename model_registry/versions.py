@@ -1,6 +1,6 @@
 """A registered version as this project sees it, and how a command line names one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,8 +8,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from dragoman.bundle import Bundle
 from dragoman.errors import ConfigError
-from dragoman.manifest import VERSION_LENGTH, Manifest
-from model_registry.logged_model import headline_scores
+from dragoman.manifest import VERSION_LENGTH, Manifest, Score
 
 # The column is that wide in MLflow's databases.
 DESCRIPTION_LIMIT = 5000
@@ -34,18 +33,26 @@ class Version:
         return f"{self.name}/{self.number}"
 
 
-def from_mlflow(version: ModelVersion) -> Version:
-    """Read MLflow's record."""
+def from_mlflow(version: ModelVersion, aliases: Mapping[str, str]) -> Version:
+    """Read MLflow's record; ``aliases`` (alias to version) are the model's, as a search leaves the version's out."""
     return Version(
         name=version.name,
         number=int(version.version),
-        aliases=tuple(sorted(version.aliases)),
+        aliases=tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))),
         run_id=version.run_id or "",
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         digest=version.tags.get("digest", ""),
         bundle_version=version.tags.get("bundle_version", ""),
         scores={metric: version.tags[metric] for metric in ("chrF", "BLEU") if metric in version.tags},
     )
+
+
+def headline_scores(manifest: Manifest) -> dict[str, Score]:
+    """The first score of each metric, which is the one that tables and tags show."""
+    headline: dict[str, Score] = {}
+    for score in manifest.scores:
+        headline.setdefault(score.metric, score)
+    return headline
 
 
 def version_tags(manifest: Manifest) -> dict[str, str]:

@@ -1,0 +1,407 @@
+"""The registry and the tracking against a real MLflow server, and against SQLite without one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from dragoman.bundle import Bundle, open_bundle, write_bundle
+from dragoman.errors import BundleError, ConfigError, UnavailableError
+from dragoman.manifest import Provenance, Score
+from model_registry.__main__ import main
+from model_registry.client import Registry
+from model_registry.tracking import TrackedRun
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGNATURE = "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0"
+
+# Makes a bundle of the tiny model: its name, its chrF, and the run that is said to have trained it.
+MakeBundle = Callable[..., Bundle]
+
+
+@dataclass(frozen=True)
+class Server:
+    uri: str
+    artifacts: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[Server]:
+    server = Server(uri=f"http://127.0.0.1:{port}", artifacts=folder / "artifacts")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(server.artifacts),
+    ]
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+    try:
+        wait_until_ready(server.uri, process, folder / "server.log")
+        yield server
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def wait_until_ready(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if requests.get(f"{uri}/health", timeout=2).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    pytest.fail(f"the MLflow server did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as running:
+        yield running
+
+
+@pytest.fixture(params=["server", "sqlite"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "server":
+        return str(request.getfixturevalue("server").uri)
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
+def make_bundle(tiny_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest) -> MakeBundle:
+    """Bundles under a model name of this test's own, since the tests share a server."""
+    default_name = f"toy-{zlib.crc32(request.node.name.encode()):08x}"
+
+    def make(chrf: float, *, name: str = default_name, run_id: str | None = None) -> Bundle:
+        base = open_bundle(tiny_bundle)
+        return write_bundle(
+            tmp_path / f"bundle-{chrf}",
+            name=name,
+            task="translation",
+            languages=base.manifest.languages,
+            preprocessing=base.manifest.preprocessing,
+            decoding=base.manifest.decoding,
+            limits=base.manifest.limits,
+            provenance=Provenance(
+                mlflow_run_id=run_id, git_commit="c0ffee", config_digest="1" * 64, corpus_fingerprint="toy-corpus"
+            ),
+            scores=[score("chrF", chrf), score("BLEU", chrf / 2)],
+            model_dir=base.model_dir,
+            engines={"ct2-int8": base.engine_dir("ct2-int8")},
+            config_yaml=f"name: {name}\n",
+        )
+
+    return make
+
+
+def score(metric: str, value: float) -> Score:
+    return Score(
+        metric=metric,
+        value=value,
+        signature=SIGNATURE,
+        test_set="toy validation",
+        segments=10,
+        low=value - 1,
+        high=value + 1,
+        engine="ct2-int8",
+    )
+
+
+def test_registering_twice_makes_one_version_and_prints_the_same(uri, make_bundle, capsys):
+    bundle = make_bundle(50.0)
+    outputs = []
+    for _ in range(2):
+        assert main(["register", str(bundle.path), "--tracking-uri", uri]) == 0
+        outputs.append(capsys.readouterr().out)
+    name = bundle.manifest.name
+    assert outputs == [f"registered: {name}/1 bundle {bundle.manifest.version}\n"] * 2
+    (version,) = Registry.open(uri).versions(name)
+    assert version.aliases == ("candidate",)
+    assert version.digest == bundle.manifest.digest
+
+    assert main(["list", name, "--tracking-uri", uri]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:6] == ["NAME", "VERSION", "BUNDLE", "ALIASES", "chrF", "BLEU"]
+    assert row.split()[:6] == [name, "1", bundle.manifest.version, "candidate", "50.00", "25.00"]
+
+
+def test_a_creation_whose_reply_was_lost_leaves_one_version(server, make_bundle):
+    from mlflow.tracking import MlflowClient
+
+    bundle = make_bundle(50.0)
+    registry = Registry.open(server.uri)
+    first = registry.register(bundle)
+    client = MlflowClient(server.uri, server.uri)
+    stored = client.get_model_version(first.name, "1")
+    # What a client does whose first request was carried out, but never answered.
+    client.create_model_version(
+        first.name, stored.source, stored.run_id, tags=stored.tags, model_id=stored.source.removeprefix("models:/")
+    )
+    assert len(registry.versions(first.name)) == 2
+
+    assert registry.register(bundle).number == 1
+    assert [version.number for version in registry.versions(first.name)] == [1]
+
+
+def test_a_version_shows_scores_lineage_signature_and_input_example(server, make_bundle):
+    bundle = make_bundle(61.234)
+    name = Registry.open(server.uri).register(bundle).name
+
+    def ask(path: str, /, **query: str) -> requests.Response:
+        response = requests.get(f"{server.uri}/{path}", params={"name": name, "version": "1", **query}, timeout=10)
+        response.raise_for_status()
+        return response
+
+    record = ask("api/2.0/mlflow/model-versions/get").json()["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in record["tags"]}
+    assert (tags["chrF"], tags["BLEU"]) == ("61.23", "30.62")
+    assert tags["chrF_test_set"] == "toy validation (10 segments, ct2-int8)"
+    assert tags["chrF_signature"] == SIGNATURE
+    assert (tags["git_commit"], tags["corpus_fingerprint"], tags["config_digest"]) == ("c0ffee", "toy-corpus", "1" * 64)
+    assert record["description"] == (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+    # What the page of a version in MLflow's UI reads.
+    model_file = ask("model-versions/get-artifact", path="MLmodel").text
+    assert '"name": "q"' in model_file
+    assert "num_beams" in model_file
+    assert "max_new_tokens" in model_file
+    example = ask("model-versions/get-artifact", path="serving_input_example.json").json()
+    assert example["dataframe_split"]["columns"] == ["q"]
+    requirements = ask("model-versions/get-artifact", path="requirements.txt").text.split()
+    assert all("==" in line for line in requirements)
+    assert {line.split("==")[0] for line in requirements} >= {"mlflow", "ctranslate2", "sentencepiece"}
+
+
+def test_only_a_version_that_is_not_worse_becomes_champion_and_rollback_undoes_it(uri, make_bundle, capsys):
+    good, better, worse = make_bundle(50.0), make_bundle(60.0), make_bundle(40.0)
+    name = good.manifest.name
+
+    def run(*arguments: str) -> int:
+        return main([*arguments, "--tracking-uri", uri])
+
+    def aliases() -> dict[str, int]:
+        return {alias: version.number for version in Registry.open(uri).versions(name) for alias in version.aliases}
+
+    for bundle in (good, better, worse):
+        run("register", str(bundle.path))
+    assert run("promote", name, "1") == 0
+    with pytest.raises(ConfigError, match="no previous champion"):
+        run("rollback", name)
+    assert run("promote", name, better.manifest.version) == 0
+    assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
+
+    capsys.readouterr()
+    assert run("promote", name, "candidate") == 1
+    refusal = capsys.readouterr().err
+    assert "its chrF 40.0000 is below the champion's 60.0000 on toy validation (10 segments)" in refusal
+    assert run("promote", name, "champion") == 0
+    assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
+
+    assert run("rollback", name) == 0
+    assert aliases() == {"candidate": 3, "champion": 1, "previous": 2}
+    assert run("rollback", name) == 0
+    assert aliases() == {"candidate": 3, "champion": 2, "previous": 1}
+
+
+def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri, make_bundle, tmp_path, capsys):
+    bundle = make_bundle(50.0)
+    main(["register", str(bundle.path), "--tracking-uri", uri])
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["fetch", f"{bundle.manifest.name}@candidate", "--out", str(tmp_path), "--tracking-uri", uri]) == 0
+        path = Path(capsys.readouterr().out.removeprefix("bundle: ").strip())
+        assert path == tmp_path / f"{bundle.manifest.name}-{bundle.manifest.version}"
+        assert open_bundle(path).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize("file", ["model/spiece.model", "engines/ct2-int8/model.bin", "manifest.json"])
+def test_a_store_file_with_one_changed_byte_is_refused_and_leaves_nothing(server, make_bundle, tmp_path, file):
+    bundle = make_bundle(50.0)
+    registry = Registry.open(server.uri)
+    version = registry.register(bundle)
+    (stored,) = (path for path in server.artifacts.rglob(file) if holds(path, version.name, file))
+    content = bytearray(stored.read_bytes())
+    # In the manifest, a letter of a text, so that it stays JSON.
+    place = content.index(b"toy validation") if file == "manifest.json" else len(content) // 2
+    content[place] ^= 1
+    stored.write_bytes(content)
+
+    out = tmp_path / "out"
+    with pytest.raises(BundleError, match=r"artifact digest mismatch: .* expected sha256:\w+ got sha256:\w+"):
+        registry.fetch(version, out)
+    assert list(out.iterdir()) == []
+    with pytest.raises(BundleError, match="digest mismatch"):
+        registry.promote(version.name, "candidate")
+    assert registry.find(version.name, "1").aliases == ("candidate",)
+
+
+def holds(stored: Path, name: str, file: str) -> bool:
+    manifest = stored.parents[file.count("/")] / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["name"] == name
+
+
+def test_another_bundle_in_a_versions_place_is_refused(server, make_bundle, tmp_path):
+    """A whole bundle that verifies, but is not the one that was registered."""
+    first, second = make_bundle(50.0), make_bundle(60.0)
+    registry = Registry.open(server.uri)
+    version = registry.register(first)
+    (stored,) = (path for path in server.artifacts.rglob("manifest.json") if holds(path, version.name, "manifest.json"))
+    for file in second.path.rglob("*"):
+        if file.is_file():
+            (stored.parent / file.relative_to(second.path)).write_bytes(file.read_bytes())
+    with pytest.raises(
+        BundleError, match=f"expected sha256:{first.manifest.digest} got sha256:{second.manifest.digest}"
+    ):
+        registry.fetch(version, tmp_path / "out")
+
+
+def test_mlflow_users_load_and_predict_without_this_repository(server, make_bundle, tmp_path):
+    bundle = make_bundle(50.0)
+    version = Registry.open(server.uri).register(bundle)
+    code = f"""
+import json, mlflow, pandas
+model = mlflow.pyfunc.load_model("models:/{version.name}@candidate")
+frame = model.predict(pandas.DataFrame({{"q": ["The man sees the red car.", " "]}}), params={{"num_beams": 2}})
+import dragoman
+print(json.dumps({{"code": dragoman.__file__, "rows": frame.to_dict("records")}}))
+"""
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": server.uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert not answer["code"].startswith(str(ROOT))
+    good, bad = answer["rows"]
+    assert good["translation"]
+    assert good["finish_reason"] in ("stop", "length")
+    assert not good["error"]
+    assert not bad["translation"]
+    assert "empty" in bad["error"]
+
+
+def test_a_tracked_run_holds_what_training_gave_it(uri, make_bundle, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    run = TrackedRun.open(
+        tracking_uri=uri,
+        experiment="tracked",
+        run_name="toy",
+        params={f"train.setting_{number}": number for number in range(130)},
+        tags={"git_commit": "c0ffee"},
+    )
+    for step in range(1, 51):
+        run.metrics({"loss": 1 / step}, step=step, tokens=100 * step)
+    run.table("samples.json", [{"step": 50, "source": "a", "translation": "b"}])
+    (tmp_path / "curves.png").write_bytes(b"picture")
+    run.artifact(tmp_path / "curves.png")
+    bundle = make_bundle(50.0, run_id=run.run_id)
+    model_uri = run.log_bundle(bundle.path)
+    run.finish("KILLED")
+
+    # The run goes on from step 41, as after a kill: what it repeats is not there twice.
+    run = TrackedRun.open(tracking_uri=uri, experiment="-", run_name="-", params={}, tags={}, run_id=run.run_id)
+    for step in range(41, 61):
+        run.metrics({"loss": 1 / step}, step=step, tokens=100 * step)
+    assert run.log_bundle(bundle.path) == model_uri
+    run.finish("FINISHED")
+
+    client = MlflowClient(uri, uri)
+    stored = client.get_run(run.run_id)
+    assert stored.info.status == "FINISHED"
+    assert len(stored.data.params) == 130
+    assert stored.data.tags["git_commit"] == "c0ffee"
+    assert [point.step for point in client.get_metric_history(run.run_id, "loss")] == list(range(1, 61))
+    assert [point.step for point in client.get_metric_history(run.run_id, "by_tokens/loss")] == list(
+        range(100, 6100, 100)
+    )
+    assert {entry.path for entry in client.list_artifacts(run.run_id)} == {"curves.png", "samples.json"}
+    (model,) = client.search_logged_models(
+        [stored.info.experiment_id], f"tags.bundle_digest='{bundle.manifest.digest}'"
+    )
+    assert model.source_run_id == run.run_id
+    assert {metric.key: metric.value for metric in model.metrics} == {"chrF": 50.0, "BLEU": 25.0}
+    assert model.params["train.setting_7"] == "7"
+
+    # Registering takes the model that training stored.
+    version = Registry.open(uri).register(bundle)
+    assert version.run_id == run.run_id
+    assert client.get_model_version(version.name, "1").source == model_uri
+
+
+def test_metrics_outlive_a_restart_of_the_server(tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    port = free_port()
+    with mlflow_server(tmp_path, port) as server:
+        run = TrackedRun.open(tracking_uri=server.uri, experiment="outage", run_name="toy", params={}, tags={})
+        run.metrics({"loss": 1.0}, step=1, tokens=10)
+    started = time.monotonic()
+    for step in range(2, 500):
+        run.metrics({"loss": 1 / step}, step=step, tokens=10 * step)
+    assert time.monotonic() - started < 1, "training waited for a dead server"
+    with mlflow_server(tmp_path, port) as server:
+        run.finish("FINISHED")
+        points = MlflowClient(server.uri).get_metric_history(run.run_id, "loss")
+    assert [point.step for point in points] == list(range(1, 500))
+
+
+def test_a_store_that_is_not_there_is_named_within_seconds(tmp_path):
+    uri = f"http://127.0.0.1:{free_port()}"
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match=f"{uri} does not answer .* --tracking-uri or MLFLOW_TRACKING_URI"):
+        TrackedRun.open(tracking_uri=uri, experiment="x", run_name="x", params={}, tags={})
+    with pytest.raises(UnavailableError, match=r"postgresql://.*does not answer"):
+        Registry.open(f"postgresql://127.0.0.1:{free_port()}/mlflow")
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(UnavailableError, match="does not answer"):
+            Registry.open(f"http://127.0.0.1:{mute.getsockname()[1]}")
+    assert time.monotonic() - started < 10
+
+
+def test_what_is_not_there_is_answered_with_what_is(server, make_bundle):
+    bundle = make_bundle(50.0)
+    registry = Registry.open(server.uri)
+    registry.register(bundle)
+    name = bundle.manifest.name
+    with pytest.raises(ConfigError, match=f"has no model 'nothing'; it has .*{name}"):
+        registry.find("nothing", "champion")
+    with pytest.raises(
+        ConfigError, match=f"{name} has no version '9'; there are the numbers 1 and the aliases candidate"
+    ):
+        registry.find(name, "9")
+    with pytest.raises(ConfigError, match="is not in"):
+        TrackedRun.open(tracking_uri=server.uri, experiment="x", run_name="x", params={}, tags={}, run_id="0" * 32)
+
+
+def test_the_command_ends_with_the_status_of_its_error(make_bundle, tmp_path):
+    bundle = make_bundle(50.0)
+    weights = bundle.path / "model" / "spiece.model"
+    weights.write_bytes(weights.read_bytes() + b"!")
+    command = [sys.executable, "-m", "model_registry", "register", str(bundle.path)]
+    command += ["--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: artifact digest mismatch: ")
+    assert done.stderr.count("\n") == 1
