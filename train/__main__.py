@@ -1,0 +1,58 @@
+"""Trains a model: ``python -m train data=phrasebook model=t5_tiny``, ``python -m train resume=RUN_DIR``, ``--help``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dragoman.errors import ConfigError, run_cli
+from train.config import compose_config, load_config
+from train.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
+from train.settings import TrackingSettings
+
+
+def main() -> int:
+    """Parse, build, call."""
+    settings = sys.argv[1:]
+    if {"-h", "--help"} & set(settings):
+        from train.help import help_text
+
+        print(help_text())
+        return 0
+    resumed = _resumed(settings)
+    config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")
+    # Imported once the settings are known to be right: torch takes seconds.
+    from train.session import resume, start
+
+    open_recorder = _recorder(config.tracking)
+    return start(config, open_recorder) if resumed is None else resume(config, resumed, open_recorder)
+
+
+def _resumed(settings: Sequence[str]) -> Path | None:
+    asked = [text.partition("=")[2] for text in settings if text.startswith("resume=")]
+    if not asked:
+        return None
+    if len(settings) > 1 or not asked[0]:
+        raise ConfigError(
+            f"resume=RUN_DIR stands alone, since a run goes on with its own settings; got {' '.join(settings)}"
+        )
+    return Path(asked[0])
+
+
+def _recorder(tracking: TrackingSettings) -> OpenRecorder:
+    def open_run(facts: RunFacts) -> Recorder:
+        from model_registry.tracking import TrackedRun
+
+        return TrackedRun.open(
+            tracking_uri=facts.tracking_uri,
+            experiment=tracking.experiment,
+            run_name=facts.name,
+            params=facts.params,
+            tags=facts.tags,
+            run_id=facts.run_id,
+        )
+
+    return open_run if tracking.enabled else lambda facts: Unrecorded()
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,149 @@
+"""Checkpoints that are whole or absent: tensors as safetensors, the rest as JSON, a digest of each file, no pickle."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from dragoman import atomic
+from dragoman.errors import DataError
+
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+DIGESTS = "digests.json"
+
+
+@dataclass
+class TrainingState:
+    """Where training stands, apart from tensors; floats survive JSON exactly."""
+
+    corpus_fingerprint: str
+    config_digest: str
+    step: int = 0
+    tokens: int = 0
+    epoch: int = 0
+    position: int = 0
+    elapsed_seconds: float = 0.0
+    best_step: int | None = None
+    best_score: float | None = None
+    validations_since_best: int = 0
+    validated_step: int = 0
+    logged: dict[str, list[float]] = field(default_factory=dict)
+    """Figures of the steps since the last point of the loss curve."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: the last few, and the best that each of them knows."""
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        """``keep`` last checkpoints stay, at least two, so that a damaged one has a predecessor."""
+        self.folder = folder
+        self._keep = max(2, keep)
+
+    def path(self, step: int) -> Path:
+        """The directory of the checkpoint after ``step`` updates."""
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, rising."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+
+    def save(self, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Write a checkpoint beside its place, sync and rename it; then remove the ones that are no longer needed."""
+        if self.path(state.step).exists():
+            return
+        with atomic.directory(self.path(state.step)) as folder:
+            save_file(_model_tensors(model), folder / MODEL)
+            save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER)
+            (folder / STATE).write_text(atomic.to_json(dataclasses.asdict(state)), encoding="utf-8")
+            digests = {name: _sha256(folder / name) for name in (MODEL, OPTIMIZER, STATE)}
+            (folder / DIGESTS).write_text(atomic.to_json(digests), encoding="utf-8")
+        self._remove_old()
+
+    def last(self) -> TrainingState | None:
+        """The state of the last undamaged checkpoint, or None without any checkpoint; raises DataError if all are.
+
+        What a killed process left half-written or half-removed is cleared away, so that it can be written again.
+        """
+        steps = self.steps()
+        whole = [step for step in steps if _undamaged(self.path(step))]
+        if steps and not whole:
+            raise DataError(f"every checkpoint in {self.folder} is damaged; start the run again with another run_dir")
+        for remains in [*self.folder.glob(".step-*"), *(self.path(step) for step in set(steps) - set(whole))]:
+            shutil.rmtree(remains)
+        return self._state(whole[-1]) if whole else None
+
+    def restore(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put a checkpoint's tensors into the model and its optimizer."""
+        self.restore_model(step, model)
+        tensors = load_file(self.path(step) / OPTIMIZER)
+        for name, parameter in model.named_parameters():
+            entries = {
+                key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")
+            }
+            optimizer.state[parameter] = {
+                # AdamW keeps its step counter on the CPU, its moments beside the parameter.
+                key: value if key == "step" else value.to(parameter.device)
+                for key, value in entries.items()
+            }
+
+    def restore_model(self, step: int, model: torch.nn.Module) -> None:
+        """Put a checkpoint's weights into the model."""
+        set_weights(model, load_file(self.path(step) / MODEL))
+
+    def average(self, steps: list[int]) -> dict[str, torch.Tensor]:
+        """The mean of the weights of several checkpoints."""
+        total: dict[str, torch.Tensor] = {}
+        for step in steps:
+            for name, tensor in load_file(self.path(step) / MODEL).items():
+                total[name] = total.get(name, torch.zeros(())) + tensor.double()
+        return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
+
+    def _state(self, step: int) -> TrainingState:
+        return TrainingState(**json.loads((self.path(step) / STATE).read_text(encoding="utf-8")))
+
+    def _remove_old(self) -> None:
+        kept = set(self.steps()[-self._keep :])
+        kept |= {best for step in kept if (best := self._state(step).best_step) is not None}
+        for step in set(self.steps()) - kept:
+            shutil.rmtree(self.path(step))
+
+
+def set_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy tensors into the parameters of the same name."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[name])
+
+
+def _model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    # named_parameters names a shared tensor once, and T5 has no buffers that would have to be kept.
+    return {name: parameter.detach().contiguous().cpu() for name, parameter in model.named_parameters()}
+
+
+def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}/{key}": value.detach().contiguous().cpu()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _undamaged(folder: Path) -> bool:
+    try:
+        digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return bool(digests) and all(_sha256(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

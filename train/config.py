@@ -1,0 +1,147 @@
+"""Composes a run's configuration from ``configs/`` and ``key=value`` settings, and reports every mistake at once."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dragoman.errors import ConfigError
+from train.settings import Config
+from train.strict import did_you_mean, parse
+
+CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
+GROUPS = ("task", "data", "model")
+SECTIONS = ("cleaning", "train", "decoding", "limits", "tracking")
+MAIN = "config"
+
+
+def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
+    """The configuration for ``key=value`` settings; raises one ConfigError that lists everything wrong."""
+    problems: list[str] = []
+    overrides = [override for text in settings if (override := _override(text, config_dir, problems))]
+    composed = _compose(_with_one_limit(overrides), config_dir, problems)
+    if composed is None:
+        raise _config_error(problems)
+    return _checked(composed, problems)
+
+
+def load_config(path: Path) -> Config:
+    """The configuration that a run wrote into its directory; raises ConfigError when it cannot be read."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path.parent} holds no run: it has no {path.name}; give the directory of a run that was started"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}; give the directory of a run") from error
+    return _checked(value, [])
+
+
+def to_yaml(config: Config, *, portable: bool = False) -> str:
+    """The configuration as YAML; ``portable`` leaves out where the run and its records were kept.
+
+    The portable form goes into the bundle, so that the same training gives the same bytes wherever it ran.
+    """
+    value = dataclasses.asdict(config)
+    if portable:
+        del value["run_dir"], value["tracking"]
+    text: str = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def flatten(config: Config) -> dict[str, object]:
+    """Every setting by its dotted name."""
+
+    def walk(value: Any, where: str) -> list[tuple[str, object]]:
+        if isinstance(value, Mapping):
+            return [pair for key in value for pair in walk(value[key], f"{where}.{key}" if where else key)]
+        return [(where, value)]
+
+    return dict(walk(dataclasses.asdict(config), ""))
+
+
+def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
+    """The names that ``group=`` accepts."""
+    return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+
+
+def _override(text: str, config_dir: Path, problems: list[str]) -> str | None:
+    """One setting as Hydra is to see it, or None with the problem noted."""
+    key, equals, value = text.partition("=")
+    key = key.strip().lstrip("+")
+    if not equals or not key or key.startswith("~"):
+        problems.append(f"{text!r} is not a setting: write key=value, such as train.max_steps=2000")
+        return None
+    if key in SECTIONS:
+        problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
+        return None
+    if key in GROUPS and value not in choices(key, config_dir):
+        known = choices(key, config_dir)
+        problems.append(f"{key} must be one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}")
+        return None
+    # The value is set, known key or not: the dataclasses find the unknown ones, and all of them at once.
+    override = text if key in GROUPS else f"++{key}={value}"
+    try:
+        if _parser().parse_override(override).is_sweep_override():
+            raise HydraException("it lists several values")
+    except HydraException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        problems.append(f"{text!r} cannot be read ({reason}): give one value, in single quotes if it holds signs")
+        return None
+    return override
+
+
+@functools.cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def _with_one_limit(overrides: Sequence[str]) -> list[str]:
+    """Naming one of the two limits of training lifts the default of the other."""
+    named = {override.removeprefix("++").partition("=")[0] for override in overrides}
+    if "train.max_steps" in named and "train.max_minutes" not in named:
+        return [*overrides, "++train.max_minutes=null"]
+    return list(overrides)
+
+
+def _compose(overrides: Sequence[str], config_dir: Path, problems: list[str]) -> Any:
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
+            composed = compose(MAIN, overrides=list(overrides))
+        return OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        problems.append(" ".join(str(error).split()))
+        return None
+
+
+def _checked(value: object, problems: list[str]) -> Config:
+    parsed = parse(value, Config)
+    problems = [*problems, *parsed.problems]
+    if not parsed.problems:
+        problems += parsed.value.problems()
+    if problems:
+        raise _config_error(problems)
+    config: Config = parsed.value
+    return config
+
+
+def _config_error(problems: Sequence[str]) -> ConfigError:
+    if len(problems) == 1:
+        return ConfigError(f"{problems[0]} (python -m train --help lists the settings)")
+    listed = "\n".join(f"  - {problem}" for problem in problems)
+    return ConfigError(f"{len(problems)} settings are wrong (python -m train --help lists them):\n{listed}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

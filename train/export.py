@@ -1,0 +1,102 @@
+"""From trained weights to a bundle: Hugging Face layout, int8 conversion, and scores by the engine that ships."""
+
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dragoman.bundle import Bundle, write_bundle
+from dragoman.manifest import Languages, Preprocessing, Provenance, Score
+from dragoman.predictor import load
+from train.config import to_yaml
+from train.corpus import Pair, Splits
+from train.decode import decode
+from train.model import write_model
+from train.scoring import scores
+from train.settings import Config
+from train.tasks.translation import Sample
+
+ENGINE = "ct2-int8"
+SAMPLES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """The bundle of a run with sample translations of its first test set."""
+
+    bundle: Bundle
+    samples: Sequence[Mapping[str, str]]
+
+
+def export(
+    destination: Path, *, model: Any, vocabulary: bytes, config: Config, splits: Splits, provenance: Provenance
+) -> Exported:
+    """Write the bundle of a run with the scores of its test sets and of its validation set."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
+        folder = Path(temporary)
+        (folder / "model").mkdir()
+        write_model(model, vocabulary, folder / "model")
+        convert(folder / "model", folder / ENGINE)
+        # What ships is what is scored: first a bundle without scores, which is loaded as any server loads one.
+        unscored = _bundle(folder / "bundle", folder, config, provenance, [])
+        judged = _score(unscored.path, splits)
+        bundle = _bundle(destination, folder, config, provenance, judged.scores)
+    return Exported(bundle=bundle, samples=[asdict(sample) for sample in judged.samples])
+
+
+def convert(model_dir: Path, destination: Path) -> None:
+    """Convert a model in Hugging Face layout to CTranslate2 with int8 weights."""
+    from ctranslate2.converters import TransformersConverter
+
+    TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
+
+
+def _bundle(destination: Path, folder: Path, config: Config, provenance: Provenance, found: Sequence[Score]) -> Bundle:
+    return write_bundle(
+        destination,
+        name=config.name,
+        task=config.task.name,
+        languages=Languages(source=config.task.source, target=config.task.target),
+        preprocessing=Preprocessing(prefix=config.model.prefix),
+        decoding=config.decoding,
+        limits=config.limits,
+        provenance=provenance,
+        scores=found,
+        model_dir=folder / "model",
+        engines={ENGINE: folder / ENGINE},
+        config_yaml=to_yaml(config, portable=True),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    scores: list[Score]
+    samples: list[Sample]
+
+
+def _score(bundle: Path, splits: Splits) -> _Judged:
+    found: list[Score] = []
+    samples: list[Sample] = []
+    predictor = load(bundle, device="cpu")
+    try:
+        for name, pairs in [*splits.tests.items(), ("validation", splits.validation)]:
+            hypotheses = decode(predictor, [source for source, _ in pairs]).hypotheses
+            found += scores(
+                hypotheses,
+                [reference for _, reference in pairs],
+                test_set=f"{splits.name}/{name}",
+                engine=str(predictor.describe()["engine"]),
+                lower_cased=splits.lower_cased,
+            )
+            samples = samples or _samples(pairs, hypotheses)
+    finally:
+        predictor.close()
+    return _Judged(scores=found, samples=samples)
+
+
+def _samples(pairs: Sequence[Pair], hypotheses: Sequence[str]) -> list[Sample]:
+    chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
+    rows = sorted(chooser.sample(range(len(pairs)), min(SAMPLES, len(pairs))))
+    return [Sample(source=pairs[row][0], reference=pairs[row][1], hypothesis=hypotheses[row]) for row in rows]

@@ -1,0 +1,70 @@
+"""Tells a person how far training is: a bar on a terminal, a line now and then elsewhere; always on standard error."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from train.loop import Report
+
+SECONDS_BETWEEN_LINES = 10.0
+SCALE = 1000
+
+
+class TrainingProgress:
+    """Shows the reports of a run."""
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._last_line = 0.0
+        self._figures: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar = Progress(BarColumn(), TextColumn("{task.description}"), console=self._console)
+            self._task = self._bar.add_task("starting", total=SCALE)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def stage(self, text: str) -> None:
+        """Say what begins now."""
+        self._console.print(text, markup=False)
+
+    def show(self, report: Report) -> None:
+        """Show a point of the curves."""
+        self._figures.update(report.figures)
+        text = self._describe(report)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=report.progress * SCALE, description=text)
+        elif report.validation or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self._console.print(text, markup=False)
+
+    def _describe(self, report: Report) -> str:
+        labels = {
+            "train/loss": "loss {:.3f}",
+            "train/tokens_per_second": "{:,.0f} tokens/s",
+            "validation/chrf": "chrF {:.1f}",
+            "validation/bleu": "BLEU {:.1f}",
+        }
+        shown = [form.format(self._figures[name]) for name, form in labels.items() if name in self._figures]
+        return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{_time_left(report)} left"])
+
+
+def _time_left(report: Report) -> str:
+    if report.progress <= 0:
+        return "?"
+    seconds = round(report.elapsed_seconds * (1 - report.progress) / report.progress)
+    return f"{seconds // 60}:{seconds % 60:02d}"

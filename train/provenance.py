@@ -1,0 +1,31 @@
+"""Where a model comes from: the commit of the code and the digest of the configuration."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from train.config import to_yaml
+from train.settings import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def config_digest(config: Config) -> str:
+    """sha256 of the configuration without the places it was run and recorded at."""
+    return hashlib.sha256(to_yaml(config, portable=True).encode("utf-8")).hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with ``-dirty`` when files differ from it; None outside version control."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,154 @@
+"""The directory of one run, and the rules for starting and resuming in it.
+
+::
+
+    config.yaml           the resolved configuration
+    corpus.json           the corpus report and fingerprint
+    vocabulary/           the SentencePiece model
+    checkpoints/step-…/   see train.checkpoint
+    history.jsonl         the curves, one point a line
+    mlflow.json           the run's id and tracking URI
+    curves.png            loss, learning rate, BLEU and chrF
+    samples.json          translations of test sentences
+    bundle/               the result
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dragoman import atomic
+from dragoman.errors import ConfigError, DataError, OutputError
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def corpus(self) -> Path:
+        """The corpus report."""
+        return self.path / "corpus.json"
+
+    @property
+    def vocabulary(self) -> Path:
+        """The directory of the SentencePiece model."""
+        return self.path / "vocabulary"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def history(self) -> Path:
+        """The points of the curves."""
+        return self.path / "history.jsonl"
+
+    @property
+    def mlflow(self) -> Path:
+        """Where the run is tracked."""
+        return self.path / "mlflow.json"
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the curves."""
+        return self.path / "curves.png"
+
+    @property
+    def samples(self) -> Path:
+        """The table of sample translations."""
+        return self.path / "samples.json"
+
+    @property
+    def bundle(self) -> Path:
+        """The result."""
+        return self.path / "bundle"
+
+
+def new_run_dir(asked: str | None, label: str) -> RunDir:
+    """A place for a new run: the one asked for, or a new name under ``runs/``; nothing is created yet.
+
+    Raises ConfigError when it is taken and OutputError when it cannot be written.
+    """
+    path = Path(asked) if asked is not None else _free_name(label)
+    if (path / "config.yaml").exists():
+        raise ConfigError(f"{path} holds a run already; go on with resume={path}, or choose another run_dir")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{path} exists and is not an empty directory; choose another run_dir")
+    existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: {existing} is not a writable directory; choose another run_dir")
+    return RunDir(path)
+
+
+def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], vocabulary: bytes) -> None:
+    """Make the directory with what the run starts from, whole or not at all."""
+    if run.path.is_dir():
+        run.path.rmdir()  # it is empty, see new_run_dir
+    with atomic.directory(run.path) as folder:
+        beginning = RunDir(folder)
+        beginning.config.write_text(config_yaml, encoding="utf-8")
+        beginning.corpus.write_text(atomic.to_json(corpus), encoding="utf-8")
+        beginning.vocabulary.mkdir()
+        (beginning.vocabulary / "spiece.model").write_bytes(vocabulary)
+
+
+def check_corpus(run: RunDir, fingerprint: str) -> None:
+    """Raise DataError when a run that is resumed would go on with another corpus."""
+    try:
+        expected = json.loads(run.corpus.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot read {run.corpus}: {error}; start the run again with another run_dir") from error
+    if fingerprint != expected:
+        raise DataError(
+            f"the corpus has changed since {run.path} was started: fingerprint {fingerprint}, expected {expected}; "
+            "restore the data, or start a new run"
+        )
+
+
+def append_history(run: RunDir, point: Mapping[str, Any]) -> None:
+    """Add one point to the curves."""
+    with run.history.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(point, sort_keys=True) + "\n")
+
+
+def read_history(run: RunDir) -> list[dict[str, Any]]:
+    """The points of the curves; a last line that a killed process left unfinished is passed over."""
+    points = []
+    for line in run.history.read_text(encoding="utf-8").splitlines() if run.history.exists() else []:
+        try:
+            points.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return points
+
+
+def rewind_history(run: RunDir, step: int) -> None:
+    """Forget the points after a step, which a resumed run makes again."""
+    kept = [json.dumps(point, sort_keys=True) + "\n" for point in read_history(run) if point["step"] <= step]
+    atomic.write_text(run.history, "".join(kept))
+
+
+def write_samples(run: RunDir, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write the table of sample translations."""
+    atomic.write_json(run.samples, list(rows))
+
+
+def _free_name(label: str) -> Path:
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{label}"
+    names = (RUNS / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 1000))
+    return next(path for path in names if not path.exists())
