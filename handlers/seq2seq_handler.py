@@ -1,0 +1,119 @@
+"""TorchServe's handler for sequence-to-sequence bundles: it carries bytes to ``dragoman.protocol`` and answers back.
+
+It runs inside a ``.mar`` that holds the ``dragoman`` package and the bundle beside it (``model_registry.mar``).
+TorchServe wants exactly one class in this file.
+"""
+
+import logging
+import os
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from dragoman.errors import DragomanError, InvalidInput
+from dragoman.predictor import load
+from dragoman.protocol import FORM_TYPE, JSON_TYPE, RawRequest, Reply, answer, check_body_size, error_reply
+
+log = logging.getLogger(__name__)
+
+# The two names under which gRPC clients send a body; REST has the first one only.
+BODY_KEYS = ("body", "data")
+# A line end, or an '&' after the last field: bytes that may be missing from a form without a loss.
+FORM_SLACK_BYTES = 2
+
+
+class Seq2SeqHandler:
+    """Answers a batch of requests, each with its own status; bad input never raises, which would fail the batch."""
+
+    def initialize(self, context: Any) -> None:
+        """Load and verify the bundle of this archive and translate once; raises RuntimeError alone."""
+        # The worker would decode JSON itself, pass on what it cannot decode, and read NaN and double keys as it likes.
+        # It looks this up at each request.
+        os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
+        properties = context.system_properties
+        try:
+            self._predictor = load(
+                Path(properties["model_dir"]) / "bundle", device="cpu" if properties["gpu_id"] is None else "auto"
+            )
+            self._predictor.warm_up()
+        except Exception as error:
+            # The only kind that the worker reports as a model that does not load; it just dies of any other.
+            raise RuntimeError(str(error)) from error
+        manifest = self._predictor.bundle.manifest
+        log.info("serving %s %s: %s", manifest.name, manifest.version, dict(self._predictor.describe()))
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """Answer all requests of a batch together, in order, and set each one's status and content type."""
+        headers = [context.get_all_request_header(index) for index in range(len(data))]
+        read = [self._read(row, header) for row, header in zip(data, headers, strict=True)]
+        answers = iter(answer(self._predictor, [entry for entry in read if isinstance(entry, RawRequest)]))
+        replies = [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
+        for index, reply in enumerate(replies):
+            # The phrase and the content type must be ASCII: the worker counts characters and sends bytes.
+            context.set_response_status(reply.status, HTTPStatus(reply.status).phrase, index)
+            context.set_response_content_type(index, JSON_TYPE)
+            if not _is_rest(headers[index]):
+                # Without this, one call of gRPC's StreamPredictions ends the worker and the whole batch with it.
+                context.set_response_header(index, "ts_stream_next", "false")
+        return [reply.to_json() for reply in replies]
+
+    def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RawRequest | Reply:
+        try:
+            if not _is_rest(headers):
+                return _grpc_request(row)
+            content_type = _header(headers, "content-type")
+            if content_type is None or not content_type.lower().startswith(FORM_TYPE):
+                return RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
+            length = _header(headers, "content-length") or ""
+            limit = self._predictor.bundle.manifest.limits.max_body_bytes
+            return _form_request(row, int(length) if length.isdecimal() else 0, limit)
+        except DragomanError as error:
+            return error_reply(error)
+
+
+def _is_rest(headers: Mapping[str, Any]) -> bool:
+    # A gRPC request has no headers: what stands here then is a dictionary for each of its inputs, and no text.
+    return any(isinstance(value, str) for value in headers.values())
+
+
+def _header(headers: Mapping[str, Any], name: str) -> str | None:
+    """A header of a REST request; TorchServe keeps the case in which the client wrote its name."""
+    return next((value for key, value in headers.items() if isinstance(value, str) and key.lower() == name), None)
+
+
+def _grpc_request(row: Mapping[str, Any]) -> RawRequest:
+    if len(row) == 1:
+        (key,) = row
+        if key in BODY_KEYS:
+            return RawRequest(body=bytes(row[key]), content_type=JSON_TYPE)
+    return RawRequest(form=_fields(row))
+
+
+def _form_request(row: Mapping[str, Any], sent_bytes: int, max_body_bytes: int) -> RawRequest:
+    """A form, of which TorchServe hands over only what it understood: the last of equal fields, nothing without '='."""
+    check_body_size(sent_bytes, max_body_bytes)
+    fields = _fields(row)
+    encoded = "&".join(f"{_quoted(name)}={_quoted(values[0])}" for name, values in fields.items())
+    if sent_bytes <= len(encoded) + FORM_SLACK_BYTES or any(name.lstrip().startswith("{") for name in fields):
+        return RawRequest(form=fields)
+    if not fields:
+        # Nothing is left of a body without '=', and that is a JSON body as a rule: the core has the answer to those.
+        return RawRequest(form={"{": [""]})
+    raise InvalidInput(
+        f"TorchServe hands over {len(encoded)} of the form's {sent_bytes} bytes: it drops all but the last of equal "
+        f'fields, and what has no \'=\'; send {{"q": ["text", "text"]}} with the header \'Content-Type: {JSON_TYPE}\''
+    )
+
+
+def _quoted(text: str) -> str:
+    # The longest encoding in use: no client sends more bytes for the same text.
+    return urllib.parse.quote(text, safe="")
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    try:
+        return {name: [bytes(value).decode("utf-8")] for name, value in row.items()}
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"a form field is not UTF-8 at byte {error.start}; send UTF-8") from error
