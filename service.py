@@ -148,7 +148,7 @@ def _framework_error(status: int, scope: Scope, headers: dict[bytes, bytes]) -> 
         message = f"{path} does not accept {method}; use {allowed}"
         return error_reply(InvalidInput(message, code="method_not_allowed"))
     if status == 503:
-        return error_reply(UnavailableError("the model is not warm yet; ask again in a second", code="not_ready"))
+        return error_reply(UnavailableError("no warm-up translation has succeeded yet; ask again in a second"))
     return error_reply(InferenceError("the server failed on this request; its log says why"))
 
 
@@ -217,7 +217,7 @@ class Translator:
         # Threads beyond what the engine computes at once would only wait inside it, uncounted.
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="translate")
         self._places = threading.BoundedSemaphore(parallel + MAX_WAITING)
-        self._warm_up = self._pool.submit(self.predictor.warm_up)
+        self._warm_up = self._pool.submit(self._translate_once)
         manifest = self.predictor.bundle.manifest
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(described))
 
@@ -256,6 +256,13 @@ class Translator:
         job.add_done_callback(lambda _: self._places.release())
         (reply,) = await asyncio.wrap_future(job)
         return reply
+
+    def _translate_once(self) -> None:
+        try:
+            self.predictor.warm_up()
+        except DragomanError:
+            log.exception("the warm-up translation failed")
+            raise
 
     async def __is_ready__(self) -> bool:
         """Whether the warm-up translation has succeeded."""

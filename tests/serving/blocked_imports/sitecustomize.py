@@ -1,0 +1,36 @@
+"""Put on PYTHONPATH, this makes an environment that lacks everything a serving machine has no need of."""
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+BLOCKED = {
+    "torch",
+    "transformers",
+    "mlflow",
+    "optuna",
+    "datasets",
+    "sacrebleu",
+    "hydra",
+    "accelerate",
+    "train",
+    "model_registry",
+}
+
+
+class Blocker(importlib.abc.MetaPathFinder):
+    """Refuses to find the blocked packages."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find nothing, and say so for a blocked package."""
+        if fullname.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {fullname!r} (blocked by a test)", name=fullname)
+        return None
+
+
+# The editable installation goes as well, so that the core can come from the Bento alone.
+sys.meta_path[:] = [Blocker(), *(finder for finder in sys.meta_path if "__editable__" not in finder.__module__)]
