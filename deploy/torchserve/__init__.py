@@ -1,0 +1,1 @@
+"""Starting, stopping and asking TorchServe over a packaged .mar."""

@@ -1,0 +1,74 @@
+"""``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted."""
+
+import argparse
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+from deploy.torchserve.config import Ports
+from deploy.torchserve.server import TorchServeProcess
+from dragoman.errors import UnavailableError, run_cli
+
+READY = """\
+TorchServe is ready; Ctrl-C stops it. Its log: {log}
+  REST        {url}
+  gRPC        {grpc_address}
+  management  {management_url}
+  metrics     {metrics_url}
+
+try it:
+  curl {url} -H 'Content-Type: application/json' -d '{{"q": "Where is the station?"}}'
+  curl {url} -H 'Content-Type: text/plain' -d 'Where is the station?'
+  python -m deploy.torchserve.grpc_client --address {grpc_address} --model {model} 'Where is the station?'
+"""
+
+
+def main() -> int:
+    """Serve until Ctrl-C or SIGTERM, which is a clean end; raises UnavailableError when the server ends by itself."""
+    arguments = _arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    ports = Ports(
+        inference=arguments.port,
+        management=arguments.management_port,
+        metrics=arguments.metrics_port,
+        grpc_inference=arguments.grpc_port,
+        grpc_management=arguments.grpc_management_port,
+    )
+    try:
+        with TorchServeProcess(arguments.mar, log=arguments.log, ports=ports) as server:
+            print(READY.format(**vars(server)), flush=True)
+            server.wait()
+            code = server.stop()
+            raise UnavailableError(
+                f"{server.name} ended with exit code {code}; the end of its log:\n{server.log_tail()}"
+            )
+    except KeyboardInterrupt:
+        return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.torchserve", description="Serve a packaged model with TorchServe on this machine alone."
+    )
+    parser.add_argument("--mar", type=Path, required=True, help="the archive: dist/NAME-VERSION.mar")
+    ports = {"": "inference", "grpc": "grpc_inference", "management": "management", "metrics": "metrics"}
+    for prefix, field in {**ports, "grpc-management": "grpc_management"}.items():
+        option = f"--{prefix}-port" if prefix else "--port"
+        default = getattr(Ports(), field)
+        parser.add_argument(option, type=int, default=default, metavar="N", help=f"on 127.0.0.1 (default: {default})")
+    parser.add_argument(
+        "--log", type=Path, default=Path("torchserve.log"), help="where the output goes (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    # A second Ctrl-C must not break off the stopping.
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run_cli(main)

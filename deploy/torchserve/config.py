@@ -1,0 +1,85 @@
+"""What TorchServe is started with: the facts of an archive, the ports, and ``config.properties`` made from both."""
+
+import json
+import string
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from deploy.server_process import free_port
+from dragoman.errors import BundleError, DataError
+from dragoman.manifest import Manifest
+
+TEMPLATE = Path(__file__).with_name("config.properties")
+# How far above the bundle's limit a body may be and still get the handler's own answer.
+REQUEST_SLACK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Where TorchServe listens on the loopback interface; the defaults are its own."""
+
+    inference: int = 8080
+    management: int = 8081
+    metrics: int = 8082
+    grpc_inference: int = 7070
+    grpc_management: int = 7071
+
+    @classmethod
+    def free(cls) -> Self:
+        """Five ports that nobody listens on at this moment."""
+        names = [field.name for field in fields(cls)]
+        ports: dict[int, None] = {}
+        while len(ports) < len(names):
+            ports[free_port()] = None
+        return cls(**dict(zip(names, ports, strict=True)))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A ``.mar`` and what the bundle inside it says about itself."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest; raises DataError when there is no archive and BundleError when it is not one of ours."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read("bundle/manifest.json").decode("utf-8")
+        except OSError as error:
+            raise DataError(
+                f"cannot read {path}: {error.strerror or error}; build it with: python -m model_registry package"
+            ) from error
+        except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path} is not an archive with a bundle inside ({error}); package it again") from error
+        return cls(Path(path), Manifest.from_json(text, origin=f"{path}/bundle/manifest.json"))
+
+
+def properties(archive: Archive, ports: Ports, model_store: Path) -> str:
+    """The text of ``config.properties`` for one archive, which lies in ``model_store`` under its own name."""
+    manifest = archive.manifest
+    # Java reads a regular expression here, and a list at commas: all but the plainest characters go by their number.
+    pattern = "".join(
+        c if c.isascii() and (c.isalnum() or c in "/_-") else f"\\x{{{ord(c):x}}}" for c in str(model_store)
+    )
+    values = {
+        "inference_port": ports.inference,
+        "management_port": ports.management,
+        "metrics_port": ports.metrics,
+        "grpc_inference_port": ports.grpc_inference,
+        "grpc_management_port": ports.grpc_management,
+        "model_store": model_store,
+        "load_models": f"{manifest.name}={archive.path.name}",
+        "allowed_urls": f"file://{pattern}/[^/]+\\.mar",
+        "max_request_size": manifest.limits.max_body_bytes + REQUEST_SLACK_BYTES,
+    }
+    template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute({name: _escaped(str(value)) for name, value in values.items()})
+
+
+def _escaped(value: str) -> str:
+    # Java's property files have the escapes of JSON strings.
+    return json.dumps(value)[1:-1]
