@@ -81,6 +81,9 @@ def _override(text: str, config_dir: Path, problems: list[str]) -> str | None:
     if not equals or not key or key.startswith("~"):
         problems.append(f"{text!r} is not a setting: write key=value, such as train.max_steps=2000")
         return None
+    if key == "hydra" or key.startswith("hydra."):
+        problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
+        return None
     if key in SECTIONS:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
         return None

@@ -5,10 +5,12 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from train.config import GROUPS, choices, compose_config
+import yaml
+
+from train.config import CONFIG_DIR, GROUPS, choices, compose_config
 from train.settings import MODEL_KINDS, Config
-from train.sources import KINDS, settings_class
-from train.strict import Setting, describe, describe_range
+from train.sources import settings_class
+from train.strict import MISSING, Setting, describe, describe_range
 
 INTRODUCTION = """\
 Trains a model and writes it as a bundle; the last line on standard output is 'bundle: PATH'.
@@ -41,21 +43,43 @@ def help_text() -> str:
             hint = typing.get_type_hints(Config, include_extras=True)[field.name]
             lines += _rows(field.name, hint, getattr(defaults, field.name))
     lines += _rows("task", type(defaults.task), defaults.task)
-    for kind in KINDS:
-        lines += ["", f"Settings of data, kind {kind}:", *_rows("data", settings_class(kind), None)]
-    for kind, settings in MODEL_KINDS.items():
-        lines += ["", f"Settings of model, kind {kind}:", *_rows("model", settings, None)]
+    for group, resolve in (("data", settings_class), ("model", MODEL_KINDS.__getitem__)):
+        for kind, names in _choices_by_kind(group).items():
+            lines += ["", f"Settings of {group}={'|'.join(names)}:"]
+            defaults_of = [_yaml(group, name) for name in names]
+            for key, hint in typing.get_type_hints(resolve(kind), include_extras=True).items():
+                values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of))
+                if key != "kind":
+                    lines.append(_row(f"{group}.{key}", "|".join(values), hint))
     return "\n".join(lines)
 
 
+def _choices_by_kind(group: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in choices(group):
+        found.setdefault(_yaml(group, name)["kind"], []).append(name)
+    return found
+
+
+def _yaml(group: str, name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((CONFIG_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def _shown(value: object) -> str:
+    return "required" if value == MISSING else str(yaml.safe_dump(value, default_flow_style=True)).split("\n", 1)[0]
+
+
 def _rows(name: str, hint: Any, default: Any) -> Iterator[str]:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        for key, inner in typing.get_type_hints(hint, include_extras=True).items():
-            if key != "kind":
-                yield from _rows(f"{name}.{key}", inner, None if default is None else getattr(default, key))
+    if not dataclasses.is_dataclass(hint) or not isinstance(hint, type):
+        yield _row(name, _shown(default), hint)
         return
-    value = "" if default is None else f" [{str(default).lower() if isinstance(default, bool) else default}]"
-    yield f"  {name + value:<44} {_meaning(hint)}"
+    for key, inner in typing.get_type_hints(hint, include_extras=True).items():
+        yield from _rows(f"{name}.{key}", inner, getattr(default, key))
+
+
+def _row(name: str, default: str, hint: Any) -> str:
+    return f"  {f'{name} [{default}]':<44} {_meaning(hint)}"
 
 
 def _meaning(hint: Any) -> str:

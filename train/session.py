@@ -56,7 +56,7 @@ def start(config: Config, open_recorder: OpenRecorder) -> int:
 
 
 def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
-    """Go on with the run in ``path``, which has this configuration, from its last checkpoint; returns the exit status."""
+    """Go on with the run in ``path`` from its last checkpoint; returns the exit status."""
     run = RunDir(path)
     if run.bundle.exists():
         print(f"bundle: {run.bundle}")

@@ -1,0 +1,101 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from dragoman.errors import DataError
+from train.checkpoint import MODEL, Checkpoints, TrainingState
+
+
+@pytest.fixture
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
+
+
+@pytest.fixture
+def optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    step(model, optimizer)
+    return optimizer
+
+
+def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model(torch.ones(3, 4)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def state(step: int, **values: object) -> TrainingState:
+    return dataclasses.replace(TrainingState(corpus_fingerprint="c", config_digest="d"), step=step, **values)  # type: ignore[arg-type]
+
+
+def weights(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def test_a_restored_model_and_optimizer_go_on_bit_by_bit(
+    tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state(7, tokens=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]}), model, optimizer)
+    step(model, optimizer)
+    expected = weights(model)
+
+    other = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
+    fresh = torch.optim.AdamW(other.parameters(), lr=0.1)
+    found = checkpoints.last()
+    assert found == state(7, tokens=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]})
+    checkpoints.restore(7, other, fresh)
+    step(other, fresh)
+    assert all(torch.equal(left, right) for left, right in zip(weights(other), expected, strict=True))
+
+
+def test_only_the_last_two_and_the_best_stay(
+    tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for number in range(1, 6):
+        checkpoints.save(state(number, best_step=2 if number >= 2 else 1), model, optimizer)
+    assert checkpoints.steps() == [2, 4, 5]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_cleared_away(
+    tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for number in (1, 2):
+        checkpoints.save(state(number), model, optimizer)
+    (checkpoints.path(2) / MODEL).write_bytes(b"half")
+    (tmp_path / ".step-00000003.abc").mkdir()
+    found = checkpoints.last()
+    assert found is not None
+    assert found.step == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    (checkpoints.path(1) / MODEL).unlink()
+    with pytest.raises(DataError, match="every checkpoint"):
+        checkpoints.last()
+
+
+def test_without_checkpoints_there_is_no_last_one(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path / "none", keep=2).last() is None
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    Checkpoints(tmp_path, keep=2).save(state(1), model, optimizer)
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors", ".json"}
+
+
+def test_averaging_gives_the_mean_of_the_weights(
+    tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state(1), model, optimizer)
+    first = weights(model)
+    step(model, optimizer)
+    checkpoints.save(state(2), model, optimizer)
+    second = weights(model)
+    mean = checkpoints.average([1, 2])
+    for (name, _), left, right in zip(model.named_parameters(), first, second, strict=True):
+        assert torch.allclose(mean[name], (left + right) / 2)

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dragoman.errors import ConfigError
+from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
+from train.help import help_text
+from train.sources import KINDS, settings_class
+from train.tasks import TASKS
+
+REQUIRED = {
+    "tsv": ["data.path=x.tsv"],
+    "jsonl": ["data.path=x.jsonl"],
+    "parquet": ["data.path=x.parquet"],
+    "parallel": ["data.source=x.en", "data.target=x.de"],
+}
+
+
+def test_every_combination_of_data_and_model_composes() -> None:
+    combinations = [(data, model) for data in choices("data") for model in choices("model")]
+    assert len(combinations) >= 20
+    for data, model in combinations:
+        config = compose_config([f"data={data}", f"model={model}", *REQUIRED.get(data, [])])
+        assert config.model.name == model
+
+
+def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
+    files = list((CONFIG_DIR / "data").glob("*.yaml"))
+    kinds = {yaml.safe_load(file.read_text(encoding="utf-8"))["kind"] for file in files}
+    assert kinds == set(KINDS)
+    assert all(hasattr(settings_class(kind), "read") for kind in KINDS)
+
+
+def test_every_config_file_begins_with_its_command() -> None:
+    files = list(CONFIG_DIR.rglob("*.yaml"))
+    assert len(files) >= 14
+    assert all(file.read_text(encoding="utf-8").startswith("# python -m train") for file in files)
+
+
+def test_both_halves_of_a_task_have_the_same_names_and_a_config() -> None:
+    from dragoman.tasks import TASKS as RUN_TIME_TASKS
+
+    assert set(TASKS) == set(RUN_TIME_TASKS) == set(choices("task"))
+
+
+def test_all_mistakes_are_reported_at_once_with_what_is_accepted() -> None:
+    wrong = ["data=phrasbook", "train.max_step=4", "train.lr=fast", "train.seed=-1", "foo=1", "train.device=tpu"]
+    with pytest.raises(ConfigError) as caught:
+        compose_config([*wrong, "train.x=[1", "novalue", "train=4"])
+    message = str(caught.value)
+    assert message.startswith("9 settings are wrong")
+    assert "did you mean phrasebook?" in message
+    assert "did you mean max_steps?" in message
+    assert "train.lr must be a number, got 'fast'" in message
+    assert "train.seed must be at least 0, got -1" in message
+    assert "train.device must be one of auto, cpu, cuda, got 'tpu'" in message
+    assert "foo is not a setting" in message
+    assert "'novalue' is not a setting" in message
+
+
+def test_contradictions_are_reported_when_every_single_value_is_fine() -> None:
+    with pytest.raises(ConfigError, match=r"decoding\.num_beams must be at most limits\.max_beams, 2, got 4"):
+        compose_config(["decoding.num_beams=4", "limits.max_beams=2"])
+    with pytest.raises(ConfigError, match="name must be lower-case"):
+        compose_config(["name=Not_Good"])
+    with pytest.raises(ConfigError, match="both null"):
+        compose_config(["train.max_minutes=null"])
+
+
+def test_a_required_setting_is_asked_for_with_its_meaning() -> None:
+    with pytest.raises(ConfigError, match=r"data\.path is required and not set \(the training file\)"):
+        compose_config(["data=tsv"])
+
+
+@pytest.mark.parametrize("override", ["train.seed=1,2", "+train.nope=3", "~train.seed", "hydra.run.dir=x"])
+def test_what_hydra_would_accept_silently_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError):
+        compose_config([override])
+
+
+def test_naming_one_limit_lifts_the_default_of_the_other() -> None:
+    assert compose_config([]).train.max_minutes == 20
+    assert compose_config(["train.max_steps=5"]).train.max_minutes is None
+    both = compose_config(["train.max_steps=5", "train.max_minutes=0.5"]).train
+    assert (both.max_steps, both.max_minutes) == (5, 0.5)
+
+
+def test_the_columns_follow_the_languages_unless_they_are_named() -> None:
+    config = compose_config(["data=tsv", "data.path=x", "task.source=fr", "data.target_column=ziel"])
+    assert (config.data.source_column, config.data.target_column) == ("fr", "ziel")
+    assert config.name == "translation-fr-de"
+
+
+def test_a_path_with_signs_is_taken_in_quotes() -> None:
+    assert compose_config(["data=tsv", "data.path='my (old) file.tsv'"]).data.path == "my (old) file.tsv"
+
+
+def test_a_written_config_reads_back_as_the_same(tmp_path: Path) -> None:
+    config = compose_config(["data=newstest", "model=t5_small", "train.max_minutes=1.5"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_the_portable_config_does_not_say_where_it_ran() -> None:
+    here, there = (
+        compose_config(["run_dir=a", "tracking.uri=b"]),
+        compose_config(["run_dir=c", "tracking.enabled=false"]),
+    )
+    assert to_yaml(here, portable=True) == to_yaml(there, portable=True)
+    assert to_yaml(here) != to_yaml(there)
+
+
+def test_a_directory_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_help_names_every_setting_and_choice() -> None:
+    text = help_text()
+    missing = [key for key in flatten(compose_config([])) if not key.endswith(".kind") and key not in text]
+    assert missing == []
+    assert all(name in text for group in GROUPS for name in choices(group))
+
+
+def test_composing_neither_moves_nor_writes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    compose_config([])
+    assert Path.cwd() == tmp_path
+    assert list(tmp_path.iterdir()) == []

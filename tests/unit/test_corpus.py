@@ -1,0 +1,188 @@
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from dragoman.errors import ConfigError, DataError
+from dragoman.manifest import Languages
+from train.config import compose_config
+from train.corpus import Splits, fingerprint, hold_out, oriented
+from train.sources.lines import read_aligned, read_lines
+
+ENGLISH_GERMAN = Languages(source="en", target="de")
+
+
+def write(path: Path, *lines: str) -> Path:
+    text = "".join(f"{line}\n" for line in lines)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(*settings: str) -> Splits:
+    splits: Splits = compose_config(settings).data.read(ENGLISH_GERMAN)
+    return splits
+
+
+def test_lines_are_cut_at_line_feeds_alone(tmp_path: Path) -> None:
+    file = tmp_path / "x.txt"
+    file.write_bytes("\ufeffone\u2028still one\r\n\ntwo\x85\n".encode())
+    assert read_lines(file) == ["one\u2028still one", "", "two\x85"]
+
+
+def test_a_path_may_stand_for_its_gzipped_file(tmp_path: Path) -> None:
+    write(tmp_path / "x.en.gz", "one", "two")
+    assert read_lines(tmp_path / "x.en") == ["one", "two"]
+
+
+def test_bad_utf8_is_reported_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"fine\nnot \xff fine\n")
+    with pytest.raises(DataError, match=r"x line 2 is not UTF-8 \(byte 0xff at column 5\)"):
+        read_lines(tmp_path / "x")
+
+
+def test_files_of_different_length_are_reported_with_both_counts(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has 2 lines and .* has 3"):
+        read_aligned(write(tmp_path / "a", "1", "2"), write(tmp_path / "b", "1", "2", "3"))
+
+
+def test_a_missing_and_an_empty_file_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_lines(tmp_path / "none")
+    with pytest.raises(DataError, match="are empty"):
+        read_aligned(write(tmp_path / "a"), write(tmp_path / "b"))
+    (tmp_path / "broken.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match="cannot read"):
+        read_lines(tmp_path / "broken.gz")
+
+
+def test_the_fingerprint_covers_every_row_and_every_boundary() -> None:
+    splits = Splits(name="x", train=[("ab", "c")], validation=[("d", "e")], tests={"test": [("f", "g")]})
+    variants = [
+        dataclasses.replace(splits, train=[("a", "bc")]),
+        dataclasses.replace(splits, train=[("ab", "c"), ("ab", "c")]),
+        dataclasses.replace(splits, validation=[("d", "x")]),
+        dataclasses.replace(splits, tests={"other": [("f", "g")]}),
+        dataclasses.replace(splits, tests={"test": [("f", "g"), ("h", "i")]}),
+    ]
+    assert len({fingerprint(splits), *map(fingerprint, variants)}) == 6
+    assert fingerprint(splits).startswith("sha256:")
+
+
+def test_a_hold_out_shares_no_source_and_repeats_with_its_seed() -> None:
+    pairs = [(f"source {number // 2}", f"target {number}") for number in range(200)]
+    splits = hold_out("x", pairs, validation_size=5, test_size=7, seed=3)
+    parts = [{source for source, _ in part} for _, part in splits.items()]
+    assert [len(splits.validation), len(splits.tests["test"])] == [5, 7]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
+    assert len(splits.train) == 2 * (100 - 12)
+    assert splits == hold_out("x", pairs, validation_size=5, test_size=7, seed=3)
+    assert splits != hold_out("x", pairs, validation_size=5, test_size=7, seed=4)
+
+
+def test_a_hold_out_takes_no_more_than_a_tenth() -> None:
+    pairs = [(str(number), str(number)) for number in range(50)]
+    splits = hold_out("x", pairs, validation_size=1000, test_size=1000, seed=0)
+    assert (len(splits.train), len(splits.validation), len(splits.tests["test"])) == (40, 5, 5)
+    with pytest.raises(DataError, match="too few to hold any out"):
+        hold_out("x", pairs[:9], validation_size=1, test_size=1, seed=0)
+
+
+def test_a_corpus_is_turned_round_but_never_into_another_language() -> None:
+    pairs = [("cat", "Katze")]
+    assert oriented(pairs, Languages(source="de", target="en"), ENGLISH_GERMAN, "x") == [("Katze", "cat")]
+    with pytest.raises(ConfigError, match=r"holds en and de, but task\.source=en and task\.target=fr"):
+        oriented(pairs, Languages(source="en", target="fr"), ENGLISH_GERMAN, "x")
+
+
+def test_parallel_files_are_read_with_or_without_held_out_files(tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(30)]
+    source, target = write(tmp_path / "a.en", *numbers), write(tmp_path / "a.de.gz", *numbers)
+    settings = ["data=parallel", f"data.source={source}", f"data.target={target}"]
+    assert len(read(*settings).train) == 24
+    extra = write(tmp_path / "t.en", "x"), write(tmp_path / "t.de", "y")
+    splits = read(*settings, f"data.test_source={extra[0]}", f"data.test_target={extra[1]}")
+    assert splits.tests == {"test": [("x", "y")]}
+    assert (len(splits.train), len(splits.validation)) == (27, 3)
+    with pytest.raises(ConfigError, match=r"data\.test_target is not set"):
+        read(*settings, f"data.test_source={extra[0]}")
+
+
+def test_tables_are_read_by_their_column_names(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"id": number, "english": f"e{number}", "german": f'"g{number}'} for number in range(20)]
+    tsv = write(tmp_path / "x.tsv", "id\tenglish\tgerman", *(f"{r['id']}\t{r['english']}\t{r['german']}" for r in rows))
+    jsonl = write(tmp_path / "x.jsonl", *(json.dumps(row) for row in rows))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+    columns = ["data.source_column=english", "data.target_column=german"]
+    read_splits = [
+        read(f"data={kind}", f"data.path={path}", "data.name=x", *columns)
+        for kind, path in (("tsv", tsv), ("jsonl", jsonl), ("parquet", tmp_path / "x.parquet"))
+    ]
+    assert read_splits[0] == read_splits[1] == read_splits[2]
+    assert ("e3", '"g3') in [pair for _, pairs in read_splits[0].items() for pair in pairs]
+
+
+def test_nested_columns_are_named_with_dots(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.jsonl", *(json.dumps({"translation": {"en": str(n), "de": "x"}}) for n in range(20)))
+    settings = ["data=jsonl", f"data.path={file}", "data.target_column=translation.de"]
+    assert len(read(*settings, "data.source_column=translation.en").train) == 16
+    with pytest.raises(DataError, match=r"has no column 'translation\.fr'; it has translation\.en, translation\.de"):
+        read(*settings, "data.source_column=translation.fr")
+
+
+def test_a_broken_table_is_reported_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 3 has 1 columns, the header has 2"):
+        read("data=tsv", f"data.path={write(tmp_path / 'a.tsv', 'en	de', 'a	b', 'c')}")
+    with pytest.raises(DataError, match="line 2 is not JSON"):
+        read("data=jsonl", f"data.path={write(tmp_path / 'a.jsonl', json.dumps({'en': 'x', 'de': 'y'}), '{')}")
+    with pytest.raises(DataError, match="has no rows"):
+        read("data=tsv", f"data.path={write(tmp_path / 'b.tsv', 'en	de')}")
+    (tmp_path / "a.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match="as Parquet"):
+        read("data=parquet", f"data.path={tmp_path / 'a.parquet'}")
+    with pytest.raises(DataError, match="must hold text, got 3"):
+        read("data=jsonl", f"data.path={write(tmp_path / 'c.jsonl', json.dumps({'en': 3, 'de': 'y'}))}")
+
+
+def test_tatoeba_is_split_by_its_english_side(tmp_path: Path) -> None:
+    lines = [f"English {number // 2}\tDeutsch {number}\tCC-BY" for number in range(100)]
+    write(tmp_path / "deu.txt.gz", *lines)
+    splits = read("data=tatoeba", f"data.path={tmp_path}")
+    assert (len(splits.train), len(splits.validation), len(splits.tests["test"])) == (80, 5, 5)
+    assert all("CC-BY" not in target for _, target in splits.train)
+
+
+def test_newstest_trains_on_old_years_and_halves_the_last(tmp_path: Path) -> None:
+    for name, size in (("old", 3), ("new", 5)):
+        for language in ("en", "de"):
+            write(tmp_path / f"{name}.{language}", *(f"{name} {language} {number}" for number in range(size)))
+    splits = read("data=newstest", f"data.path={tmp_path}", "data.train_sets=[old]", "data.held_out=new")
+    assert [len(pairs) for _, pairs in splits.items()] == [3, 2, 3]
+    assert splits.tests["new-second-half"][0] == ("new en 2", "new de 2")
+
+
+def test_multi30k_keeps_its_official_splits(tmp_path: Path) -> None:
+    for split in ("train", "val", "test_a"):
+        write(tmp_path / f"{split}.en.gz", f"{split} en")
+        write(tmp_path / f"{split}.de.gz", f"{split} de")
+    splits = read("data=multi30k", f"data.path={tmp_path}", "data.tests=[test_a]")
+    assert splits.train == [("train en", "train de")]
+    assert list(splits.tests) == ["test_a"]
+    assert splits.lower_cased
+
+
+def test_the_real_sets_are_read_whole(shared_data: Path) -> None:
+    expected = {"multi30k": 29_000, "tatoeba": 100_000, "newstest": 25_000}
+    for name, least in expected.items():
+        splits = read(f"data={name}", f"data.path={shared_data / name}")
+        assert len(splits.train) >= least
+        assert min(len(splits.validation), *(len(pairs) for pairs in splits.tests.values())) >= 1_000
