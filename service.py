@@ -37,6 +37,7 @@ DEADLINE_S = 60
 MAX_WAITING = 64
 RETRY_AFTER_S = 1
 CLIENT_CLOSED_REQUEST = 499
+FRAMEWORK_ERRORS = (404, 405, 500, 503)
 # The label that `python -m model_registry package` puts on the models it stores.
 BUNDLE_LABEL = "dragoman-bundle"
 # The names that T5 itself gives its languages; any other language goes by its code.
@@ -118,7 +119,7 @@ class ContractMiddleware:
 
         async def send_in_form(message: MutableMapping[str, Any]) -> None:
             nonlocal replaced
-            if message["type"] == "http.response.start" and message["status"] >= 400:
+            if message["type"] == "http.response.start" and message["status"] in FRAMEWORK_ERRORS:
                 headers = dict(message["headers"])
                 if not headers.get(b"content-type", b"").startswith(JSON_TYPE.encode()):
                     replaced = True
