@@ -71,6 +71,9 @@ HABITS = (
     activity("travel/travels/travelled by train", "mit dem Zug | fahren fahre fährt ist gefahren"),
     activity("go/goes/went to work on foot", "zu Fuß zur Arbeit | gehen gehe geht ist gegangen"),
 )
+# What one has to do rather than wants to.
+_PLEASURES = ["dance", "climb", "sit", "visit", "see", "listen", "play", "photograph", "sleep", "swim"]
+DUTIES = tuple(duty for duty in ACTIVITIES if duty.base not in _PLEASURES)
 # What one asks leave for, with "here".
 ALLOWED = (
     activity("smoke/smokes/smoked here", "hier | rauchen rauche raucht hat geraucht"),

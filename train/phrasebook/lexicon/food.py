@@ -2,6 +2,7 @@
 
 from train.phrasebook.grammar import Noun, Phrase
 from train.phrasebook.lexicon.nouns import noun, pick, without
+from train.phrasebook.numerals import timetable
 
 DISHES = (
     noun("soup", "die Suppe", "Suppen"),
@@ -127,3 +128,13 @@ MEALS = (
     noun("lunch", "das Mittagessen", "Mittagessen"),
     noun("dinner", "das Abendessen", "Abendessen"),
 )
+
+
+def _mealtimes(meal: Noun, first_hour: int, last_hour: int) -> tuple[Phrase, ...]:
+    return tuple(
+        Phrase(f"{meal.english} is at {time.english}", f"um {time.german} {meal.german}")
+        for time in timetable(first_hour, last_hour, 15)
+    )
+
+
+MEALTIMES = (*_mealtimes(MEALS[0], 7, 9), *_mealtimes(MEALS[1], 12, 13), *_mealtimes(MEALS[2], 18, 20))

@@ -116,9 +116,7 @@ STOPS = pick(
     "station, airport, zoo, town hall, stadium, university, harbour, beach, market square, hospital, museum, theatre, "
     "opera, castle, cathedral, swimming pool, shopping centre, library, bridge, park, lake, embassy",
 )
-WANTED = without(
-    PLACES, "station, church, town hall, museum, theatre, hospital, school, castle, fountain, library, cathedral"
-)
+WANTED = without(AMENITIES, "hospital, theatre, library, museum, church, school, campsite")
 # They have a door that is open or closed.
 OPENED = pick(
     PLACES,

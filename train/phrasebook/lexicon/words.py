@@ -19,30 +19,30 @@ def _entries(table: str) -> list[list[str]]:
 
 CITIES = phrases(
     """
-    Berlin = Berlin; Hamburg = Hamburg; Munich = München; Cologne = Köln; Vienna = Wien; Zurich = Zürich; Salzburg =
-    Salzburg; Dresden = Dresden; Leipzig = Leipzig; Bremen = Bremen; Stuttgart = Stuttgart; Nuremberg = Nürnberg;
-    Geneva = Genf; Prague = Prag; Hanover = Hannover; Brussels = Brüssel; Warsaw = Warschau; Paris = Paris; Milan =
-    Mailand; Venice = Venedig
+    Berlin = Berlin; Hamburg = Hamburg; Munich = München; Cologne = Köln; Vienna = Wien; Zurich = Zürich;
+    Salzburg = Salzburg; Dresden = Dresden; Leipzig = Leipzig; Bremen = Bremen; Stuttgart = Stuttgart;
+    Nuremberg = Nürnberg; Geneva = Genf; Prague = Prag; Hanover = Hannover; Brussels = Brüssel; Warsaw = Warschau;
+    Paris = Paris; Milan = Mailand; Venice = Venedig
     """
 )
 NEAR_CITIES, FAR_CITIES = CITIES[:8], CITIES[8:]
 COUNTRIES = phrases(
     """
-    Germany = Deutschland; Austria = Österreich; Italy = Italien; France = Frankreich; Spain = Spanien; England =
-    England; Poland = Polen; Greece = Griechenland; Sweden = Schweden; Portugal = Portugal; Norway = Norwegen;
-    Denmark = Dänemark; Canada = Kanada; Japan = Japan; Brazil = Brasilien
+    Germany = Deutschland; Austria = Österreich; Italy = Italien; France = Frankreich; Spain = Spanien;
+    England = England; Poland = Polen; Greece = Griechenland; Sweden = Schweden; Portugal = Portugal;
+    Norway = Norwegen; Denmark = Dänemark; Canada = Kanada; Japan = Japan; Brazil = Brasilien
     """
 )
 LANGUAGES = phrases(
     """
-    English = Englisch; German = Deutsch; French = Französisch; Spanish = Spanisch; Italian = Italienisch; Polish =
-    Polnisch; Turkish = Türkisch; Russian = Russisch; Chinese = Chinesisch; Dutch = Niederländisch
+    English = Englisch; German = Deutsch; French = Französisch; Spanish = Spanisch; Italian = Italienisch;
+    Polish = Polnisch; Turkish = Türkisch; Russian = Russisch; Chinese = Chinesisch; Dutch = Niederländisch
     """
 )
 WEEKDAYS = phrases(
     """
-    Monday = Montag; Tuesday = Dienstag; Wednesday = Mittwoch; Thursday = Donnerstag; Friday = Freitag; Saturday =
-    Samstag; Sunday = Sonntag
+    Monday = Montag; Tuesday = Dienstag; Wednesday = Mittwoch; Thursday = Donnerstag; Friday = Freitag;
+    Saturday = Samstag; Sunday = Sonntag
     """
 )
 EACH_WEEKDAY = tuple(Phrase(f"on {day.english}s", f"{day.german.lower()}s") for day in WEEKDAYS)
@@ -93,21 +93,21 @@ COLOURS = adjectives(
 IN_COLOURS = tuple(Phrase(f"in {colour.english}", f"in {colour.german.capitalize()}") for colour in COLOURS)
 CLOTHES_ADJECTIVES = adjectives(
     """
-    cheap = günstig; expensive = teuer = teur; beautiful = schön; warm = warm; comfortable = bequem; elegant =
-    elegant
+    cheap = günstig; expensive = teuer = teur; beautiful = schön; warm = warm; comfortable = bequem;
+    elegant = elegant
     """
 )
 NEW = adjectives("new = neu; better = besser; bigger = größer; cheaper = günstiger")
 CLOTHES_MORE = phrases(
     """
-    cheaper = günstiger; more expensive = teurer; more beautiful = schöner; warmer = wärmer; more comfortable =
-    bequemer; more elegant = eleganter
+    cheaper = günstiger; more expensive = teurer; more beautiful = schöner; warmer = wärmer;
+    more comfortable = bequemer; more elegant = eleganter
     """
 )
 FIT = phrases(
     """
-    too big = zu groß; too small = zu klein; too long = zu lang; too short = zu kurz; too tight = zu eng; too wide =
-    zu weit; very beautiful = sehr schön; very comfortable = sehr bequem
+    too big = zu groß; too small = zu klein; too long = zu lang; too short = zu kurz; too tight = zu eng;
+    too wide = zu weit; very beautiful = sehr schön; very comfortable = sehr bequem
     """
 )
 HOTEL_ADJECTIVES = adjectives(
@@ -118,19 +118,19 @@ HOTEL_ADJECTIVES = adjectives(
 )
 VEHICLE_MORE = phrases(
     """
-    faster = schneller; cheaper = günstiger; more comfortable = bequemer; safer = sicherer; slower = langsamer; more
-    expensive = teurer
+    faster = schneller; cheaper = günstiger; more comfortable = bequemer; safer = sicherer; slower = langsamer;
+    more expensive = teurer
     """
 )
 PLACE_MOST = adjectives(
     """
-    cheapest = günstigst; oldest = ältest; biggest = größt; smallest = kleinst; most beautiful = schönst; most
-    famous = berühmtest; most modern = modernst; best = best
+    oldest = ältest; biggest = größt; smallest = kleinst; most beautiful = schönst; most famous = berühmtest;
+    most modern = modernst
     """
 )
 TASTES = phrases(
     """
-    cold = kalt; salty = salzig; hot = heiß; spicy = scharf; fatty = fettig; sour = sauer
+    cold = kalt; salty = salzig; hot = heiß; spicy = scharf; fatty = fettig
     """
 )
 DEGREES = phrases("too = zu; very = sehr; a little = ein bisschen; much too = viel zu")
@@ -151,15 +151,22 @@ MEANS = phrases(
 )
 FAILURES = phrases(
     """
-    does not work = funktioniert nicht; is broken = ist kaputt; is very old = ist sehr alt; was already broken
-    yesterday = war schon gestern kaputt
+    does not work = funktioniert nicht; is broken = ist kaputt; is very old = ist sehr alt;
+    was already broken yesterday = war schon gestern kaputt
     """
 )
 AILMENTS = phrases(
     """
-    a headache = Kopfschmerzen; toothache = Zahnschmerzen; stomach ache = Bauchschmerzen; a sore throat =
-    Halsschmerzen; backache = Rückenschmerzen; a fever = Fieber; a cough = Husten; a cold = Schnupfen; earache =
-    Ohrenschmerzen
+    a headache = Kopfschmerzen; toothache = Zahnschmerzen; stomach ache = Bauchschmerzen;
+    a sore throat = Halsschmerzen; backache = Rückenschmerzen; a fever = Fieber; a cough = Husten;
+    a cold = Schnupfen; earache = Ohrenschmerzen
+    """
+)
+DOSES = phrases(
+    """
+    one tablet = eine Tablette; two tablets = zwei Tabletten; three tablets = drei Tabletten;
+    one capsule = eine Kapsel; two capsules = zwei Kapseln; five drops = fünf Tropfen; ten drops = zehn Tropfen;
+    twenty drops = zwanzig Tropfen
     """
 )
 ALLERGENS = phrases(
@@ -170,29 +177,29 @@ ALLERGENS = phrases(
 )
 TOPICS = phrases(
     """
-    art = Kunst; music = Musik; history = Geschichte; football = Fußball; politics = Politik; architecture =
-    Architektur; technology = Technik; literature = Literatur; old churches = alte Kirchen; modern art = moderne
-    Kunst; foreign languages = Fremdsprachen; flowers = Blumen
+    art = Kunst; music = Musik; history = Geschichte; football = Fußball; politics = Politik;
+    architecture = Architektur; technology = Technik; literature = Literatur; old churches = alte Kirchen;
+    modern art = moderne Kunst; foreign languages = Fremdsprachen; flowers = Blumen
     """
 )
 WHERE = phrases(
     """
-    at the station = am Bahnhof; at the airport = am Flughafen; in the hotel = im Hotel; on the train = im Zug; on
-    the bus = im Bus; on the beach = am Strand; in the restaurant = im Restaurant; in the taxi = im Taxi; in the
-    museum = im Museum; in the park = im Park; in the café = im Café; in the swimming pool = im Schwimmbad; in the
-    office = im Büro; in the car = im Auto; in the theatre = im Theater
+    at the station = am Bahnhof; at the airport = am Flughafen; in the hotel = im Hotel; on the train = im Zug;
+    on the bus = im Bus; on the beach = am Strand; in the restaurant = im Restaurant; in the taxi = im Taxi;
+    in the museum = im Museum; in the park = im Park; in the café = im Café; in the swimming pool = im Schwimmbad;
+    in the office = im Büro; in the car = im Auto; in the theatre = im Theater
     """
 )
 GREETINGS = phrases(
     "good morning = guten Morgen; good afternoon = guten Tag; good evening = guten Abend; good night = gute Nacht; "
     "welcome = willkommen; excuse me = Entschuldigung; thank you very much = vielen Dank; hello = hallo"
 )
-FAREWELLS = phrases("goodbye = auf Wiedersehen; good night = gute Nacht; thank you very much = vielen Dank")
+FAREWELLS = phrases("goodbye = auf Wiedersehen; thank you very much = vielen Dank")
 WISHES = phrases(
     """
-    have a nice day = einen schönen Tag; have a good journey = gute Reise; have a nice weekend = ein schönes
-    Wochenende; have a nice evening = einen schönen Abend; see you tomorrow = bis morgen; see you later = bis
-    später; see you soon = bis bald
+    have a nice day = einen schönen Tag; have a good journey = gute Reise;
+    have a nice weekend = ein schönes Wochenende; have a nice evening = einen schönen Abend;
+    see you tomorrow = bis morgen; see you later = bis später; see you soon = bis bald
     """
 )
 SKIES = phrases("sunny = sonnig; windy = windig; cloudy = bewölkt; rainy = regnerisch; dry = trocken")
@@ -206,7 +213,7 @@ CONDITIONS = tuple(
     for weather in _WEATHERS
     for day in DAYS
 )
-FEELINGS = phrases("tired = müde; ill = krank; very tired = sehr müde; not well = nicht gesund; sad = traurig")
+FEELINGS = phrases("tired = müde; ill = krank; very tired = sehr müde; sad = traurig; nervous = nervös")
 STAYING = phrases("at home = zu Hause; in bed = im Bett; in the hotel = im Hotel; in the room = im Zimmer")
 ERRANDS = phrases(
     """
@@ -220,7 +227,7 @@ ERRANDS = phrases(
     to the bakery to buy bread = zur Bäckerei, um Brot zu kaufen;
     to the café to drink a coffee = ins Café, um einen Kaffee zu trinken;
     to the lake to swim = zum See, um zu schwimmen;
-    to the airport to meet friends = zum Flughafen, um Freunde zu treffen;
+    to the airport to collect the guests = zum Flughafen, um die Gäste abzuholen;
     to the pharmacy to collect tablets = zur Apotheke, um Tabletten abzuholen;
     to the harbour to see the ships = zum Hafen, um die Schiffe zu sehen;
     to the castle to take photographs = zum Schloss, um zu fotografieren
@@ -229,22 +236,23 @@ ERRANDS = phrases(
 SET_PHRASES = phrases(
     """
     thank you very much! = vielen Dank!; you are welcome. = gern geschehen.; good morning! = guten Morgen!;
-    good afternoon! = guten Tag!; good evening! = guten Abend!; good night! = gute Nacht!; goodbye! = auf Wiedersehen!;
-    how are you? = wie geht es Ihnen?; I am fine, thank you. = mir geht es gut, danke.; yes, please. = ja, bitte.;
-    no, thank you. = nein, danke.; I am sorry. = es tut mir leid.; excuse me, please. = entschuldigen Sie bitte.;
-    I do not understand. = ich verstehe nicht.; I do not know. = ich weiß nicht.; help! = Hilfe!;
-    please speak more slowly. = sprechen Sie bitte langsamer.; could you repeat that, please? = könnten Sie das bitte
-    wiederholen?; what does that mean? = was bedeutet das?; what is your name? = wie heißen Sie?;
-    where are you from? = woher kommen Sie?; nice to meet you. = freut mich, Sie kennenzulernen.;
-    see you tomorrow! = bis morgen!; see you soon! = bis bald!; have a good journey! = gute Reise!;
-    enjoy your meal! = guten Appetit!; cheers! = zum Wohl!; congratulations! = herzlichen Glückwunsch!;
-    happy birthday! = alles Gute zum Geburtstag!; merry Christmas! = frohe Weihnachten!; happy new year! = frohes neues
-    Jahr!; get well soon! = gute Besserung!; good luck! = viel Glück!; what time is it? = wie spät ist es?;
-    how much is that? = wie viel kostet das?; the bill, please. = die Rechnung, bitte.;
-    please call a doctor. = rufen Sie bitte einen Arzt.; please call the police. = rufen Sie bitte die Polizei.;
-    where are the toilets? = wo sind die Toiletten?; do you speak English? = sprechen Sie Englisch?;
-    I am lost. = ich habe mich verlaufen.; one moment, please. = einen Moment, bitte.; of course. = natürlich.;
-    that is right. = das stimmt.; that is not right. = das stimmt nicht.; it does not matter. = das macht nichts.;
+    good afternoon! = guten Tag!; good evening! = guten Abend!; good night! = gute Nacht!;
+    goodbye! = auf Wiedersehen!; how are you? = wie geht es Ihnen?; I am fine, thank you. = mir geht es gut, danke.;
+    yes, please. = ja, bitte.; no, thank you. = nein, danke.; I am sorry. = es tut mir leid.;
+    excuse me, please. = entschuldigen Sie bitte.; I do not understand. = ich verstehe nicht.;
+    I do not know. = ich weiß nicht.; help! = Hilfe!; please speak more slowly. = sprechen Sie bitte langsamer.;
+    could you repeat that, please? = könnten Sie das bitte wiederholen?; what does that mean? = was bedeutet das?;
+    what is your name? = wie heißen Sie?; where are you from? = woher kommen Sie?;
+    nice to meet you. = freut mich, Sie kennenzulernen.; see you tomorrow! = bis morgen!; see you soon! = bis bald!;
+    have a good journey! = gute Reise!; enjoy your meal! = guten Appetit!; cheers! = zum Wohl!;
+    congratulations! = herzlichen Glückwunsch!; happy birthday! = alles Gute zum Geburtstag!;
+    merry Christmas! = frohe Weihnachten!; happy new year! = frohes neues Jahr!; get well soon! = gute Besserung!;
+    good luck! = viel Glück!; what time is it? = wie spät ist es?; how much is that? = wie viel kostet das?;
+    the bill, please. = die Rechnung, bitte.; please call a doctor. = rufen Sie bitte einen Arzt.;
+    please call the police. = rufen Sie bitte die Polizei.; where are the toilets? = wo sind die Toiletten?;
+    do you speak English? = sprechen Sie Englisch?; I am lost. = ich habe mich verlaufen.;
+    one moment, please. = einen Moment, bitte.; of course. = natürlich.; that is right. = das stimmt.;
+    that is not right. = das stimmt nicht.; it does not matter. = das macht nichts.;
     I am hungry. = ich habe Hunger.; I am thirsty. = ich habe Durst.; I feel ill. = mir ist schlecht.;
     keep the change. = stimmt so.; is this seat free? = ist dieser Platz frei?; all the best! = alles Gute!
     """

@@ -120,7 +120,7 @@ HOTEL = (
         "We need {number} more {thing.many} for {room.my(owner)}.",
         "Wir brauchen noch {number} {thing.viele} für {room.meinen(owner)}.",
         number=numbers(2, 9),
-        thing=SUPPLIES,
+        thing=BEDDING,
         room=ROOMS[:4],
         owner=OWNERS_INSIDE[2:],
     ),

@@ -1,19 +1,22 @@
 """What people do, did, will do, can, must, may and want to do."""
 
-from train.phrasebook.lexicon.activities import ACTIVITIES, ALLOWED, HABITS, NEGATABLE
+from collections.abc import Sequence
+
+from train.phrasebook.lexicon.activities import ACTIVITIES, ALLOWED, DUTIES, HABITS, NEGATABLE
 from train.phrasebook.lexicon.nouns import OUTINGS
 from train.phrasebook.lexicon.people import ASKED, SUBJECTS, SUBJECTS_INSIDE, WE, I
 from train.phrasebook.lexicon.words import CITIES, DAYS, EVENINGS, FREQUENCIES, PAST_DAYS
 from train.phrasebook.template import Pattern, pattern
+from train.phrasebook.verbs import Activity
 
 
-def _modal(name: str, english: str, german: str) -> Pattern:
+def _modal(name: str, english: str, german: str, activities: Sequence[Activity] = ACTIVITIES) -> Pattern:
     return pattern(
         name,
         f"{{who}} {english} {{do}} {{day}}.",
         f"{{who}} {{who:{german}}} {{day}} {{do}}.",
         who=SUBJECTS,
-        do=ACTIVITIES,
+        do=activities,
         day=DAYS,
     )
 
@@ -31,7 +34,7 @@ def _negative_modal(name: str, english: str, german: str) -> Pattern:
 
 PLANS = (
     _modal("can", "can", "kann|kann|können"),
-    _modal("has_to", "{who:have|has} to", "muss|muss|müssen"),
+    _modal("has_to", "{who:have|has} to", "muss|muss|müssen", DUTIES),
     _modal("wants_to", "{who:want|wants} to", "will|will|wollen"),
     _modal("would_like_to", "would like to", "möchte|möchte|möchten"),
     _modal("should", "should", "sollte|sollte|sollten"),
@@ -53,7 +56,7 @@ PLANS = (
         "{who:Do|Does} {who} have to {do} {day}?",
         "{who:Muss|Muss|Müssen} {who} {day} {do}?",
         who=ASKED,
-        do=ACTIVITIES,
+        do=DUTIES,
         day=DAYS,
     ),
     pattern(

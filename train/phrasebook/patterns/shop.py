@@ -30,6 +30,7 @@ from train.phrasebook.template import pattern
 
 _GIVERS = (I, WE, HE, SHE, *MALE_RELATIONS[:2], *MALE_RELATIONS[3:5])
 _GIVEN = (FEMALE_RELATIONS[0], FEMALE_RELATIONS[1], *FEMALE_RELATIONS[3:], GROUPS[0], GROUPS[2])
+_REPLACED = pick(BELONGINGS, "suitcase, bag, umbrella, camera, rucksack, mobile phone, wallet")
 _BY_KILO = without(PRODUCE, "apple, pear, orange, banana, lemon, tomato")
 
 SHOP = (
@@ -126,7 +127,7 @@ SHOP = (
         "{who} {who:need|needs} {thing.a(new)}.",
         "{who} {who:brauche|braucht|brauchen} {thing.einen(new)}.",
         who=RECEIVERS,
-        thing=CLOTHES + BELONGINGS,
+        thing=CLOTHES + _REPLACED,
         new=NEW,
     ),
     pattern(

@@ -1,8 +1,8 @@
 """The clock, the calendar, ages, numbers and the weather."""
 
-from train.phrasebook.lexicon.food import MEALS
+from train.phrasebook.lexicon.food import MEALTIMES
 from train.phrasebook.lexicon.nouns import BIRTHDAY, EVENTS, OCCASIONS, SHOWS, UNITS, pick
-from train.phrasebook.lexicon.people import ADULT, HE, OLD, OWNERS, SHE, SUBJECTS, YOUNG, I
+from train.phrasebook.lexicon.people import ADULT, HE, HIS, MY, OLD, OWNERS, SHE, SUBJECTS, YOUNG, YOUR, I
 from train.phrasebook.lexicon.words import CITIES, DAYS, ON_WEEKDAY, SKIES, TEMPERATURES, WEEKDAYS, phrases
 from train.phrasebook.numerals import MONTHS, clock_times, dates, digits, numbers, timetable
 from train.phrasebook.template import pattern
@@ -27,7 +27,7 @@ TIME = (
         "occasion_on",
         "{occasion.my(owner)} is on {date}.",
         "{occasion.mein(owner)} ist am {date}.",
-        owner=OWNERS,
+        owner=(MY, YOUR, HIS),
         occasion=(BIRTHDAY, *OCCASIONS),
         date=dates(),
     ),
@@ -45,7 +45,7 @@ TIME = (
         "{who} {who:have|has} an appointment {day} at {time}.",
         "{who} {who:habe|hat|haben} {day} um {time} einen Termin.",
         who=SUBJECTS,
-        day=ON_WEEKDAY,
+        day=ON_WEEKDAY[:5],
         time=timetable(9, 16, 30),
     ),
     pattern(
@@ -72,11 +72,11 @@ TIME = (
         day=ON_WEEKDAY,
     ),
     pattern(
-        "meal_from_to",
-        "{meal.the} is at {time} in the {room}.",
-        "{meal.der} gibt es um {time} {room}.",
-        meal=MEALS,
-        time=timetable(7, 20, 30),
+        "meal_at",
+        "{day} {meal} in the {room}.",
+        "{day} gibt es {meal} {room}.",
+        day=ON_WEEKDAY,
+        meal=MEALTIMES,
         room=phrases("restaurant = im Restaurant; garden = im Garten; hall = im Saal"),
     ),
     pattern(
@@ -93,7 +93,7 @@ TIME = (
         "{who} {who:wurde|wurde|wurden} im {month} {year} geboren.",
         who=(I, HE, SHE, *ADULT),
         month=MONTHS,
-        year=digits(1950, 1999),
+        year=digits(1950, 1979),
     ),
     pattern(
         "age_young",

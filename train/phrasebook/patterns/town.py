@@ -74,9 +74,9 @@ TOWN = (
     pattern(
         "minutes_to",
         "It takes {minutes} minutes to get to {place.the} {how}.",
-        "{how} braucht man {minutes} Minuten {place.zum}.",
+        "{how} braucht man {minutes} Minuten bis {place.zum}.",
         minutes=numbers(5, 55, 5),
-        place=PLACES,
+        place=STOPS,
         how=phrases("on foot = zu Fuß; by bus = mit dem Bus; by taxi = mit dem Taxi; by bicycle = mit dem Fahrrad"),
     ),
     pattern(
@@ -238,7 +238,7 @@ TOWN = (
         "{place.the} was built in {year}.",
         "{place.der} wurde im Jahr {year} gebaut.",
         place=_BUILT,
-        year=digits(1505, 1995, 5),
+        year=digits(1850, 1969),
     ),
     pattern(
         "see_both",

@@ -105,7 +105,7 @@ TRAVEL = (
         "{who} {who:fahre|fährt|fahren} {day} mit {vehicle.dem} nach {country}.",
         who=SUBJECTS,
         country=COUNTRIES[:8],
-        vehicle=pick(VEHICLES, "train, bus, car, ship"),
+        vehicle=pick(VEHICLES, "train, bus, car"),
         day=DAYS[1:4],
     ),
     pattern(
@@ -157,7 +157,7 @@ TRAVEL = (
     ),
     pattern(
         "seat_reserved",
-        "{who} {who:have|has} reserved a seat in coach {number} next to the {place}.",
+        "{who} {who:have|has} reserved a seat in coach {number} by the {place}.",
         "{who} {who:habe|hat|haben} in Wagen {number} einen Platz {place} reserviert.",
         who=SUBJECTS,
         number=digits(1, 14),
