@@ -1,6 +1,7 @@
 """What TorchServe is started with: the facts of an archive, the ports, and ``config.properties`` made from both."""
 
 import json
+import socket
 import string
 import zipfile
 from dataclasses import dataclass, fields
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from deploy.server_process import free_port
-from dragoman.errors import BundleError, DataError
+from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.manifest import Manifest
 
 TEMPLATE = Path(__file__).with_name("config.properties")
 # How far above the bundle's limit a body may be and still get the handler's own answer.
 REQUEST_SLACK_BYTES = 1 << 20
+MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,33 @@ class Ports:
         while len(ports) < len(names):
             ports[free_port()] = None
         return cls(**dict(zip(names, ports, strict=True)))
+
+    def check(self) -> None:
+        """Raise ConfigError for a port that is none, is given twice or is taken.
+
+        Without this, the TorchServe that has the ports already would answer for the one that cannot start.
+        """
+        users: dict[int, str] = {}
+        for field in fields(self):
+            name, port = field.name, int(getattr(self, field.name))
+            if not 1 <= port <= MAX_PORT:
+                raise ConfigError(f"the {name} port must be from 1 to {MAX_PORT}, got {port}")
+            if port in users:
+                raise ConfigError(f"the {name} port and the {users[port]} port are both {port}; choose another")
+            users[port] = name
+            if not _is_free(port):
+                raise ConfigError(f"port {port} of 127.0.0.1 is in use, give another {name} port or stop its user")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As Java does: a port that was closed a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
