@@ -135,12 +135,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     store = argparse.ArgumentParser(add_help=False)
-    store.add_argument(
-        "--tracking-uri",
-        metavar="URI",
-        help="the MLflow store: sqlite:///PATH, postgresql://… or http://HOST:PORT "
-        "(default: $MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)",
-    )
+    # It may stand before the command or after it, and the command must not forget what stood before.
+    for place, default in ((parser, None), (store, argparse.SUPPRESS)):
+        place.add_argument(
+            "--tracking-uri",
+            metavar="URI",
+            default=default,
+            help="the MLflow store: sqlite:///PATH, postgresql://… or http://HOST:PORT "
+            "(default: $MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)",
+        )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, summary: str, text: str) -> argparse.ArgumentParser:

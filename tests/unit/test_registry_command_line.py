@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dragoman.errors import BundleError, ConfigError, DataError
-from model_registry.__main__ import bundle_directory, parse_reference
+from dragoman.errors import BundleError, ConfigError, DataError, UnavailableError
+from model_registry.__main__ import bundle_directory, main, parse_reference
 from model_registry.connection import connect, resolve_uri
 from model_registry.versions import Version, select
 
@@ -88,6 +88,13 @@ def test_a_store_of_another_kind_is_refused_with_the_kinds_there_are(uri):
         connect(uri)
 
 
+@pytest.mark.parametrize("arguments", [["--tracking-uri", "{uri}", "list"], ["list", "--tracking-uri", "{uri}"]])
+def test_the_store_may_be_named_before_or_after_the_command(tmp_path, arguments):
+    uri = f"sqlite:///{tmp_path}/named.db"
+    with pytest.raises(UnavailableError, match=r"named\.db"):
+        main([argument.format(uri=uri) for argument in arguments])
+
+
 def test_a_file_that_is_no_database_is_refused_untouched(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but long enough to look like one")
@@ -97,7 +104,7 @@ def test_a_file_that_is_no_database_is_refused_untouched(tmp_path):
 
 
 def test_reading_a_store_that_does_not_exist_makes_none(tmp_path):
-    with pytest.raises(Exception, match="there is no MLflow database at"):
+    with pytest.raises(UnavailableError, match="there is no MLflow database at"):
         connect(f"sqlite:///{tmp_path}/mlflow.db", create=False)
     assert not list(tmp_path.iterdir())
 
