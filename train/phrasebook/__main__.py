@@ -16,8 +16,8 @@ def main() -> None:
     if arguments.patterns:
         _print_patterns(arguments.seed)
         return
-    pairs = generate(size=max(arguments.size, MINIMUM_SIZE), seed=arguments.seed).train
-    for english, german in pairs[: arguments.size]:
+    splits = generate(size=max(arguments.size, MINIMUM_SIZE), seed=arguments.seed)
+    for english, german in [*splits.train, *splits.validation, *splits.test][: arguments.size]:
         print(f"{english}\t{german}")
 
 

@@ -30,7 +30,7 @@ _WITH_OBJECT = (
     activity("call/calls/called the embassy", "die Botschaft | an-rufen rufe ruft hat angerufen"),
     activity("collect/collects/collected the luggage", "das Gepäck | ab-holen hole holt hat abgeholt"),
     activity("change/changes/changed money", "Geld | wechseln wechsle wechselt hat gewechselt"),
-    activity("write/writes/wrote a postcard", "eine Postkarte | schreiben schreibe schreibt hat geschrieben"),
+    activity("write/writes/wrote postcards", "Postkarten | schreiben schreibe schreibt hat geschrieben"),
     activity("cook/cooks/cooked a soup", "eine Suppe | kochen koche kocht hat gekocht"),
     activity("see/sees/saw a film", "einen Film | sehen sehe sieht hat gesehen"),
     activity("listen/listens/listened to music", "Musik | hören höre hört hat gehört"),
@@ -39,7 +39,7 @@ _WITH_OBJECT = (
     activity("read/reads/read a book", "ein Buch | lesen lese liest hat gelesen"),
     activity("learn/learns/learned German", "Deutsch | lernen lerne lernt hat gelernt"),
     activity("wash/washes/washed the car", "das Auto | waschen wasche wäscht hat gewaschen"),
-    activity("meet/meets/met friends", "Freunde | treffen treffe trifft hat getroffen"),
+    activity("meet/meets/met the guide", "den Reiseleiter | treffen treffe trifft hat getroffen"),
     activity("help/helps/helped the neighbours", "den Nachbarn | helfen helfe hilft hat geholfen"),
     activity(
         "photograph/photographs/photographed the cathedral",
@@ -54,7 +54,7 @@ _WITH_OBJECT = (
     activity("book/books/booked a tour", "eine Führung | buchen buche bucht hat gebucht"),
 )
 ACTIVITIES: tuple[Activity, ...] = _WITH_PLACE + _WITH_OBJECT
-NEGATABLE = _WITH_PLACE
+NEGATABLE: tuple[Activity, ...] = _WITH_PLACE
 # What one does again and again, for "often" and "never".
 HABITS = (
     *_WITH_PLACE[:3],
@@ -62,8 +62,7 @@ HABITS = (
     *(
         habit
         for habit in _WITH_OBJECT
-        if habit.english
-        in {"play cards", "play football", "listen to music", "take the bus", "meet friends", "write a postcard"}
+        if habit.english in {"play cards", "play football", "listen to music", "take the bus", "write postcards"}
     ),
     activity("read/reads/read the newspaper", "die Zeitung | lesen lese liest hat gelesen"),
     activity("have/has/had breakfast in bed", "im Bett | frühstücken frühstücke frühstückt hat gefrühstückt"),
@@ -72,7 +71,22 @@ HABITS = (
     activity("go/goes/went to work on foot", "zu Fuß zur Arbeit | gehen gehe geht ist gegangen"),
 )
 # What one has to do rather than wants to.
-_PLEASURES = ["dance", "climb", "sit", "visit", "see", "listen", "play", "photograph", "sleep", "swim"]
+_PLEASURES = [
+    "dance",
+    "climb",
+    "sit",
+    "visit",
+    "see",
+    "listen",
+    "play",
+    "photograph",
+    "sleep",
+    "swim",
+    "walk",
+    "read",
+    "eat",
+    "go",
+]
 DUTIES = tuple(duty for duty in ACTIVITIES if duty.base not in _PLEASURES)
 # What one asks leave for, with "here".
 ALLOWED = (

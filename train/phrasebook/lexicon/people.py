@@ -91,7 +91,7 @@ GROUPS = (_relation(MY, _PARENTS), _relation(OUR, _CHILDREN), _relation(MY, _FRI
 
 # "They" may not start a sentence: a capital "Sie" would read as "you".
 SUBJECTS = (I, HE, SHE, WE, *RELATIONS, *GROUPS)
-SPEAKERS = (I, WE)
+ADULTS = tuple(who for who in SUBJECTS if who.english not in {"our children", "my son", "my daughter"})
 SUBJECTS_INSIDE = (I, HE, SHE, WE, THEY, *RELATIONS[:6], *FEMALE_RELATIONS[:4], *GROUPS[:2])
 OTHERS = (HE, SHE, *RELATIONS, *GROUPS)
 ASKED = (

@@ -23,13 +23,10 @@ _HEADS = phrases(
     "I think = ich glaube; he says = er sagt; we know = wir wissen; she thinks = sie glaubt; "
     "my brother says = mein Bruder sagt; I have heard = ich habe gehört"
 )
-_BEFORE = [
-    do
-    for do in ACTIVITIES
-    if do.english
-    in {"buy a newspaper", "change money", "call the embassy", "buy tickets", "write a postcard", "collect the luggage",
-        "eat in a restaurant", "pay the bill", "send a parcel", "shop at the market"}
-]  # fmt: skip
+_ERRANDS = [do for do in DUTIES if do.base in {"buy", "change", "call", "write", "collect", "send", "shop", "pay"}]
+_ON_A_VISIT = [
+    do for do in ACTIVITIES if do.base in {"eat", "walk", "visit", "rent", "take", "photograph", "write", "go"}
+]
 
 CLAUSES = (
     pattern(
@@ -140,7 +137,7 @@ CLAUSES = (
         "Wenn {who} in {city} {who:bin|ist|sind}, {do.finite(who)} {who.er} immer {do.rest}.",
         who=SUBJECTS,
         city=CITIES,
-        do=_BEFORE,
+        do=_ON_A_VISIT,
     ),
     pattern(
         "before_going",
@@ -148,7 +145,7 @@ CLAUSES = (
         "Bevor {who} {outing.ins} {who:gehe|geht|gehen}, {who:möchte|möchte|möchten} {who.er} {do}.",
         who=SUBJECTS,
         outing=OUTINGS,
-        do=_BEFORE,
+        do=_ERRANDS,
     ),
     pattern(
         "in_order_to",

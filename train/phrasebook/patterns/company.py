@@ -150,16 +150,10 @@ COMPANY = (
     ),
     pattern(
         "interested_in",
-        "{who} {who:am|is|are} interested in {topic}.",
-        "{who} {who:interessiere|interessiert|interessieren} {who.sich} für {topic}.",
+        "{who} {who:am|is|are} {how} interested in {topic}.",
+        "{who} {who:interessiere|interessiert|interessieren} {who.sich} {how} für {topic}.",
         who=SUBJECTS,
-        topic=TOPICS,
-    ),
-    pattern(
-        "not_interested_in",
-        "{who} {who:am|is|are} not interested in {topic}.",
-        "{who} {who:interessiere|interessiert|interessieren} {who.sich} nicht für {topic}.",
-        who=SUBJECTS,
+        how=phrases("very = sehr; also = auch; not = nicht; not very = nicht sehr"),
         topic=TOPICS,
     ),
     pattern(

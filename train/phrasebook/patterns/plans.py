@@ -21,13 +21,13 @@ def _modal(name: str, english: str, german: str, activities: Sequence[Activity] 
     )
 
 
-def _negative_modal(name: str, english: str, german: str) -> Pattern:
+def _negative_modal(name: str, english: str, german: str, activities: Sequence[Activity] = NEGATABLE) -> Pattern:
     return pattern(
         name,
         f"{{who}} {english} {{do}} {{day}}.",
         f"{{who}} {{who:{german}}} {{day}} nicht {{do}}.",
         who=SUBJECTS,
-        do=NEGATABLE,
+        do=activities,
         day=DAYS,
     )
 
@@ -40,9 +40,13 @@ PLANS = (
     _modal("should", "should", "sollte|sollte|sollten"),
     _modal("will", "will", "werde|wird|werden"),
     _negative_modal("cannot", "cannot", "kann|kann|können"),
-    _negative_modal("does_not_have_to", "{who:do|does} not have to", "muss|muss|müssen"),
+    _negative_modal(
+        "does_not_have_to",
+        "{who:do|does} not have to",
+        "muss|muss|müssen",
+        [do for do in NEGATABLE if do in DUTIES],
+    ),
     _negative_modal("does_not_want_to", "{who:do|does} not want to", "will|will|wollen"),
-    _negative_modal("will_not", "will not", "werde|wird|werden"),
     pattern(
         "would_you_like_to",
         "Would {who} like to {do} {day}?",

@@ -31,6 +31,7 @@ from train.phrasebook.template import pattern
 _GIVERS = (I, WE, HE, SHE, *MALE_RELATIONS[:2], *MALE_RELATIONS[3:5])
 _GIVEN = (FEMALE_RELATIONS[0], FEMALE_RELATIONS[1], *FEMALE_RELATIONS[3:], GROUPS[0], GROUPS[2])
 _REPLACED = pick(BELONGINGS, "suitcase, bag, umbrella, camera, rucksack, mobile phone, wallet")
+_MENSWEAR = without(CLOTHES, "dress, skirt, blouse")
 _BY_KILO = without(PRODUCE, "apple, pear, orange, banana, lemon, tomato")
 
 SHOP = (
@@ -75,7 +76,7 @@ SHOP = (
         "try_on",
         "Can {who} try on {thing.the(colour)}?",
         "{who:Kann|Kann|Können} {who} {thing.den(colour)} anprobieren?",
-        who=(I, *RECEIVERS[4:8], *FEMALE_RELATIONS),
+        who=(I, SHE, *FEMALE_RELATIONS),
         thing=CLOTHES,
         colour=COLOURS,
     ),
@@ -120,14 +121,14 @@ SHOP = (
         "{thing.der(colour)} steht {who.ihm} sehr gut.",
         thing=CLOTHES,
         colour=COLOURS,
-        who=(YOU, *RECEIVERS[:16]),
+        who=(YOU, SHE, *FEMALE_RELATIONS),
     ),
     pattern(
         "need_new",
         "{who} {who:need|needs} {thing.a(new)}.",
         "{who} {who:brauche|braucht|brauchen} {thing.einen(new)}.",
         who=RECEIVERS,
-        thing=CLOTHES + _REPLACED,
+        thing=_MENSWEAR + _REPLACED,
         new=NEW,
     ),
     pattern(

@@ -1,5 +1,7 @@
 """Eating and drinking."""
 
+import re
+
 from train.phrasebook.lexicon.food import (
     DRINKS,
     EATEN,
@@ -13,12 +15,13 @@ from train.phrasebook.lexicon.food import (
     WITHOUT,
 )
 from train.phrasebook.lexicon.nouns import PAPERS
-from train.phrasebook.lexicon.people import ASKED, RECEIVERS, SUBJECTS, WE, I
+from train.phrasebook.lexicon.people import ADULTS, ASKED, RECEIVERS, SUBJECTS, WE, I
 from train.phrasebook.lexicon.words import DEGREES, EATEN_HOT, EVENINGS, TASTES, phrases
 from train.phrasebook.numerals import clock_times, numbers
 from train.phrasebook.template import pattern
 
 _POLITE = phrases("Good morning = Guten Morgen; Good evening = Guten Abend; Excuse me = Entschuldigung")
+_ROUND_TIMES = [time for time in clock_times() if re.search("clock|quarter|half", time.english)]
 
 TABLE = (
     pattern(
@@ -40,7 +43,7 @@ TABLE = (
         "will_have",
         "{who} will have {dish.the} and {drink.a}.",
         "{who} {who:nehme|nimmt|nehmen} {dish.den} und {drink.einen}.",
-        who=SUBJECTS[:14],
+        who=ADULTS,
         dish=SERVED,
         drink=SERVINGS,
     ),
@@ -65,10 +68,10 @@ TABLE = (
     pattern(
         "reserve_table",
         "{who} would like to reserve a table for {number} people at {time}.",
-        "{who} {who:möchte|möchte|möchten} um {time} einen Tisch für {number} Personen reservieren.",
+        "{who} {who:möchte|möchte|möchten} für {time} einen Tisch für {number} Personen reservieren.",
         who=(I, WE),
         number=numbers(2, 12),
-        time=clock_times(),
+        time=_ROUND_TIMES,
     ),
     pattern(
         "table_free",
@@ -96,7 +99,7 @@ TABLE = (
         "drinks_it_with",
         "{who} {who:drink|drinks} {drink} with {added} but without {left_out}.",
         "{who} {who:trinke|trinkt|trinken} {drink} mit {added}, aber ohne {left_out}.",
-        who=SUBJECTS,
+        who=ADULTS,
         drink=HOT_DRINKS,
         added=WITH,
         left_out=WITHOUT,
@@ -119,15 +122,15 @@ TABLE = (
         "likes_drinking",
         "{who} {who:like|likes} to drink {drink} with {meal}.",
         "{who} {who:trinke|trinkt|trinken} {meal.zum} gern {drink}.",
-        who=SUBJECTS,
+        who=ADULTS,
         drink=DRINKS,
-        meal=MEALS,
+        meal=MEALS[1:],
     ),
     pattern(
         "prefers",
         "{who} {who:prefer|prefers} {drink} to {other}.",
         "{who} {who:trinke|trinkt|trinken} lieber {drink} als {other}.",
-        who=SUBJECTS,
+        who=ADULTS,
         drink=DRINKS[:5],
         other=DRINKS[5:],
     ),

@@ -81,11 +81,18 @@ TIME = (
     ),
     pattern(
         "event_lasts",
+        "{event.the} lasts {number} minutes.",
+        "{event.der} dauert {number} Minuten.",
+        event=pick(EVENTS, "concert, film, guided tour, meeting, performance, match"),
+        number=numbers(30, 95, 5),
+    ),
+    pattern(
+        "course_lasts",
         "{event.the} lasts {number} {unit.many}.",
         "{event.der} dauert {number} {unit.viele}.",
-        event=pick(EVENTS, "course, trip, exhibition"),
-        number=numbers(2, 20),
-        unit=pick(UNITS, "hour, day, week"),
+        event=pick(EVENTS, "course, exhibition"),
+        number=numbers(2, 12),
+        unit=pick(UNITS, "day, week, month"),
     ),
     pattern(
         "born_in",
@@ -107,7 +114,7 @@ TIME = (
         "{who} is {number} years old.",
         "{who} ist {number} Jahre alt.",
         who=(HE, SHE, *ADULT),
-        number=numbers(25, 69),
+        number=numbers(38, 69),
     ),
     pattern(
         "age_old",
