@@ -80,16 +80,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/mlflow.db"
+
+
 @pytest.fixture(params=["server", "sqlite"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def uri(request: pytest.FixtureRequest) -> str:
     if request.param == "server":
         return str(request.getfixturevalue("server").uri)
-    return f"sqlite:///{tmp_path}/mlflow.db"
+    return str(request.getfixturevalue("sqlite_uri"))
 
 
 @pytest.fixture
 def make_bundle(tiny_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest) -> MakeBundle:
-    """Bundles under a model name of this test's own, since the tests share a server."""
+    """Bundles under a model name of this test's own, since the tests share their stores."""
     default_name = f"toy-{zlib.crc32(request.node.name.encode()):08x}"
 
     def make(chrf: float, *, name: str = default_name, run_id: str | None = None) -> Bundle:
