@@ -74,7 +74,7 @@ def write_bundle(
     """
     if not NAME_PATTERN.fullmatch(name):
         raise ConfigError(
-            f"name must be lower-case letters, digits, '.', '_' or '-', at most 63 and not first, got {name!r}"
+            f"name must be lower-case letters and digits, with '.', '_' or '-' between them, at most 63, got {name!r}"
         )
     with atomic.directory(Path(destination)) as root:
         _copy_files(model_dir, root / "model")

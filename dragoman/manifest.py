@@ -16,7 +16,7 @@ from dragoman.errors import BundleError
 SCHEMA = 1
 VERSION_LENGTH = 12
 # The strictest of the places a name goes to: Bento tag, TorchServe and MLflow model name, file name.
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)

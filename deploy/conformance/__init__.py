@@ -1,0 +1,1 @@
+"""One corpus of requests, asked of the core and of every server, and every difference told."""

@@ -1,0 +1,155 @@
+"""``make demo``: the whole road on the built-in data, from a corpus to two servers that give the same answers.
+
+Every step is the command a user would type; this file only runs them one after the other and shows what came of it.
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.conformance.__main__ import sentence_table
+from deploy.conformance.compare import SentenceReport, compare_sentences
+from deploy.conformance.targets import InProcess
+from deploy.servers import Packaged, running_servers
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import DragomanError, run_cli
+from dragoman.predictor import Result, load
+
+COMPARED = 200
+SHOWN = 8
+REJECTED = 1
+
+
+class StepFailedError(DragomanError):
+    """A step of the demo failed."""
+
+    exit_code = 1
+
+
+def main() -> int:
+    """Run every step; 1 when the servers disagree."""
+    arguments = _parser().parse_args()
+    console = Console(highlight=False)
+    started = time.monotonic()
+    run_dir = Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    bundle = _train(console, run_dir, arguments.minutes, arguments.settings)
+    packaged = _register_and_package(console, run_dir, bundle)
+    console.rule("[bold]3. Serve it with BentoML and with TorchServe, and compare", align="left")
+    pairs = _held_out(run_dir)
+    reports = _serve_and_compare(console, bundle, packaged, [source for source, _ in pairs])
+    _show_samples(console, bundle, pairs[:SHOWN])
+    console.print(sentence_table(reports))
+    _show_scores(console, bundle)
+    _show_places(console, bundle, run_dir, packaged)
+    console.print(f"\nAll of it took {time.monotonic() - started:.0f} seconds.")
+    return 1 if any(report.differences for report in reports) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo",
+        description="Train on the built-in phrasebook, register, promote, package, serve both ways, compare.",
+    )
+    parser.add_argument("--minutes", type=float, default=2.5, help="minutes of training (default: %(default)s)")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="further settings of python -m train")
+    return parser
+
+
+def _train(console: Console, run_dir: Path, minutes: float, settings: Sequence[str]) -> Bundle:
+    console.rule(f"[bold]1. Train a tiny T5 on the built-in phrasebook, {minutes:g} minutes", align="left")
+    printed = _run(
+        "-m",
+        "train",
+        "data=phrasebook",
+        "model=t5_tiny",
+        f"run_dir={run_dir}",
+        f"train.max_minutes={minutes:g}",
+        *settings,
+    )
+    return open_bundle(printed.strip().splitlines()[-1].removeprefix("bundle: "))
+
+
+def _register_and_package(console: Console, run_dir: Path, bundle: Bundle) -> Packaged:
+    console.rule("[bold]2. Register, promote and package it", align="left")
+    name = bundle.manifest.name
+    _run("-m", "model_registry", "register", str(run_dir))
+    # An earlier demo's champion may be better and stay champion; the demo goes on with what it has just trained.
+    _run("-m", "model_registry", "promote", name, "candidate", accepted=(0, REJECTED))
+    return Packaged.from_output(_run("-m", "model_registry", "package", str(bundle.path), "--out", "dist"))
+
+
+def _run(*arguments: str, accepted: Sequence[int] = (0,)) -> str:
+    """Run one of the project's commands and return what it printed; its progress goes straight to the terminal."""
+    print(f"$ python {shlex.join(arguments)}", flush=True)
+    finished = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    print(finished.stdout, end="", flush=True)
+    if finished.returncode not in accepted:
+        raise StepFailedError(f"that command ended with status {finished.returncode}; its message is above")
+    return finished.stdout
+
+
+def _held_out(run_dir: Path) -> list[tuple[str, str]]:
+    """Source and reference of test sentences, which training never saw."""
+    lines = (run_dir / "test.tsv").read_text(encoding="utf-8").splitlines()[:COMPARED]
+    return [(source, reference) for source, _, reference in (line.partition("\t") for line in lines)]
+
+
+def _serve_and_compare(
+    console: Console, bundle: Bundle, packaged: Packaged, sources: Sequence[str]
+) -> list[SentenceReport]:
+    predictor = load(bundle.path)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="demo-") as logs,
+            running_servers(packaged, logs=Path(logs), environment={}, report=console.print) as servers,
+        ):
+            return compare_sentences(sources, InProcess(predictor), servers, console.print)
+    finally:
+        predictor.close()
+
+
+def _show_samples(console: Console, bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> None:
+    predictor = load(bundle.path)
+    outcomes = predictor([source for source, _ in pairs])
+    predictor.close()
+    table = Table("source", "reference", "translation", title="Held-out sentences", title_justify="left")
+    for (source, reference), outcome in zip(pairs, outcomes, strict=True):
+        table.add_row(source, reference, outcome.value.text if isinstance(outcome, Result) else str(outcome.error))
+    console.print(table)
+
+
+def _show_scores(console: Console, bundle: Bundle) -> None:
+    table = Table("metric", "score", "95 % interval", "test set", "signature")
+    for score in bundle.manifest.scores:
+        interval = f"{score.low:.1f} to {score.high:.1f}"
+        table.add_row(score.metric, f"{score.value:.1f}", interval, score.test_set, score.signature)
+    console.print(table)
+
+
+def _show_places(console: Console, bundle: Bundle, run_dir: Path, packaged: Packaged) -> None:
+    name = bundle.manifest.name
+    table = Table("what", "where", show_header=False, box=None)
+    for what, where in [
+        ("the run", f"{run_dir} (curves.png, corpus.json, samples.json, checkpoints)"),
+        ("the bundle", str(bundle.path)),
+        ("the MLflow database", "mlflow.db; to look at it: make mlflow-ui"),
+        ("the TorchServe archive", str(packaged.mar)),
+        ("the Bento", f"{packaged.bento}; to list them: .venv/bin/bentoml list"),
+        ("serve with BentoML", "make serve-bento, then POST http://127.0.0.1:3000/translate"),
+        ("serve with TorchServe", f"make serve-torchserve, then POST http://127.0.0.1:8080/predictions/{name}"),
+    ]:
+        table.add_row(what, where)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    run_cli(main)
