@@ -79,7 +79,10 @@ def explained(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UnavailableError(f"the MLflow store {uri} could not do what was asked: {reason}") from error
+        raise UnavailableError(
+            f"the MLflow store {uri} could not do what was asked ({reason.rstrip('.')}); "
+            "look after it, or give another one with --tracking-uri or MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def _probe_sqlite(path: Path, *, create: bool) -> None:
