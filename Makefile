@@ -4,8 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= translation-en-de
-TRACKING ?= sqlite:///mlflow.db
+TRACKING ?= $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 export MLFLOW_DISABLE_TELEMETRY := true
+# MLflow's job runner is not used here; without it the server starts in half the time.
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export BENTOML_DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help

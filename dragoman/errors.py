@@ -100,6 +100,9 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
     except DragomanError as error:
         print(f"error: {error}", file=sys.stderr)
         status = error.exit_code
+    except SystemExit as stop:
+        # argparse ends with 2 for a wrong command line, which has a status of its own here.
+        status = ConfigError.exit_code if stop.code == 2 else stop.code  # type: ignore[assignment]
     except BrokenPipeError:
         # The reader (head, say) has gone; closing standard error keeps the interpreter from complaining at exit.
         sys.stderr.close()
