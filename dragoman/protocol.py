@@ -40,8 +40,8 @@ class Reply:
     body: dict[str, Any]
 
     def to_json(self) -> bytes:
-        """The body as it goes over the wire."""
-        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        """The body as it goes over the wire; half a surrogate pair, quoted from a request, stays the escape it was."""
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def answer(predictor: Predictor, requests: Sequence[RawRequest]) -> list[Reply]:
@@ -142,31 +142,43 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def not_a_form() -> InvalidInput:
+    """The error for a body that its content type calls a form and that is none, as ``curl -d`` sends JSON."""
+    return InvalidInput(
+        "the body was sent as a form but is none; if it is JSON, add the header 'Content-Type: application/json'",
+        code="unsupported_media_type",
+    )
+
+
+def repeated_form_field() -> InvalidInput:
+    """The error for a form with a field twice, of which some servers keep the last only."""
+    return InvalidInput(
+        'a form may hold each field once, as name=value; for several texts send JSON, {"q": ["text", "text"]}'
+    )
+
+
 def _split_form(text: str) -> dict[str, list[str]]:
     try:
         return urllib.parse.parse_qs(
             text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MAX_FORM_FIELDS, errors="strict"
         )
     except ValueError as error:
-        if text.lstrip().startswith("{"):
-            return {text: [""]}
-        raise InvalidInput(f"the body is not a form: {error}") from error
+        raise (not_a_form() if _looks_like_json(text) or "=" not in text else repeated_form_field()) from error
 
 
 def _form_payload(form: Mapping[str, Sequence[str]], predictor: Predictor) -> dict[str, Any]:
-    """Form fields as a payload: ``q`` may come several times, and what is not text is read as JSON would read it."""
-    if any(name.lstrip().startswith("{") for name in form):
-        raise InvalidInput(
-            "the body is JSON but was sent as a form, as curl -d does; add the header 'Content-Type: application/json'",
-            code="unsupported_media_type",
-        )
-    payload: dict[str, Any] = {}
-    for name, values in form.items():
-        if len(values) > 1 and name != "q":
-            raise InvalidInput(f"the form holds {name[:60]!r} {len(values)} times; give it once", field=name)
-        decoded = [value if name in predictor.task.text_fields else _form_value(value) for value in values]
-        payload[name] = decoded[0] if len(decoded) == 1 else decoded
-    return payload
+    """Form fields as a payload; what is not text is read as JSON would read it."""
+    if any(map(_looks_like_json, form)):
+        raise not_a_form()
+    if any(len(values) > 1 for values in form.values()):
+        raise repeated_form_field()
+    return {
+        name: value if name in predictor.task.text_fields else _form_value(value) for name, (value,) in form.items()
+    }
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
 
 
 def _form_value(value: str) -> Any:

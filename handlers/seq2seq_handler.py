@@ -14,7 +14,17 @@ from typing import Any
 
 from dragoman.errors import DragomanError, InvalidInput
 from dragoman.predictor import load
-from dragoman.protocol import FORM_TYPE, JSON_TYPE, RawRequest, Reply, answer, check_body_size, error_reply
+from dragoman.protocol import (
+    FORM_TYPE,
+    JSON_TYPE,
+    RawRequest,
+    Reply,
+    answer,
+    check_body_size,
+    error_reply,
+    not_a_form,
+    repeated_form_field,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +108,8 @@ def _form_request(row: Mapping[str, Any], sent_bytes: int, max_body_bytes: int) 
     encoded = "&".join(f"{_quoted(name)}={_quoted(values[0])}" for name, values in fields.items())
     if sent_bytes <= len(encoded) + FORM_SLACK_BYTES or any(name.lstrip().startswith("{") for name in fields):
         return RawRequest(form=fields)
-    if not fields:
-        # Nothing is left of a body without '=', and that is a JSON body as a rule: the core has the answer to those.
-        return RawRequest(form={"{": [""]})
-    raise InvalidInput(
-        f"TorchServe hands over {len(encoded)} of the form's {sent_bytes} bytes: it drops all but the last of equal "
-        f'fields, and what has no \'=\'; send {{"q": ["text", "text"]}} with the header \'Content-Type: {JSON_TYPE}\''
-    )
+    # Nothing is left of a body without '=', which is JSON as a rule; of equal fields the last is.
+    raise repeated_form_field() if fields else not_a_form()
 
 
 def _quoted(text: str) -> str:
