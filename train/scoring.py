@@ -1,12 +1,25 @@
 """BLEU and chrF as sacreBLEU defines them, each with its signature and a bootstrap interval."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
 from dragoman.manifest import Score
 
 BOOTSTRAPS = 1000
+
+
+# sacreBLEU's bootstrap mixes Python's floats with numpy's as soon as one resample scores nothing, and then fails on the
+# mixture; counts as Python's floats keep it whole.
+class _Bleu(BLEU):  # type: ignore[misc]
+    def _compute_score_from_stats(self, stats: Any) -> Any:
+        return super()._compute_score_from_stats([float(count) for count in stats])
+
+
+class _Chrf(CHRF):  # type: ignore[misc]
+    def _compute_score_from_stats(self, stats: Any) -> Any:
+        return super()._compute_score_from_stats([float(count) for count in stats])
 
 
 def quick_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -29,9 +42,9 @@ def scores(
 
     ``lower_cased`` adds the BLEU of lower-cased text, which papers on Multi30k report.
     """
-    metrics = [("chrF", CHRF()), ("BLEU", BLEU())]
+    metrics: list[tuple[str, BLEU | CHRF]] = [("chrF", _Chrf()), ("BLEU", _Bleu())]
     if lower_cased:
-        metrics.append(("BLEU", BLEU(lowercase=True)))
+        metrics.append(("BLEU", _Bleu(lowercase=True)))
     return [_score(name, metric, hypotheses, references, test_set, engine) for name, metric in metrics]
 
 
@@ -53,7 +66,7 @@ def _score(
         signature=str(metric.get_signature()),
         test_set=test_set,
         segments=len(hypotheses),
-        low=float(mean - half),
-        high=float(mean + half),
+        low=max(0.0, float(mean - half)),
+        high=min(100.0, float(mean + half)),
         engine=engine,
     )

@@ -151,6 +151,10 @@ def _fit(
             corpus_fingerprint=prepared.corpus.fingerprint, config_digest=config_digest(prepared.config)
         )
     rewind_history(prepared.run, state.step)
+    for past in read_history(prepared.run):
+        # A killed process may not have delivered its last points; the recorder passes over those that it has.
+        figures = {name: value for name, value in past.items() if "/" in name}
+        recorder.metrics(figures, step=past["step"], tokens=past["tokens"])
 
     def report(point: Report) -> None:
         times = {"step": point.step, "tokens": point.tokens, "elapsed_seconds": point.elapsed_seconds}

@@ -36,3 +36,9 @@ def test_lower_cased_bleu_comes_on_request() -> None:
 def test_one_sentence_has_no_interval() -> None:
     (chrf, _) = scores(["Ein Satz."], ["Ein Satz."], test_set="toy", engine="x")
     assert chrf.low == chrf.value == chrf.high == pytest.approx(100)
+
+
+def test_a_translation_that_is_nearly_all_wrong_still_has_an_interval() -> None:
+    hypotheses = ["Das ist der Satz mit der Nummer 0.", *["x"] * 39]
+    for score in scores(hypotheses, REFERENCES, test_set="toy", engine="x"):
+        assert 0 <= score.low <= score.value <= score.high < 50

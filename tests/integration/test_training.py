@@ -1,0 +1,285 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dragoman
+from dragoman.errors import ConfigError, DataError, DragomanError
+from tests.conftest import ROOT
+from tests.toy_corpus import toy_pairs, write_toy_corpus
+from train.config import compose_config
+from train.recorder import Unrecorded
+from train.run_dir import RunDir, read_history
+from train.session import start
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Settings for training on the toy corpus."""
+    return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def train(corpus: list[str], tmp_path: Path) -> Callable[..., RunDir]:
+    """Trains in this process, without a record; returns the run's directory."""
+
+    def run(*settings: str) -> RunDir:
+        config = compose_config([*corpus, f"run_dir={tmp_path / 'run'}", "tracking.enabled=false", *settings])
+        assert start(config, lambda facts: Unrecorded()) == 0
+        return RunDir(tmp_path / "run")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tracked(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, str, str]:
+    """A run by the command, never interrupted, with its standard output and the URI of its record."""
+    folder = tmp_path_factory.mktemp("whole")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    done = command([*corpus, f"train.max_steps={STEPS}", f"run_dir={folder / 'run'}", f"tracking.uri={uri}"], folder)
+    output, errors = done.communicate(timeout=120)
+    assert done.returncode == 0, errors
+    return RunDir(folder / "run"), output, uri
+
+
+def command(arguments: Sequence[str], folder: Path, module: str = "train") -> "subprocess.Popen[str]":
+    # From another directory, so that nothing lands in the repository.
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stopped(arguments: Sequence[str], folder: Path, run: RunDir, with_signal: signal.Signals) -> int:
+    """Start the command, send a signal once it has two checkpoints, and give its exit status."""
+    process = command(arguments, folder)
+    deadline = time.monotonic() + 120
+    while len(list(run.checkpoints.glob("step-*"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(with_signal)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def weights(run: RunDir) -> str:
+    return hashlib.sha256((run.bundle / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def figures(run: RunDir) -> list[dict[str, Any]]:
+    """The curves without the clock's part in them."""
+    clocked = ("elapsed_seconds", "train/tokens_per_second")
+    return [{key: value for key, value in point.items() if key not in clocked} for point in read_history(run)]
+
+
+def test_the_last_line_names_a_bundle_that_translates(tracked: tuple[RunDir, str, str]) -> None:
+    run, output, _ = tracked
+    assert output.splitlines()[-1] == f"bundle: {run.bundle}"
+    with_ct2 = dragoman.load(run.bundle)
+    (outcome,) = with_ct2(["the man sees a book today."])
+    with_ct2.close()
+    assert isinstance(outcome, dragoman.Result)
+    manifest = with_ct2.bundle.manifest
+    assert manifest.provenance.mlflow_run_id
+    assert {score.test_set for score in manifest.scores} == {"parallel/test", "parallel/validation"}
+    assert {score.engine for score in manifest.scores} == {"ctranslate2"}
+
+
+def test_the_run_directory_holds_what_it_says(tracked: tuple[RunDir, str, str]) -> None:
+    run, _, _ = tracked
+    assert json.loads(run.corpus.read_text(encoding="utf-8"))["splits"]["train"]["kept"] == 256 - 20 - 25
+    assert run.curves.read_bytes().startswith(b"\x89PNG")
+    assert set(json.loads(run.samples.read_text(encoding="utf-8"))[0]) == {"source", "reference", "hypothesis"}
+    points = read_history(run)
+    assert [point["step"] for point in points if "validation/chrf" in point] == [20, 40, 60]
+    assert all(point["train/padding_share"] < 0.1 for point in points if "train/loss" in point)
+    assert not [path for path in run.path.rglob("*") if path.name.startswith(".")]
+
+
+def test_mlflow_holds_the_run(tracked: tuple[RunDir, str, str]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run, _, uri = tracked
+    client = MlflowClient(uri)
+    place = json.loads(run.mlflow.read_text(encoding="utf-8"))
+    record = client.get_run(place["run_id"])
+    assert record.info.status == "FINISHED"
+    assert record.data.params["train.max_steps"] == str(STEPS)
+    assert record.data.tags["corpus_fingerprint"].startswith("sha256:")
+    losses = client.get_metric_history(place["run_id"], "train/loss")
+    assert [point.step for point in losses] == [10, 20, 30, 40, 50, 60]
+    assert client.get_metric_history(place["run_id"], "by_tokens/validation/chrf")
+    artifacts = {file.path for file in client.list_artifacts(place["run_id"])}
+    assert {"config.yaml", "corpus.json", "curves.png", "samples.json"} <= artifacts
+
+
+def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
+    corpus: list[str], tracked: tuple[RunDir, str, str], tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run, uri = RunDir(tmp_path / "run"), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    settings = [*corpus, f"train.max_steps={STEPS}", f"run_dir={run.path}", f"tracking.uri={uri}"]
+    assert stopped(settings, tmp_path, run, signal.SIGKILL) == -signal.SIGKILL
+    assert not run.bundle.exists()
+    place = json.loads(run.mlflow.read_text(encoding="utf-8"))
+    resumed = command([f"resume={run.path}"], tmp_path)
+    output, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, errors
+    assert output.splitlines()[-1] == f"bundle: {run.bundle}"
+    whole, _, _ = tracked
+    assert weights(run) == weights(whole)
+    assert figures(run) == figures(whole)
+    assert json.loads(run.mlflow.read_text(encoding="utf-8")) == place
+    losses = MlflowClient(uri).get_metric_history(place["run_id"], "train/loss")
+    assert [point.step for point in losses] == [10, 20, 30, 40, 50, 60]
+
+
+def test_sigterm_writes_a_checkpoint_and_a_changed_corpus_is_then_refused(
+    corpus: list[str], tracked: tuple[RunDir, str, str], tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    copies = write_toy_corpus(tmp_path)[-2:]
+    settings = [*corpus[:-2], *copies, f"run_dir={run.path}", f"train.max_steps={STEPS}", "tracking.enabled=false"]
+    assert stopped([*settings, "train.max_steps=100000"], tmp_path, run, signal.SIGTERM) == 143
+    assert not run.bundle.exists()
+    with (tmp_path / "toy.de").open("a", encoding="utf-8") as file:
+        file.write("noch einer\n")
+    with (tmp_path / "toy.en").open("a", encoding="utf-8") as file:
+        file.write("one more\n")
+    resumed = command([f"resume={run.path}"], tmp_path)
+    _, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 65
+    assert "the corpus has changed" in errors
+
+
+def test_a_finished_run_says_again_where_its_bundle_is(tracked: tuple[RunDir, str, str], tmp_path: Path) -> None:
+    run, _, _ = tracked
+    again = command([f"resume={run.path}"], tmp_path)
+    output, _ = again.communicate(timeout=60)
+    assert (again.returncode, output) == (0, f"bundle: {run.bundle}\n")
+
+
+def test_the_toy_language_is_learnt_and_scored_by_command(train: Callable[..., RunDir], tmp_path: Path) -> None:
+    run = train("train.max_steps=400", "train.validate_every_steps=100")
+    for index, name in enumerate(("source.txt", "reference.txt")):
+        text = "".join(f"{pair[index]}\n" for pair in toy_pairs()[:50])
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    files = ["--source", str(tmp_path / "source.txt"), "--reference", str(tmp_path / "reference.txt")]
+    scored = command(["--bundle", str(run.bundle), *files, "--json"], tmp_path, "train.evaluate")
+    output, errors = scored.communicate(timeout=60)
+    assert scored.returncode == 0, errors
+    (chrf, *_) = json.loads(output)["scores"]
+    assert chrf["metric"] == "chrF"
+    assert chrf["value"] > 90
+    assert chrf["low"] <= chrf["value"] <= chrf["high"]
+
+
+def test_a_limit_of_time_ends_the_run_annealed(train: Callable[..., RunDir]) -> None:
+    began = time.monotonic()
+    run = train("train.max_minutes=0.05")
+    assert time.monotonic() - began < 30
+    rates = [point["train/lr"] for point in read_history(run) if "train/lr" in point]
+    assert rates[-1] < 0.05 * max(rates)
+
+
+def test_a_score_that_stops_rising_ends_the_run(train: Callable[..., RunDir]) -> None:
+    run = train("train.lr=0", "train.max_steps=1000", "train.patience=2", "train.validate_every_steps=5")
+    assert [point["step"] for point in read_history(run) if "validation/chrf" in point] == [5, 10, 15]
+
+
+def test_a_loss_that_is_no_number_stops_with_its_step_and_leaves_the_best_checkpoint(
+    train: Callable[..., RunDir], tmp_path: Path
+) -> None:
+    with pytest.raises(DragomanError, match=r"is (nan|inf) at step \d+; .*train\.lr") as caught:
+        train("train.lr=1e30", "train.warmup_steps=0", "train.max_steps=200", "train.validate_every_steps=1")
+    assert caught.value.exit_code == 70
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_averaged_checkpoints_make_a_bundle_too(train: Callable[..., RunDir]) -> None:
+    run = train("train.max_steps=40", "train.average_checkpoints=3")
+    assert len(list(run.checkpoints.iterdir())) >= 3
+    assert dragoman.load(run.bundle).bundle.manifest.scores
+
+
+def test_weights_and_vocabulary_of_a_directory_are_trained_further(
+    tracked: tuple[RunDir, str, str], train: Callable[..., RunDir], corpus: list[str], tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    pretrained = tracked[0].bundle / "model"
+    settings = [setting for setting in corpus if not setting.startswith("model.")]
+    config = compose_config(
+        [
+            *settings,
+            "model=t5_small",
+            f"model.path={pretrained}",
+            "train.max_steps=1",
+            "train.lr=0",
+            "tracking.enabled=false",
+            f"run_dir={tmp_path / 'run'}",
+        ]
+    )
+    assert start(config, lambda facts: Unrecorded()) == 0
+    bundle = dragoman.load(tmp_path / "run" / "bundle").bundle
+    assert bundle.manifest.preprocessing.prefix == "translate English to German: "
+    assert bundle.manifest.provenance.base_model == str(pretrained)
+    assert (bundle.model_dir / "spiece.model").read_bytes() == (pretrained / "spiece.model").read_bytes()
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (bundle.model_dir, pretrained))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_a_vocabulary_given_by_path_is_used(tracked: tuple[RunDir, str, str], train: Callable[..., RunDir]) -> None:
+    given = tracked[0].vocabulary
+    run = train("train.max_steps=2", f"model.tokenizer_path={given}")
+    assert (run.bundle / "model" / "spiece.model").read_bytes() == (given / "spiece.model").read_bytes()
+
+
+def test_a_wrong_model_directory_is_named_and_leaves_nothing(corpus: list[str], tmp_path: Path) -> None:
+    settings = [setting for setting in corpus if not setting.startswith("model.")]
+    base = [*settings, "model=t5_small", f"run_dir={tmp_path / 'run'}", "tracking.enabled=false"]
+    (tmp_path / "empty").mkdir()
+    for path, message in (
+        (tmp_path / "empty", "is not a T5 model: it has no"),
+        (tmp_path / "no", "is not a directory"),
+    ):
+        with pytest.raises(DataError, match=message):
+            start(compose_config([*base, f"model.path={path}"]), lambda facts: Unrecorded())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_taken_run_directory_is_refused(tracked: tuple[RunDir, str, str], corpus: list[str]) -> None:
+    with pytest.raises(ConfigError, match="holds a run already"):
+        start(compose_config([*corpus, f"run_dir={tracked[0].path}"]), lambda facts: Unrecorded())
+
+
+@pytest.mark.parametrize("streaming", ["true", "false"])
+def test_a_local_copy_of_a_hub_set_is_read(tmp_path: Path, streaming: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    for split, size in (("train", 40), ("validation", 10)):
+        rows = [{"translation": {"en": f"{split} {number}", "de": f"Satz {number}"}} for number in range(size)]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / f"{split}-0.parquet")
+    config = compose_config(
+        ["data=wmt19", f"data.path={tmp_path}", "data.subset=null", f"data.streaming={streaming}", "data.max_rows=30"]
+    )
+    splits = config.data.read(config.task)
+    assert [len(pairs) for _, pairs in splits.items()] == [30, 5, 5]
+    assert splits.train[0] != ("train 0", "Satz 0") or splits.train[1] != ("train 1", "Satz 1")
