@@ -35,6 +35,8 @@ class Engine(Protocol):
     device: str
     parallel_batches: int
     """How many batches the engine computes at once; more callers than that wait inside it."""
+    equal_lengths: bool
+    """Whether the sources of a batch must have one length for each to get the answer it would get alone."""
 
     def decode(
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool

@@ -139,7 +139,9 @@ class TranslationTask:
         return [
             [group[position] for position in batch]
             for group in groups.values()
-            for batch in token_batches([len(items[index].ids) for index in group])
+            for batch in token_batches(
+                [len(items[index].ids) for index in group], equal_lengths=self._engine.equal_lengths
+            )
         ]
 
     def _map(self, batches: list[list[PreparedItem]]) -> list[list[Result | Failure]]:

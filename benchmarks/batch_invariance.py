@@ -1,0 +1,89 @@
+"""Whether a sentence's translation depends on the sentences beside it, for each engine.
+
+python -m benchmarks.batch_invariance --bundle runs/<id>/bundle --sentences FILE --out benchmarks/results/NAME.json
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.provenance import provenance
+from dragoman import atomic
+from dragoman.engines import ENGINES
+from dragoman.errors import run_cli
+from dragoman.predictor import Predictor, Result, load
+from dragoman.tasks.translation import Translation
+from dragoman.tasks.translation_request import TranslationItem
+
+# Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
+TIE = 1e-4
+MIXES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invariance:
+    """How translations in batches compare with the same sentences' alone."""
+
+    engine: str
+    sentences: int
+    mixes: int
+    identical: int
+    ties: int
+    different: int
+
+
+def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Invariance:
+    """Translate each sentence alone, then all of them in several random orders and list lengths, and compare."""
+    predictor = load(bundle, engine=engine)
+    try:
+        alone = [_translate(predictor, [sentence])[0] for sentence in sentences]
+        counts = {"identical": 0, "ties": 0, "different": 0}
+        for seed in range(MIXES):
+            order = random.Random(seed).sample(range(len(sentences)), len(sentences))
+            # Every mix cuts the sentences into other lists, so that batches differ in size as well as in company.
+            size = (7, 32, 100, len(sentences))[seed % 4]
+            for start in range(0, len(order), size):
+                part = order[start : start + size]
+                for row, found in zip(part, _translate(predictor, [sentences[row] for row in part]), strict=True):
+                    counts[_verdict(alone[row], found)] += 1
+    finally:
+        predictor.close()
+    return Invariance(engine=engine, sentences=len(sentences), mixes=MIXES, **counts)
+
+
+def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation]:
+    decoding = predictor.bundle.manifest.decoding
+    outcomes = predictor([TranslationItem(text=text, decoding=decoding, return_scores=True) for text in sentences])
+    return [outcome.value for outcome in outcomes if isinstance(outcome, Result)]
+
+
+def _verdict(alone: Translation, found: Translation) -> str:
+    if alone.text == found.text:
+        return "identical"
+    return "ties" if abs(alone.scores[0] - found.scores[0]) <= TIE else "different"
+
+
+def main() -> int:
+    """Measure both engines and print one line each; 1 when a translation differs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch_invariance", description=__doc__)
+    parser.add_argument("--bundle", required=True, help="a bundle directory")
+    parser.add_argument("--sentences", required=True, help="a UTF-8 file, one sentence a line")
+    parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")
+    parser.add_argument("--out", help="also write the figures to this JSON file")
+    arguments = parser.parse_args()
+    lines = Path(arguments.sentences).read_text(encoding="utf-8").splitlines()
+    sentences = [line for line in lines if line.strip()][: arguments.limit]
+    found = [measure(arguments.bundle, sentences, engine=engine) for engine in ENGINES]
+    for result in found:
+        print(json.dumps(asdict(result)))
+    if arguments.out:
+        figures = {"results": [asdict(result) for result in found], **provenance()}
+        atomic.write_json(Path(arguments.out), figures)
+    return 1 if any(result.different for result in found) else 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
