@@ -16,10 +16,18 @@ from train.decode import decode
 from train.model import write_model
 from train.scoring import scores
 from train.settings import Config
-from train.tasks.translation import Sample
 
 ENGINE = "ct2-int8"
 SAMPLES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A test sentence with what the model made of it."""
+
+    source: str
+    reference: str
+    hypothesis: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ Trains a model and writes it as a bundle; the last line on standard output is 'b
   python -m train data=multi30k model=t5_tiny train.max_steps=4000
   python -m train data=parallel data.source=corpus.en data.target=corpus.de
   python -m train data=tsv data.path=pairs.tsv data.source_column=english data.target_column=german
-  python -m train data=wmt19 data.max_rows=500000 model=t5_small train.lr=0.0005
+  python -m train data=wmt19 data.max_rows=500000 model=t5_small
   python -m train model=t5_small model.path=DIRECTORY               pretrained weights from a local directory
   python -m train resume=RUN_DIR                                   go on with a run that was stopped or killed
   python -m train.evaluate --bundle B --source F --reference F     score a bundle
@@ -63,7 +63,9 @@ def _choices_by_kind(group: str) -> dict[str, list[str]]:
 
 def _yaml(group: str, name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load((CONFIG_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    return loaded
+    # A file that also changes settings of other sections has its own under its name.
+    own: dict[str, Any] = loaded.get(group, loaded)
+    return own
 
 
 def _shown(value: object) -> str:

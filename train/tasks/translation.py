@@ -37,15 +37,6 @@ class EncodedPairs:
         return np.array([len(ids) for ids in self.targets], dtype=np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A validation sentence with what the model made of it."""
-
-    source: str
-    reference: str
-    hypothesis: str
-
-
 class TranslationTask:
     """Learns one direction of translation; ``train.loop.Learner`` says what the loop asks of it."""
 
@@ -82,7 +73,6 @@ class TranslationTask:
         chosen = chooser.sample(range(len(validation)), min(validation_samples, len(validation)))
         self._validation_pairs = [validation[row] for row in sorted(chosen)]
         self._validation = self._encode(self._validation_pairs)
-        self.samples: list[Sample] = []
 
     def batches(self) -> TokenBatches:
         """The order of the training rows."""
@@ -113,10 +103,6 @@ class TranslationTask:
             limit = batch["labels"].shape[1] + EXTRA_TOKENS
             for row, text in zip(part, self._translate(model, batch, limit), strict=True):
                 hypotheses[row] = text
-        self.samples = [
-            Sample(source=source, reference=reference, hypothesis=hypothesis)
-            for (source, reference), hypothesis in zip(self._validation_pairs, hypotheses, strict=True)
-        ]
         references = [reference for _, reference in self._validation_pairs]
         return {"loss": total / tokens, **quick_scores(hypotheses, references)}
 
