@@ -26,7 +26,7 @@ def require_hub(wanted: str, *, instead: str) -> None:
         except urllib.error.HTTPError:
             pass  # any answer at all means that the hub is there
         except (OSError, ValueError) as error:
-            problem[0] = str(error)
+            problem[0] = str(getattr(error, "reason", error))
             return
         problem.clear()
 

@@ -79,6 +79,7 @@ def fit(
     learner: Learner,
     batches: EpochBatches,
     *,
+    parameter_groups: list[dict[str, Any]],
     settings: TrainSettings,
     checkpoints: Checkpoints,
     state: TrainingState,
@@ -87,15 +88,17 @@ def fit(
 ) -> Outcome:
     """Train from ``state`` until the budget is spent, the objective stops rising, or ``interrupted()`` says so.
 
+    ``parameter_groups`` are AdamW's, each with an ``lr_scale`` by which the learning rate is multiplied for it.
     Whatever the end, the last checkpoint holds it. Raises NonFiniteLossError naming the step.
     """
-    return _Loop(model, learner, batches, settings, checkpoints, state, report).run(interrupted)
+    return _Loop(model, parameter_groups, learner, batches, settings, checkpoints, state, report).run(interrupted)
 
 
 class _Loop:
     def __init__(
         self,
         model: Any,
+        parameter_groups: list[dict[str, Any]],
         learner: Learner,
         batches: EpochBatches,
         settings: TrainSettings,
@@ -108,7 +111,7 @@ class _Loop:
         self.accelerator = make_accelerator(settings.device, settings.bf16)
         self.plain_model = model
         self.plain_optimizer = torch.optim.AdamW(
-            model.parameters(),
+            parameter_groups,
             lr=settings.lr,
             betas=(0.9, settings.adam_beta2),
             weight_decay=settings.weight_decay,
@@ -163,7 +166,7 @@ class _Loop:
             progress=self.progress(),
         )
         for group in self.plain_optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_scale"]
         self.model.train()
         tokens, padded = _token_counts(batch)
         batch = {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
@@ -249,12 +252,16 @@ class _Loop:
         self.checkpoints.save(self.state, self.plain_model, self.plain_optimizer)
 
 
-def make_accelerator(device: Literal["auto", "cpu", "cuda"], bf16: Literal["auto", "off"]) -> Accelerator:
-    """Accelerate on one device, with bfloat16 where a GPU has it; raises ConfigError for a device that is not there."""
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
+def require_device(device: Literal["auto", "cpu", "cuda"]) -> None:
+    """Raise ConfigError for a device that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("train.device=cuda, but PyTorch finds no CUDA device here; use train.device=cpu or auto")
-    on_gpu = cuda and device != "cpu"
+
+
+def make_accelerator(device: Literal["auto", "cpu", "cuda"], bf16: Literal["auto", "off"]) -> Accelerator:
+    """Accelerate on one device, with bfloat16 where a GPU has it."""
+    require_device(device)
+    on_gpu = torch.cuda.is_available() and device != "cpu"
     half = bf16 == "auto" and on_gpu and torch.cuda.is_bf16_supported()
     accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if half else "no")
     if accelerator.num_processes > 1:

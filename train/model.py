@@ -64,6 +64,19 @@ def t5_config(settings: ScratchModel, pieces: int) -> Any:
     )
 
 
+def parameter_groups(model: Any, embedding_lr_scale: float) -> list[dict[str, Any]]:
+    """The optimizer's groups: the embeddings, whose learning rate is scaled, and everything else.
+
+    T5 starts its embeddings at unit variance and its other matrices at about 1/width. Adam moves every weight by the
+    same amount a step, so the embeddings would hardly move; Adafactor, which T5 was made with, scales by the size of a
+    matrix instead (Shazeer and Stern 2018, section 8).
+    """
+    embeddings = list(model.get_input_embeddings().parameters())
+    known = {id(parameter) for parameter in embeddings}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"params": embeddings, "lr_scale": embedding_lr_scale}, {"params": others, "lr_scale": 1.0}]
+
+
 def write_model(model: Any, vocabulary: bytes, model_dir: Path) -> None:
     """Write weights, configuration and tokenizer in Hugging Face layout; the same weights give the same bytes."""
     model.save_pretrained(model_dir)

@@ -16,8 +16,8 @@ from train.cleaning import CleanCorpus, clean
 from train.config import flatten, to_yaml
 from train.export import export
 from train.figures import draw_curves
-from train.loop import Outcome, Report, fit
-from train.model import PreparedModel, prepare_model
+from train.loop import Outcome, Report, fit, require_device
+from train.model import PreparedModel, parameter_groups, prepare_model
 from train.progress import TrainingProgress
 from train.provenance import config_digest, git_commit
 from train.recorder import OpenRecorder, Recorder, RunFacts
@@ -69,6 +69,7 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
 def _prepare(config: Config, run: RunDir, progress: TrainingProgress, *, resumed: bool) -> Prepared:
     torch.set_num_threads(os.cpu_count() or 1 if config.train.threads == "auto" else config.train.threads)
     languages = Languages(source=config.task.source, target=config.task.target)
+    require_device(config.train.device)
     progress.stage(f"reading {config.data.name}")
     corpus = clean(config.data.read(languages), config.cleaning, languages)
     if resumed:
@@ -86,8 +87,6 @@ def _prepare(config: Config, run: RunDir, progress: TrainingProgress, *, resumed
         seed=config.train.seed,
     )
     corpus.reports["train"].dropped["too_many_tokens"] += task.too_many_tokens
-    if not resumed:
-        create(run, config_yaml=to_yaml(config), corpus=corpus.as_dict(), vocabulary=base.vocabulary)
     weights = sum(parameter.numel() for parameter in base.model.parameters())
     progress.stage(
         f"{task.train_size:,} training pairs, {base.tokenizer.size:,} pieces, {weights / 1e6:.2f} million weights; "
@@ -107,6 +106,14 @@ def _base_model(config: Config, run: RunDir, corpus: CleanCorpus, *, resumed: bo
 def _train(prepared: Prepared, progress: TrainingProgress, open_recorder: OpenRecorder) -> int:
     recorder = open_recorder(_facts(prepared))
     try:
+        if not prepared.run.config.exists():
+            # Only now, so that a wrong setting or a server out of reach leaves nothing behind.
+            create(
+                prepared.run,
+                config_yaml=to_yaml(prepared.config),
+                corpus=prepared.corpus.as_dict(),
+                vocabulary=prepared.base.vocabulary,
+            )
         if recorder.run_id is not None:
             # Noted at once, so that a resumed run continues the same record.
             place = {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri}
@@ -167,6 +174,7 @@ def _fit(
             prepared.base.model,
             prepared.task,
             prepared.task.batches(),
+            parameter_groups=parameter_groups(prepared.base.model, prepared.config.model.embedding_lr_scale),
             settings=prepared.config.train,
             checkpoints=checkpoints,
             state=state,

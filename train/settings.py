@@ -28,6 +28,9 @@ class PretrainedModel:
     path: Annotated[str, Setting("a T5 on the Hugging Face hub, or a directory that holds one")]
     prefix: Annotated[str, Setting("text put before every source; becomes part of the bundle, never of a request")]
     dropout: Annotated[float, Setting("dropout rate in training", minimum=0, maximum=0.9)]
+    embedding_lr_scale: Annotated[
+        float, Setting("learning rate of the embeddings, as a multiple of train.lr", minimum=0)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,9 @@ class ScratchModel:
     name: Annotated[str, Setting("what this model is called in reports")]
     prefix: Annotated[str, Setting("text put before every source; becomes part of the bundle, never of a request")]
     dropout: Annotated[float, Setting("dropout rate in training", minimum=0, maximum=0.9)]
+    embedding_lr_scale: Annotated[
+        float, Setting("learning rate of the embeddings, as a multiple of train.lr", minimum=0)
+    ]
     d_model: Annotated[int, Setting("width of the residual stream", minimum=8)]
     d_kv: Annotated[int, Setting("width of one attention head", minimum=4)]
     d_ff: Annotated[int, Setting("width of the feed-forward layers", minimum=8)]
@@ -126,7 +132,7 @@ class Config:
         found = []
         if not NAME_PATTERN.fullmatch(self.name):
             found.append(
-                f"name must be lower-case letters, digits, '.', '_' or '-', at most 63, not starting with a mark, "
+                f"name must be lower-case letters and digits, with '.', '_' or '-' between them, at most 63, "
                 f"got {self.name!r}"
             )
         if self.task.name not in TASKS:

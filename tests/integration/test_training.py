@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman.errors import ConfigError, DataError, DragomanError
+from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
 from tests.conftest import ROOT
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.config import compose_config
-from train.recorder import Unrecorded
+from train.recorder import Recorder, RunFacts, Unrecorded
 from train.run_dir import RunDir, read_history
 from train.session import start
 
@@ -262,6 +262,21 @@ def test_a_wrong_model_directory_is_named_and_leaves_nothing(corpus: list[str], 
         with pytest.raises(DataError, match=message):
             start(compose_config([*base, f"model.path={path}"]), lambda facts: Unrecorded())
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_out_of_reach_leaves_nothing_behind(corpus: list[str], tmp_path: Path) -> None:
+    def no_server(facts: RunFacts) -> Recorder:
+        raise UnavailableError(f"nobody answers for {facts.name}")
+
+    base = [*corpus, f"run_dir={tmp_path / 'run'}", "train.max_steps=1"]
+    with pytest.raises(UnavailableError, match="nobody answers for run"):
+        start(compose_config(base), no_server)
+    pretrained = [*(setting for setting in base if not setting.startswith("model.")), "model=t5_small"]
+    with pytest.raises(UnavailableError, match=r"google-t5/t5-small.*model\.path=DIRECTORY"):
+        start(compose_config(pretrained), lambda facts: Unrecorded())
+    with pytest.raises(UnavailableError, match=r"wmt/wmt19.*data\.path=DIRECTORY"):
+        start(compose_config([f"run_dir={tmp_path / 'run'}", "data=wmt19"]), lambda facts: Unrecorded())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_taken_run_directory_is_refused(tracked: tuple[RunDir, str, str], corpus: list[str]) -> None:

@@ -35,7 +35,10 @@ def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
 def test_every_config_file_begins_with_its_command() -> None:
     files = list(CONFIG_DIR.rglob("*.yaml"))
     assert len(files) >= 14
-    assert all(file.read_text(encoding="utf-8").startswith("# python -m train") for file in files)
+    for file in files:
+        # Hydra wants its own line before any other.
+        lines = file.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
+        assert lines.startswith("# python -m train"), file
 
 
 def test_both_halves_of_a_task_have_the_same_names_and_a_config() -> None:
@@ -84,6 +87,12 @@ def test_naming_one_limit_lifts_the_default_of_the_other() -> None:
     assert compose_config(["train.max_steps=5"]).train.max_minutes is None
     both = compose_config(["train.max_steps=5", "train.max_minutes=0.5"]).train
     assert (both.max_steps, both.max_minutes) == (5, 0.5)
+
+
+def test_a_model_brings_the_settings_that_suit_it_and_the_command_line_has_the_last_word() -> None:
+    tiny, small = compose_config([]).train, compose_config(["model=t5_small"]).train
+    assert small.lr < tiny.lr
+    assert compose_config(["model=t5_small", "train.lr=0.25"]).train.lr == 0.25
 
 
 def test_the_columns_follow_the_languages_unless_they_are_named() -> None:

@@ -39,9 +39,9 @@ def test_the_ids_are_those_of_t5(tmp_path: Path, toy_sentences: list[str]) -> No
 
 
 def test_the_suggested_size_grows_with_the_word_forms_within_bounds() -> None:
-    assert suggested_size(["a b c"]) == 1_000
-    assert suggested_size(" ".join(map(str, range(40_000))) for _ in range(2)) == 5_000
-    assert suggested_size([" ".join(map(str, range(1_000_000)))]) == 16_000
+    assert suggested_size(["a b c"]) == 500
+    assert suggested_size(" ".join(map(str, range(40_000))) for _ in range(2)) == 8_000
+    assert suggested_size([" ".join(map(str, range(1_000_000)))]) == 32_000
 
 
 def test_a_vocabulary_is_found_as_a_file_or_in_a_directory(tmp_path: Path) -> None:
