@@ -14,9 +14,10 @@ from dragoman.manifest import Languages, Provenance
 from train.checkpoint import Checkpoints, TrainingState, set_weights
 from train.cleaning import CleanCorpus, clean
 from train.config import flatten, to_yaml
+from train.device import require_device
 from train.export import export
 from train.figures import draw_curves
-from train.loop import Outcome, Report, fit, require_device
+from train.loop import Outcome, Report, fit
 from train.model import PreparedModel, parameter_groups, prepare_model
 from train.progress import TrainingProgress
 from train.provenance import config_digest, git_commit
