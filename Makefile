@@ -65,7 +65,7 @@ test: setup ## All tests: unit, integration, serving; ARGS="tests/unit -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 lock: setup ## Write constraints.txt anew from what is installed
-	{ head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new
+	{ head -n 1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 clean: ## Remove what the commands made here; keeps .venv

@@ -7,8 +7,13 @@ from pathlib import Path
 from dragoman.bundle import write_bundle
 from dragoman.manifest import Decoding, Languages, Limits, Preprocessing, Provenance, Score
 
+# Small, so that tests reach them quickly.
+SMALL_LIMITS = Limits(max_characters=400, max_source_tokens=96, max_new_tokens=64, max_items=16, max_body_bytes=20_000)
 
-def write_tiny_bundle(folder: Path, sentences: list[str], *, seed: int = 1, name: str = "tiny-en-de") -> Path:
+
+def write_tiny_bundle(
+    folder: Path, sentences: list[str], *, seed: int = 1, name: str = "tiny-en-de", limits: Limits = SMALL_LIMITS
+) -> Path:
     """Write the bundle into ``folder``/bundle; another seed gives another model over the same vocabulary."""
     model_dir = folder / "model"
     model_dir.mkdir()
@@ -22,7 +27,7 @@ def write_tiny_bundle(folder: Path, sentences: list[str], *, seed: int = 1, name
         languages=Languages(),
         preprocessing=Preprocessing(prefix="translate: "),
         decoding=Decoding(max_new_tokens=24),
-        limits=Limits(max_characters=400, max_source_tokens=96, max_new_tokens=64, max_items=16, max_body_bytes=20_000),
+        limits=limits,
         provenance=Provenance(
             mlflow_run_id=None, git_commit=None, config_digest="0" * 64, corpus_fingerprint="toy", base_model=None
         ),

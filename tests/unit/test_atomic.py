@@ -36,7 +36,7 @@ def test_an_existing_directory_is_never_replaced(tmp_path: Path):
 
 def test_an_unwritable_place_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write .*file/sub"):
+    with pytest.raises(OutputError, match=r"cannot write .*file/sub"):
         atomic.write_text(tmp_path / "file" / "sub", "x")
-    with pytest.raises(OutputError, match="cannot write .*file/sub"), atomic.directory(tmp_path / "file" / "sub"):
+    with pytest.raises(OutputError, match=r"cannot write .*file/sub"), atomic.directory(tmp_path / "file" / "sub"):
         pass

@@ -1,0 +1,103 @@
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dragoman.tasks import TASKS as RUN_TIME_TASKS
+from tests.conftest import ROOT
+from train.tasks import TASKS as TRAINING_TASKS
+
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} (blocked)")
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def test_the_wheel_holds_the_core_alone(tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"dragoman"}
+
+
+def test_the_core_translates_where_training_tracking_and_torch_are_not_installed(tiny_bundle: Path):
+    blocked = {"torch", "transformers", "mlflow", "optuna", "datasets", "sacrebleu", "hydra", "bentoml", "accelerate"}
+    program = BLOCKER.format(blocked=blocked) + (
+        f"import dragoman; print(dragoman.load({str(tiny_bundle)!r})(['the red car'])[0].value.finish_reason)"
+    )
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert finished.stdout.strip() in ("stop", "length"), finished.stderr
+
+
+def test_a_missing_engine_is_told_with_what_to_install(tiny_bundle: Path):
+    program = BLOCKER.format(blocked={"torch", "ctranslate2"}) + (
+        "import dragoman\n"
+        f"try: dragoman.load({str(tiny_bundle)!r})\n"
+        "except dragoman.errors.ConfigError as error: print(error)"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "pip install 'dragoman[cpu]'" in finished.stdout, finished.stderr
+
+
+def test_both_halves_of_every_task_and_its_configuration_exist():
+    assert set(RUN_TIME_TASKS) == set(TRAINING_TASKS)
+    configured = {path.stem for path in (ROOT / "configs" / "task").glob("*.yaml")}
+    assert configured == set(RUN_TIME_TASKS)
+
+
+def test_every_requirement_is_pinned_by_the_constraints():
+    pinned = {
+        re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {re.split(r"[\[<>=!~ ]", requirement)[0].lower() for group in groups for requirement in group}
+    assert names - {"dragoman"} <= pinned
+
+
+def test_every_target_of_the_makefile_is_in_its_help():
+    text = (ROOT / "Makefile").read_text()
+    phony = set(re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split())  # type: ignore[index]
+    printed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split()[0] for line in printed.splitlines() if line.strip()} == phony
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_and_targets_a_document_names_exist(name: str):
+    text = (ROOT / name).read_text()
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.M):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / link).exists(), link
+    for module in re.findall(r"python -m ((?:dragoman|train|model_registry|deploy|benchmarks)[a-z_.]*)", text):
+        path = ROOT / module.rstrip(".").replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def test_results_come_with_machine_versions_and_commit():
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert {"machine", "versions", "commit", "command"} <= set(json.loads(path.read_text())), path
