@@ -99,8 +99,9 @@ def _run(*arguments: str, accepted: Sequence[int] = (0,)) -> str:
 
 def _held_out(run_dir: Path) -> list[tuple[str, str]]:
     """Source and reference of test sentences, which training never saw."""
-    lines = (run_dir / "test.tsv").read_text(encoding="utf-8").splitlines()[:COMPARED]
-    return [(source, reference) for source, _, reference in (line.partition("\t") for line in lines)]
+    lines = (run_dir / "translations" / "test.tsv").read_text(encoding="utf-8").splitlines()[:COMPARED]
+    rows = [line.split("\t") for line in lines]
+    return [(source, reference) for source, reference, _ in rows]
 
 
 def _serve_and_compare(

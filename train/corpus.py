@@ -38,11 +38,22 @@ def fingerprint(splits: Splits) -> str:
     digest = hashlib.sha256()
     for name, pairs in splits.items():
         digest.update(f"{name}\0{len(pairs)}\0".encode())
-        for pair in pairs:
-            for text in pair:
-                encoded = text.encode("utf-8")
-                digest.update(len(encoded).to_bytes(8, "big") + encoded)
+        digest.update(_pairs_digest(pairs))
     return f"sha256:{digest.hexdigest()}"
+
+
+def split_label(corpus: str, split: str, pairs: Sequence[Pair]) -> str:
+    """What a score's test set is called: ``phrasebook/test@1a2b3c4d``, so that only equal sets have equal names."""
+    return f"{corpus}/{split}@{_pairs_digest(pairs).hex()[:8]}"
+
+
+def _pairs_digest(pairs: Sequence[Pair]) -> bytes:
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for text in pair:
+            encoded = text.encode("utf-8")
+            digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.digest()
 
 
 def oriented(pairs: Sequence[Pair], languages: Languages, held: Languages, name: str) -> Sequence[Pair]:

@@ -11,7 +11,7 @@ from dragoman.bundle import Bundle, write_bundle
 from dragoman.manifest import Languages, Preprocessing, Provenance, Score
 from dragoman.predictor import load
 from train.config import to_yaml
-from train.corpus import Pair, Splits
+from train.corpus import Splits, split_label
 from train.decode import decode
 from train.model import write_model
 from train.scoring import scores
@@ -32,9 +32,10 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """The bundle of a run with sample translations of its first test set."""
+    """The bundle of a run, its translations of every test set, and a sample of the first."""
 
     bundle: Bundle
+    translations: Mapping[str, Sequence[Sample]]
     samples: Sequence[Mapping[str, str]]
 
 
@@ -51,7 +52,10 @@ def export(
         unscored = _bundle(folder / "bundle", folder, config, provenance, [])
         judged = _score(unscored.path, splits)
         bundle = _bundle(destination, folder, config, provenance, judged.scores)
-    return Exported(bundle=bundle, samples=[asdict(sample) for sample in judged.samples])
+    first = next(iter(judged.translations.values()))
+    return Exported(
+        bundle=bundle, translations=judged.translations, samples=[asdict(sample) for sample in _samples(first)]
+    )
 
 
 def convert(model_dir: Path, destination: Path) -> None:
@@ -81,12 +85,12 @@ def _bundle(destination: Path, folder: Path, config: Config, provenance: Provena
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
     scores: list[Score]
-    samples: list[Sample]
+    translations: dict[str, list[Sample]]
 
 
 def _score(bundle: Path, splits: Splits) -> _Judged:
     found: list[Score] = []
-    samples: list[Sample] = []
+    translations: dict[str, list[Sample]] = {}
     predictor = load(bundle, device="cpu")
     try:
         for name, pairs in [*splits.tests.items(), ("validation", splits.validation)]:
@@ -94,17 +98,20 @@ def _score(bundle: Path, splits: Splits) -> _Judged:
             found += scores(
                 hypotheses,
                 [reference for _, reference in pairs],
-                test_set=f"{splits.name}/{name}",
+                test_set=split_label(splits.name, name, pairs),
                 engine=str(predictor.describe()["engine"]),
                 lower_cased=splits.lower_cased,
             )
-            samples = samples or _samples(pairs, hypotheses)
+            translations[name] = [
+                Sample(source=source, reference=reference, hypothesis=hypothesis)
+                for (source, reference), hypothesis in zip(pairs, hypotheses, strict=True)
+            ]
     finally:
         predictor.close()
-    return _Judged(scores=found, samples=samples)
+    return _Judged(scores=found, translations=translations)
 
 
-def _samples(pairs: Sequence[Pair], hypotheses: Sequence[str]) -> list[Sample]:
+def _samples(translations: Sequence[Sample]) -> list[Sample]:
     chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
-    rows = sorted(chooser.sample(range(len(pairs)), min(SAMPLES, len(pairs))))
-    return [Sample(source=pairs[row][0], reference=pairs[row][1], hypothesis=hypotheses[row]) for row in rows]
+    rows = sorted(chooser.sample(range(len(translations)), min(SAMPLES, len(translations))))
+    return [translations[row] for row in rows]

@@ -9,7 +9,8 @@
     history.jsonl         the curves, one point a line
     mlflow.json           the run's id and tracking URI
     curves.png            loss, learning rate, BLEU and chrF
-    samples.json          translations of test sentences
+    samples.json          translations of a few test sentences
+    translations/…        those of every test set: source, reference and translation, separated by tabs
     bundle/               the result
 """
 
@@ -72,6 +73,11 @@ class RunDir:
     def samples(self) -> Path:
         """The table of sample translations."""
         return self.path / "samples.json"
+
+    @property
+    def translations(self) -> Path:
+        """The directory of the translated test sets."""
+        return self.path / "translations"
 
     @property
     def bundle(self) -> Path:
@@ -141,6 +147,15 @@ def rewind_history(run: RunDir, step: int) -> None:
     """Forget the points after a step, which a resumed run makes again."""
     kept = [json.dumps(point, sort_keys=True) + "\n" for point in read_history(run) if point["step"] <= step]
     atomic.write_text(run.history, "".join(kept))
+
+
+def write_translations(run: RunDir, translations: Mapping[str, Sequence[Any]]) -> None:
+    """Write the translations of each test set as a table: source, reference and translation, separated by tabs."""
+    run.translations.mkdir(exist_ok=True)
+    for name, samples in translations.items():
+        rows = ((sample.source, sample.reference, sample.hypothesis) for sample in samples)
+        lines = ("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
+        atomic.write_text(run.translations / f"{name}.tsv", "".join(lines))
 
 
 def write_samples(run: RunDir, rows: Sequence[Mapping[str, str]]) -> None:

@@ -31,10 +31,11 @@ from train.run_dir import (
     read_history,
     rewind_history,
     write_samples,
+    write_translations,
 )
 from train.settings import Config, ScratchModel
 from train.signals import StopRequest
-from train.tasks.translation import TranslationTask
+from train.tasks import task_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Prepared:
     run: RunDir
     corpus: CleanCorpus
     base: PreparedModel
-    task: TranslationTask
+    task: Any
 
 
 def start(config: Config, open_recorder: OpenRecorder) -> int:
@@ -76,7 +77,7 @@ def _prepare(config: Config, run: RunDir, progress: TrainingProgress, *, resumed
     if resumed:
         check_corpus(run, corpus.fingerprint)
     base = _base_model(config, run, corpus, resumed=resumed)
-    task = TranslationTask(
+    task = task_class(config.task.name)(
         corpus.splits.train,
         corpus.splits.validation,
         base.tokenizer,
@@ -204,17 +205,18 @@ def _finish(prepared: Prepared, recorder: Recorder, checkpoints: Checkpoints, st
     )
     draw_curves(read_history(run), run.curves, title=f"{config.name}: {config.data.name}, {config.model.name}")
     write_samples(run, exported.samples)
+    write_translations(run, exported.translations)
     for path in (run.config, run.corpus, run.curves):
         recorder.artifact(path)
     recorder.table("samples.json", exported.samples)
-    figures = {f"{score.test_set}/{score.metric}".lower(): score.value for score in exported.bundle.manifest.scores}
+    # The digest in a test set's label would make a new curve of every corpus.
+    scored = [(score.test_set.partition("@")[0], score) for score in exported.bundle.manifest.scores]
+    figures = {f"{test_set}/{score.metric}".lower(): score.value for test_set, score in scored}
     recorder.metrics(figures, step=state.step, tokens=state.tokens)
     recorder.log_bundle(run.bundle)
 
 
-def _choose_weights(
-    model: Any, task: TranslationTask, checkpoints: Checkpoints, state: TrainingState, average: int
-) -> None:
+def _choose_weights(model: Any, task: Any, checkpoints: Checkpoints, state: TrainingState, average: int) -> None:
     """Load the best checkpoint, or the average of the last ones where that scores better."""
     # The loop ends with a validation.
     assert state.best_step is not None

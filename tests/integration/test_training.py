@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,7 +97,10 @@ def test_the_last_line_names_a_bundle_that_translates(tracked: tuple[RunDir, str
     assert isinstance(outcome, dragoman.Result)
     manifest = with_ct2.bundle.manifest
     assert manifest.provenance.mlflow_run_id
-    assert {score.test_set for score in manifest.scores} == {"parallel/test", "parallel/validation"}
+    labels = {score.test_set for score in manifest.scores}
+    assert {label.partition("@")[0] for label in labels} == {"parallel/test", "parallel/validation"}
+    assert all(re.fullmatch(r"parallel/\w+@[0-9a-f]{8}", label) for label in labels)
+    assert (run.path / "translations" / "test.tsv").read_text("utf-8").count("\t") == 2 * manifest.scores[0].segments
     assert {score.engine for score in manifest.scores} == {"ctranslate2"}
 
 
@@ -122,7 +126,7 @@ def test_mlflow_holds_the_run(tracked: tuple[RunDir, str, str]) -> None:
     assert record.data.params["train.max_steps"] == str(STEPS)
     assert record.data.tags["corpus_fingerprint"].startswith("sha256:")
     losses = client.get_metric_history(place["run_id"], "train/loss")
-    assert [point.step for point in losses] == [10, 20, 30, 40, 50, 60]
+    assert [point.step for point in losses] == [20, 40, 60]
     assert client.get_metric_history(place["run_id"], "by_tokens/validation/chrf")
     artifacts = {file.path for file in client.list_artifacts(place["run_id"])}
     assert {"config.yaml", "corpus.json", "curves.png", "samples.json"} <= artifacts
@@ -147,7 +151,7 @@ def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
     assert figures(run) == figures(whole)
     assert json.loads(run.mlflow.read_text(encoding="utf-8")) == place
     losses = MlflowClient(uri).get_metric_history(place["run_id"], "train/loss")
-    assert [point.step for point in losses] == [10, 20, 30, 40, 50, 60]
+    assert [point.step for point in losses] == [20, 40, 60]
 
 
 def test_sigterm_writes_a_checkpoint_and_a_changed_corpus_is_then_refused(
