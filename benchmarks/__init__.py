@@ -1,1 +1,1 @@
-"""Measurements with their provenance; each module is a command, and its results lie in ``benchmarks/results``."""
+"""Measurements; each module is a command, and ``benchmarks.record`` keeps results with their provenance."""

@@ -1,6 +1,6 @@
 """Whether a sentence's translation depends on the sentences beside it, for each engine.
 
-python -m benchmarks.batch_invariance --bundle runs/<id>/bundle --sentences FILE --out benchmarks/results/NAME.json
+python -m benchmarks.batch_invariance --bundle runs/<id>/bundle --sentences FILE
 """
 
 import argparse
@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.provenance import provenance
-from dragoman import atomic
 from dragoman.engines import ENGINES
 from dragoman.errors import run_cli
 from dragoman.predictor import Predictor, Result, load
@@ -72,16 +70,12 @@ def main() -> int:
     parser.add_argument("--bundle", required=True, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")
-    parser.add_argument("--out", help="also write the figures to this JSON file")
     arguments = parser.parse_args()
     lines = Path(arguments.sentences).read_text(encoding="utf-8").splitlines()
     sentences = [line for line in lines if line.strip()][: arguments.limit]
     found = [measure(arguments.bundle, sentences, engine=engine) for engine in ENGINES]
     for result in found:
         print(json.dumps(asdict(result)))
-    if arguments.out:
-        figures = {"results": [asdict(result) for result in found], **provenance()}
-        atomic.write_json(Path(arguments.out), figures)
     return 1 if any(result.different for result in found) else 0
 
 

@@ -1,0 +1,81 @@
+"""Runs a command and keeps what it printed with all that a figure needs to be believed.
+
+python -m benchmarks.record --out benchmarks/results/NAME.json -- python -m train.evaluate --bundle B … --json
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from dragoman import atomic
+from dragoman.errors import run_cli
+
+PACKAGES = ("torch", "transformers", "ctranslate2", "sentencepiece", "sacrebleu", "bentoml", "torchserve", "mlflow")
+
+
+def main() -> int:
+    """Run the command, write the record, and end with the command's status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.record", description=__doc__)
+    parser.add_argument("--out", required=True, type=Path, help="the JSON file to write")
+    parser.add_argument("command", nargs="+", help="the command, after --; python means the one that runs this")
+    arguments = parser.parse_args()
+    command = [sys.executable if word == "python" else word for word in arguments.command]
+    before = commit()
+    started = time.monotonic()
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    seconds = time.monotonic() - started
+    print(finished.stdout, end="")
+    record = {
+        "command": shlex.join(arguments.command),
+        "status": finished.returncode,
+        "seconds": round(seconds, 1),
+        "output": _parsed(finished.stdout),
+        "commit": before,
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+    }
+    atomic.write_json(arguments.out, record)
+    return finished.returncode
+
+
+def machine() -> dict[str, object]:
+    """The processor, the cores this process may use, and the system."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def commit() -> str | None:
+    """The commit that is checked out, with ``-dirty`` when files differ from it; None outside of git."""
+    try:
+        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _parsed(output: str) -> object:
+    """JSON, or a JSON value a line, as such; anything else as lines."""
+    try:
+        return json.loads(output)
+    except ValueError:
+        lines = output.splitlines()
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        return lines
+
+
+if __name__ == "__main__":
+    run_cli(main)
