@@ -21,7 +21,7 @@ def main() -> int:
         return 0
     resumed = _resumed(settings)
     config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")
-    # How long libgomp's threads spin for each other before they sleep; it is read when torch is imported. Without it two
+    # How long the threads of libgomp spin for each other before they sleep; read when torch is imported. Without it two
     # threads of which one must share its core with another process fall from 29,000 tokens a second to 1,800; with it
     # to 7,600, and on an idle machine the cost is 2 %.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
