@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,8 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
 
 
 def _prepare(config: Config, run: RunDir, progress: TrainingProgress, *, resumed: bool) -> Prepared:
-    torch.set_num_threads(os.cpu_count() or 1 if config.train.threads == "auto" else config.train.threads)
+    if config.train.threads != "auto":
+        torch.set_num_threads(config.train.threads)
     languages = Languages(source=config.task.source, target=config.task.target)
     require_device(config.train.device)
     progress.stage(f"reading {config.data.name}")

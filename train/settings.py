@@ -77,7 +77,9 @@ class TrainSettings:
 
     seed: Annotated[int, Setting("seed of weights, data order and dropout", minimum=0)]
     device: Annotated[Literal["auto", "cpu", "cuda"], Setting("where to compute; auto takes a GPU if there is one")]
-    threads: Annotated[int | Literal["auto"], Setting("CPU threads; auto takes one per core", minimum=1)]
+    threads: Annotated[
+        int | Literal["auto"], Setting("CPU threads; auto takes OMP_NUM_THREADS, else one a core", minimum=1)
+    ]
     max_steps: Annotated[int | None, Setting("optimizer steps; null leaves it to max_minutes", minimum=1)]
     max_minutes: Annotated[
         float | None, Setting("minutes of the training loop, validation included; null leaves it to max_steps")
