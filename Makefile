@@ -20,7 +20,8 @@ setup: $(VENV)/.installed ## Install everything into .venv (skipped when the loc
 
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.executable} is {sys.version.split()[0]}; give PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	@echo 'Installing the pinned environment into $(VENV): two or three minutes, once.'
+	@$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

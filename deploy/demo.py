@@ -129,11 +129,12 @@ def _show_samples(console: Console, bundle: Bundle, pairs: Sequence[tuple[str, s
 
 
 def _show_scores(console: Console, bundle: Bundle) -> None:
-    table = Table("metric", "score", "95 % interval", "test set", "signature")
+    """The scores whole, since a signature that is cut short is none."""
     for score in bundle.manifest.scores:
-        interval = f"{score.low:.1f} to {score.high:.1f}"
-        table.add_row(score.metric, f"{score.value:.1f}", interval, score.test_set, score.signature)
-    console.print(table)
+        console.print(
+            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.segments} sentences of "
+            f"{score.test_set}, {score.signature}"
+        )
 
 
 def _show_places(console: Console, bundle: Bundle, run_dir: Path, packaged: Packaged) -> None:

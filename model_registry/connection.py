@@ -20,6 +20,8 @@ from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, OutputError, UnavailableError
 
+# How a user of any of our commands names a store.
+WHERE = "with --tracking-uri (in training: tracking.uri=URI) or MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 PATIENCE_SECONDS = 5
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -81,15 +83,14 @@ def explained(uri: str) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise UnavailableError(
             f"the MLflow store {uri} could not do what was asked ({reason.rstrip('.')}); "
-            "look after it, or give another one with --tracking-uri or MLFLOW_TRACKING_URI"
+            f"look after it, or give another one {WHERE}"
         ) from error
 
 
 def _probe_sqlite(path: Path, *, create: bool) -> None:
     if not path.exists() and not create:
         raise UnavailableError(
-            f"there is no MLflow database at {path}; train or register a model first, "
-            "or say where it is with --tracking-uri or MLFLOW_TRACKING_URI"
+            f"there is no MLflow database at {path}; train or register a model first, or say where it is {WHERE}"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,10 +100,10 @@ def _probe_sqlite(path: Path, *, create: bool) -> None:
             start = file.read(len(SQLITE_MAGIC))
     except OSError as error:
         raise OutputError(
-            f"cannot write the MLflow database {path}: {error.strerror}; choose a writable file with --tracking-uri"
+            f"cannot write the MLflow database {path}: {error.strerror}; choose a writable file {WHERE}"
         ) from error
     if start not in (b"", SQLITE_MAGIC):
-        raise ConfigError(f"{path} is not an SQLite database; give another file with --tracking-uri sqlite:///PATH")
+        raise ConfigError(f"{path} is not an SQLite database; give another file, sqlite:///PATH, {WHERE}")
 
 
 def _probe_server(uri: str) -> None:
@@ -125,6 +126,6 @@ def _probe_port(uri: str, default_port: int) -> None:
 
 def _unreachable(uri: str, reason: str) -> UnavailableError:
     return UnavailableError(
-        f"the MLflow store {uri} does not answer ({reason}); start it, give another one with --tracking-uri or "
-        f"MLFLOW_TRACKING_URI, or use a local file: {DEFAULT_TRACKING_URI}"
+        f"the MLflow store {uri} does not answer ({reason}); start it, give another one "
+        f"{WHERE}, or use a local file: {DEFAULT_TRACKING_URI}"
     )
