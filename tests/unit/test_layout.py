@@ -82,7 +82,9 @@ def test_every_requirement_is_pinned_by_the_constraints():
 def test_every_target_of_the_makefile_is_in_its_help():
     text = (ROOT / "Makefile").read_text()
     phony = set(re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split())  # type: ignore[index]
-    printed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert {line.split()[0] for line in printed.splitlines() if line.strip()} == phony
 
 
