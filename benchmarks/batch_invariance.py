@@ -15,6 +15,7 @@ from dragoman.errors import run_cli
 from dragoman.predictor import Predictor, Result, load
 from dragoman.tasks.translation import Translation
 from dragoman.tasks.translation_request import TranslationItem
+from dragoman.translate_files import read_lines
 
 # Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
 TIE = 1e-4
@@ -68,11 +69,10 @@ def main() -> int:
     """Measure both engines and print one line each; 1 when a translation differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch_invariance", description=__doc__)
     parser.add_argument("--bundle", required=True, help="a bundle directory")
-    parser.add_argument("--sentences", required=True, help="a UTF-8 file, one sentence a line")
+    parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")
     arguments = parser.parse_args()
-    lines = Path(arguments.sentences).read_text(encoding="utf-8").splitlines()
-    sentences = [line for line in lines if line.strip()][: arguments.limit]
+    sentences = [line for line in read_lines(arguments.sentences) if line.strip()][: arguments.limit]
     found = [measure(arguments.bundle, sentences, engine=engine) for engine in ENGINES]
     for result in found:
         print(json.dumps(asdict(result)))

@@ -1,6 +1,7 @@
 """Translating a text file line by line, as a batch job."""
 
 import dataclasses
+import gzip
 import io
 import itertools
 import sys
@@ -34,7 +35,7 @@ def translate_files(
     """
     predictor = load(bundle, engine=engine, device=device)
     try:
-        lines = _read_lines(source)
+        lines = read_lines(source)
         output: TextIO = io.StringIO() if destination else sys.stdout
         failed = _translate_lines(predictor, lines, output, num_beams=num_beams, show_progress=show_progress)
         if destination:
@@ -46,15 +47,22 @@ def translate_files(
         raise InvalidInput(f"{failed} lines could not be translated and were left empty; see the messages above")
 
 
-def _read_lines(source: str | None) -> Iterator[str]:
+def read_lines(source: str | None) -> Iterator[str]:
+    """The lines of a UTF-8 file, plain or .gz, or of standard input when None; raises DataError."""
     try:
-        with Path(source).open(encoding="utf-8") if source else sys.stdin as file:
+        with _open(source) as file:
             for line in file:
                 yield line.rstrip("\r\n")
     except OSError as error:
         raise DataError(f"cannot read {source}: {error.strerror or error}; give a UTF-8 text file") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{source or 'standard input'} is not UTF-8 ({error}); convert it first") from error
+
+
+def _open(source: str | None) -> TextIO:
+    if source is None:
+        return sys.stdin
+    return gzip.open(source, "rt", encoding="utf-8") if source.endswith(".gz") else Path(source).open(encoding="utf-8")
 
 
 def _translate_lines(

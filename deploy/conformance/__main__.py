@@ -14,8 +14,9 @@ from deploy.conformance.compare import Difference, SentenceReport, compare_cases
 from deploy.conformance.corpus import load_cases
 from deploy.conformance.targets import InProcess
 from deploy.servers import Packaged, running_servers
-from dragoman.errors import ConfigError, DataError, DragomanError, run_cli
+from dragoman.errors import ConfigError, DragomanError, run_cli
 from dragoman.predictor import load
+from dragoman.translate_files import read_lines
 
 SHOWN = 10
 
@@ -25,7 +26,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     bundle = Path(arguments.bundle) if arguments.bundle else _newest_bundle()
-    sentences = _read_lines(arguments.sentences) if arguments.sentences else []
+    sentences = [line for line in read_lines(arguments.sentences) if line.strip()] if arguments.sentences else []
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         # A Bento store of its own: comparing must not change which model `bentoml serve` serves.
         environment = {"BENTOML_HOME": str(Path(folder) / "bentoml")}
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "start, 78 the bundle is damaged",
     )
     parser.add_argument("--bundle", help="a bundle directory (default: the newest of runs/*/bundle)")
-    parser.add_argument("--sentences", metavar="FILE", help="also translate each line of this file by all ways")
+    parser.add_argument("--sentences", metavar="FILE", help="also translate each line of this file, plain or .gz")
     return parser
 
 
@@ -64,13 +65,6 @@ def _newest_bundle() -> Path:
     if not bundles:
         raise ConfigError("there is no bundle in runs/ yet; run `make demo`, or give --bundle DIRECTORY")
     return bundles[-1]
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; give a UTF-8 text file") from error
 
 
 def _package(bundle: Path, folder: Path, environment: dict[str, str]) -> Packaged:
