@@ -8,7 +8,7 @@ from dragoman.errors import ConfigError
 from train.phrasebook.patterns import PATTERNS
 from train.phrasebook.template import Pair, Pattern
 
-MINIMUM_SIZE = 200
+MINIMUM_SIZE = 250
 MAXIMUM_SIZE = sum(pattern.count for pattern in PATTERNS)
 
 

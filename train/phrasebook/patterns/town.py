@@ -31,6 +31,12 @@ _BUILT = pick(
 
 TOWN = (
     pattern(
+        "where",
+        "Where is {place.the}?",
+        "Wo ist {place.der}?",
+        place=PLACES,
+    ),
+    pattern(
         "where_is",
         "Excuse me, where is {place.the}?",
         "Entschuldigung, wo ist {place.der}?",

@@ -69,6 +69,12 @@ TRAVEL = (
         day=phrases("today = heute; tomorrow = morgen; Friday = Freitag; Saturday = Samstag; Sunday = Sonntag"),
     ),
     pattern(
+        "some_tickets",
+        "I would like {number} tickets, please.",
+        "Ich möchte bitte {number} Fahrkarten.",
+        number=numbers(2, 12),
+    ),
+    pattern(
         "ticket_price",
         "How much does {ticket} from {start} to {city} cost?",
         "Wie viel kostet {ticket} von {start} nach {city}?",
