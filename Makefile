@@ -1,5 +1,6 @@
 # The table of contents of this repository: `make help` prints it. The work is done by the commands behind each target.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,7 +56,7 @@ conformance: setup ## Send one corpus of requests to the engine and to every ser
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy dragoman handlers train model_registry deploy service.py
+	$(BIN)/mypy dragoman handlers train model_registry deploy benchmarks service.py
 	$(BIN)/lint-imports
 
 format: setup ## Format the code and sort the imports
@@ -65,9 +66,9 @@ format: setup ## Format the code and sort the imports
 test: setup ## All tests: unit, integration, serving; ARGS="tests/unit -x"
 	$(BIN)/python -m pytest $(ARGS)
 
-lock: setup ## Write constraints.txt anew from what is installed
+lock: ## Write constraints.txt anew from what is installed
 	{ head -n 1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 clean: ## Remove what the commands made here; keeps .venv
-	rm -rf runs dist build logs mlflow.db mlflow.db-* mlruns mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf runs dist build dragoman.egg-info bentoml.log torchserve.log mlflow.db mlflow.db-* mlruns mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

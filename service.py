@@ -239,7 +239,7 @@ class Translator:
             async with asyncio.timeout(DEADLINE_S):
                 return _response(await self._reply(request))
         except TimeoutError:
-            message = f"the answer was not ready within {DEADLINE_S} seconds; send less text at once"
+            message = f"the request was not received and answered within {DEADLINE_S} seconds; send less text at once"
             return _response(error_reply(UnavailableError(message, code="deadline_exceeded")))
         except DragomanError as error:
             return _response(error_reply(error))

@@ -53,13 +53,16 @@ def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Inv
     return Invariance(engine=engine, sentences=len(sentences), mixes=MIXES, **counts)
 
 
-def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation]:
+def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation | None]:
+    """One translation a sentence, None where the predictor refuses it."""
     decoding = predictor.bundle.manifest.decoding
     outcomes = predictor([TranslationItem(text=text, decoding=decoding, return_scores=True) for text in sentences])
-    return [outcome.value for outcome in outcomes if isinstance(outcome, Result)]
+    return [outcome.value if isinstance(outcome, Result) else None for outcome in outcomes]
 
 
-def _verdict(alone: Translation, found: Translation) -> str:
+def _verdict(alone: Translation | None, found: Translation | None) -> str:
+    if alone is None or found is None:
+        return "identical" if alone is found else "different"
     if alone.text == found.text:
         return "identical"
     return "ties" if abs(alone.scores[0] - found.scores[0]) <= TIE else "different"

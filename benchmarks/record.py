@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--out", required=True, type=Path, help="the JSON file to write")
     parser.add_argument("command", nargs="+", help="the command, after --; python means the one that runs this")
     arguments = parser.parse_args()
+    atomic.check_writable(arguments.out)
     command = [sys.executable if word == "python" else word for word in arguments.command]
     before = commit()
     started = time.monotonic()

@@ -35,7 +35,7 @@ def running_servers(
         bento = stack.enter_context(
             BentoServer(packaged.bento, log=logs / "bentoml.log", environment=environment, directory=logs)
         )
-        report(f"starting TorchServe with {packaged.mar}")
+        report(f"starting TorchServe with {packaged.mar.name}")
         torchserve = stack.enter_context(TorchServeProcess(packaged.mar, log=logs / "torchserve.log"))
         client = stack.enter_context(InferenceClient(torchserve.grpc_address))
         yield [

@@ -26,6 +26,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def check_writable(path: Path) -> None:
+    """Raise OutputError when a file could not be written, before the work that would be lost."""
+    if not Path(path).parent.is_dir() or not os.access(Path(path).parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: {Path(path).parent} is not a writable directory; choose another place")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside its final name, sync it and rename it there; raises OutputError."""
     path = Path(path)

@@ -116,9 +116,16 @@ def open_bundle(path: str | Path) -> Bundle:
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"cannot read {manifest_path}: {error}") from error
     manifest = Manifest.from_json(text, origin=str(manifest_path))
-    sealed = manifest.sealed()
+    try:
+        sealed = manifest.sealed()
+    except ValueError as error:
+        # Half a surrogate pair, as an altered escape can make, is text in JSON and nowhere else.
+        raise BundleError(f"{manifest_path} holds text that is no Unicode ({error}); fetch the bundle again") from error
     if (sealed.digest, sealed.version) != (manifest.digest, manifest.version):
         raise _mismatch(manifest_path, manifest.digest, sealed.digest)
+    if (canonical := manifest.to_json()) != text:
+        # The same content in other words, 1e1 for 10: nobody's manifest is written like that.
+        raise _mismatch(manifest_path, *(hashlib.sha256(form.encode()).hexdigest() for form in (canonical, text)))
     bundle = Bundle(path, manifest)
     _verify_files(bundle)
     check_contents(path, [entry.path for entry in manifest.files])

@@ -11,12 +11,16 @@
     ├── OutputError        73   a result cannot be written where it was asked for
     └── BundleError        78   a bundle is missing, malformed or altered
 
-The exit statuses are those of BSD's sysexits.h; 130 stands for an interrupt, as in shells.
+The exit statuses are those of BSD's sysexits.h; 130 stands for an interrupt and 143 for
+SIGTERM, as in shells.
 A message says what is wrong, the value seen, what is accepted and what to do.
 """
 
+import signal
 import sys
+import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import ClassVar, NoReturn
 
 
@@ -94,7 +98,12 @@ class BundleError(DragomanError):
 
 
 def run_cli(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command, print what went wrong as one line on standard error, and exit with its status."""
+    """Run a command, print what went wrong as one line on standard error, and exit with its status.
+
+    SIGTERM ends the command as an interrupt does, so that servers it started are stopped, with status 143. An error
+    that nobody foresaw prints its traceback and exits with 70, since 1 means that a gate or a comparison said no.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main() or 0
     except DragomanError as error:
@@ -110,4 +119,11 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130
+    except Exception:
+        traceback.print_exc()
+        status = DragomanError.exit_code
     sys.exit(status)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

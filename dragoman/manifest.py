@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import types
 import typing
@@ -123,7 +124,7 @@ class Manifest:
         """Parse ``manifest.json``; raises BundleError naming ``origin`` and the key at fault."""
         try:
             value = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(
                 f"{origin} is not JSON ({error}); the bundle is damaged, fetch or build it again"
             ) from error
@@ -152,6 +153,8 @@ def _parse(value: Any, kind: Any, where: str) -> Any:
         return None if value is None else _parse(value, arguments[0], where)
     if kind is float and type(value) is int:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _SchemaMismatchError(f"{where} must be a finite number, got {value}")
     if type(value) is not kind:
         raise _SchemaMismatchError(f"{where} must be of type {kind.__name__}, got {value!r}")
     return value

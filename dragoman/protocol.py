@@ -53,7 +53,7 @@ def answer(predictor: Predictor, requests: Sequence[RawRequest]) -> list[Reply]:
     except Exception:
         # run() answers for every item; should it break that promise, each request still gets its one answer.
         log.exception("a batch of %d requests failed", len(requests))
-        failure = error_reply(InferenceError("the server failed on this request; its log says why"))
+        failure = error_reply(_failed())
         return [entry if isinstance(entry, Reply) else failure for entry in parsed]
     return [
         entry if isinstance(entry, Reply) else _render(predictor, entry, [next(outcomes) for _ in entry.items])
@@ -67,11 +67,19 @@ def error_reply(error: DragomanError) -> Reply:
     return Reply(error.status, body if error.field is None else {**body, "field": error.field})
 
 
+def _failed() -> InferenceError:
+    return InferenceError("the server failed on this request; its log says why")
+
+
 def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
     try:
         return predictor.task.parse(_decode(raw, predictor))
     except DragomanError as error:
         return error_reply(error)
+    except Exception:
+        # Nobody foresaw it, and still the other requests of the batch must get their answers.
+        log.exception("a request could not be read")
+        return error_reply(_failed())
 
 
 def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
@@ -184,5 +192,5 @@ def _looks_like_json(text: str) -> bool:
 def _form_value(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

@@ -5,9 +5,10 @@ import gzip
 import io
 import itertools
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, cast
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, InvalidInput
@@ -33,6 +34,8 @@ def translate_files(
     Empty lines stay empty. A line that cannot be translated leaves an empty line, is told on standard error, and makes
     the whole end with InvalidInput once everything else is done. A destination file is written whole or not at all.
     """
+    if destination:
+        atomic.check_writable(Path(destination))
     predictor = load(bundle, engine=engine, device=device)
     try:
         lines = read_lines(source)
@@ -49,20 +52,24 @@ def translate_files(
 
 def read_lines(source: str | None) -> Iterator[str]:
     """The lines of a UTF-8 file, plain or .gz, or of standard input when None; raises DataError."""
+    number = 0
     try:
         with _open(source) as file:
-            for line in file:
-                yield line.rstrip("\r\n")
-    except OSError as error:
-        raise DataError(f"cannot read {source}: {error.strerror or error}; give a UTF-8 text file") from error
+            # Bytes, because text files would also be cut at lone carriage returns.
+            for number, line in enumerate(file, start=1):
+                yield line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").rstrip(b"\r\n").decode("utf-8")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {source}: {reason}; give a UTF-8 text file, plain or .gz") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{source or 'standard input'} is not UTF-8 ({error}); convert it first") from error
+        name = source or "standard input"
+        raise DataError(f"line {number} of {name} is not UTF-8 ({error.reason}); convert it first") from error
 
 
-def _open(source: str | None) -> TextIO:
+def _open(source: str | None) -> BinaryIO:
     if source is None:
-        return sys.stdin
-    return gzip.open(source, "rt", encoding="utf-8") if source.endswith(".gz") else Path(source).open(encoding="utf-8")
+        return sys.stdin.buffer
+    return cast(BinaryIO, gzip.open(source, "rb")) if source.endswith(".gz") else Path(source).open("rb")
 
 
 def _translate_lines(

@@ -119,10 +119,12 @@ def bundle_directory(path: Path) -> Path:
 
 
 def parse_reference(target: str) -> tuple[str, str]:
-    """Split ``NAME@ALIAS`` or ``NAME/VERSION``; raises ConfigError."""
+    """Split ``NAME@ALIAS`` or ``NAME/VERSION``; raises ConfigError, or DataError for what is rather a path."""
     for separator in "@/":
         name, found, selector = target.partition(separator)
         if name and found and selector and "/" not in selector:
+            if separator == "/" and Path(name).is_dir():
+                raise DataError(f"{target} does not exist; give a bundle directory, or {NAMED}")
             return name, selector
     raise ConfigError(f"{target!r} is neither a bundle directory nor {NAMED}")
 

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.server_process import ServerProcess, answers_ok, free_port, is_free
+from dragoman.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {
@@ -29,8 +30,12 @@ class BentoServer(ServerProcess):
     ) -> None:
         """Serve a Bento's tag, or with ``.`` what was packaged last, and wait for the warm-up translation.
 
-        Raises UnavailableError with the end of the log when the server does not become ready.
+        Raises ConfigError when the port is taken, and UnavailableError with the end of the log when the server does
+        not become ready.
         """
+        if port is not None and not is_free(port):
+            # The server that has it would answer for the one that cannot start.
+            raise ConfigError(f"port {port} of 127.0.0.1 is in use, give another one or stop its user")
         port = port or free_port()
         self.url = f"http://127.0.0.1:{port}"
         super().__init__(

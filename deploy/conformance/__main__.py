@@ -14,7 +14,7 @@ from deploy.conformance.compare import Difference, SentenceReport, compare_cases
 from deploy.conformance.corpus import load_cases
 from deploy.conformance.targets import InProcess
 from deploy.servers import Packaged, running_servers
-from dragoman.errors import ConfigError, DragomanError, run_cli
+from dragoman.errors import ConfigError, run_cli
 from dragoman.predictor import load
 from dragoman.translate_files import read_lines
 
@@ -73,7 +73,8 @@ def _package(bundle: Path, folder: Path, environment: dict[str, str]) -> Package
         command, stdout=subprocess.PIPE, text=True, check=False, env={**os.environ, **environment}
     )
     if finished.returncode:
-        raise DragomanError(f"packaging {bundle} ended with status {finished.returncode}; its message is above")
+        # Its message is on standard error already, and its status means the same here.
+        raise SystemExit(finished.returncode)
     return Packaged.from_output(finished.stdout)
 
 

@@ -75,7 +75,15 @@ def _translate(sentences: Sequence[str], target: Target) -> list[Reply]:
     bodies = [json.dumps({"q": text, "return_scores": True}).encode() for text in sentences]
     requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(pool.map(target.ask, requests))
+        return list(pool.map(lambda request: _ask(target, request), requests))
+
+
+def _ask(target: Target, request: RawRequest) -> Reply:
+    """The answer, or an error body of our own where there is none, which equals no answer of the engine."""
+    try:
+        return target.ask(request)
+    except Exception as error:
+        return Reply(0, {"no answer": f"{type(error).__name__}: {error}"})
 
 
 def _sentence_report(
@@ -84,7 +92,7 @@ def _sentence_report(
     identical = ties = 0
     differences = []
     for sentence, expected, found in zip(sentences, reference, replies, strict=True):
-        if found.body.get("translatedText") == expected.body["translatedText"]:
+        if _same(expected, found):
             identical += 1
         elif _is_tie(expected, found):
             ties += 1
@@ -99,9 +107,16 @@ def _sentence_report(
     )
 
 
+def _same(expected: Reply, found: Reply) -> bool:
+    """Whether the texts are equal, or, where the engine refuses the sentence, the errors."""
+    if "translatedText" in expected.body:
+        return bool(found.body.get("translatedText") == expected.body["translatedText"])
+    return found.body == expected.body
+
+
 def _is_tie(expected: Reply, found: Reply) -> bool:
-    scores = [reply.body.get("scores") or [float("inf")] for reply in (expected, found)]
-    return bool(abs(scores[0][0] - scores[1][0]) <= TIE)
+    ours, theirs = expected.body.get("scores"), found.body.get("scores")
+    return bool(ours and theirs and abs(ours[0] - theirs[0]) <= TIE)
 
 
 def _short(body: object) -> str:

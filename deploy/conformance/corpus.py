@@ -26,9 +26,9 @@ class Case:
         """gRPC carries JSON bytes and no content type, so only what is sent as JSON can be asked there."""
         return self.request.content_type == JSON_TYPE
 
-    def violation(self, reply: Reply, *, check_status: bool = True) -> str | None:
+    def violation(self, reply: Reply) -> str | None:
         """How an answer differs from what this case asks for, or None."""
-        found = (reply.status if check_status else self.status, reply.body.get("code"), reply.body.get("field"))
+        found = (reply.status, reply.body.get("code"), reply.body.get("field"))
         expected = (self.status, self.code, self.field)
         return None if found == expected else f"status, code, field must be {expected}, got {found}"
 

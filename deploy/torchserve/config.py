@@ -1,14 +1,13 @@
 """What TorchServe is started with: the facts of an archive, the ports, and ``config.properties`` made from both."""
 
 import json
-import socket
 import string
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from deploy.server_process import free_port
+from deploy.server_process import free_port, is_free
 from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.manifest import Manifest
 
@@ -50,19 +49,8 @@ class Ports:
             if port in users:
                 raise ConfigError(f"the {name} port and the {users[port]} port are both {port}; choose another")
             users[port] = name
-            if not _is_free(port):
+            if not is_free(port):
                 raise ConfigError(f"port {port} of 127.0.0.1 is in use, give another {name} port or stop its user")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As Java does: a port that was closed a moment ago is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @dataclass(frozen=True)

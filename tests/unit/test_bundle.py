@@ -68,6 +68,16 @@ def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, 
         open_bundle(copy)
 
 
+@pytest.mark.parametrize(("old", "new"), [("11.0", "11e0"), ("11.0", "1e99"), ("11.0", "NaN"), ("toy", "\\ud800")])
+def test_an_edited_number_or_text_is_refused_whatever_it_became(copy: Path, old: str, new: str):
+    path = copy / "manifest.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(BundleError):
+        open_bundle(copy)
+
+
 def test_missing_extra_and_linked_files_are_refused(copy: Path):
     extra = copy / "model" / "surprise.py"
     extra.write_text("print('never run')")

@@ -57,13 +57,21 @@ def test_a_rejection_gives_both_values_and_the_test_set():
     assert verdict.reason == "its chrF 59.9900 is below the champion's 60.0000 on phrasebook test (500 segments)"
 
 
-def test_being_worse_on_one_shared_test_set_is_enough_for_a_rejection():
-    candidate = manifest(chrf(90.0, "validation"), chrf(50.0, "test"))
-    champion = manifest(chrf(80.0, "validation"), chrf(51.0, "test"))
+def test_validation_decides_so_that_test_sets_stay_unseen():
+    candidate = manifest(chrf(90.0, "corpus/validation"), chrf(50.0, "corpus/test"))
+    champion = manifest(chrf(80.0, "corpus/validation"), chrf(51.0, "corpus/test"))
+    assert judge(candidate, champion).accepted
+    assert not judge(champion, candidate).accepted
+    assert "corpus/test" not in judge(champion, candidate).reason
+
+
+def test_being_worse_on_one_shared_set_is_enough_for_a_rejection():
+    candidate = manifest(chrf(90.0, "first"), chrf(50.0, "second"))
+    champion = manifest(chrf(80.0, "first"), chrf(51.0, "second"))
     verdict = judge(candidate, champion)
     assert not verdict.accepted
-    assert "on test" in verdict.reason
-    assert "validation" not in verdict.reason
+    assert "on second" in verdict.reason
+    assert "first" not in verdict.reason
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import ast
 import json
 import re
 import subprocess
@@ -59,6 +60,15 @@ def test_a_missing_engine_is_told_with_what_to_install(tiny_bundle: Path):
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "pip install 'dragoman[cpu]'" in finished.stdout, finished.stderr
+
+
+def test_the_service_imports_the_core_and_its_own_framework_alone():
+    tree = ast.parse((ROOT / "service.py").read_text())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    roots = {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names)
+    assert roots == {"bentoml", "dragoman", "pydantic", "starlette"}
 
 
 def test_both_halves_of_every_task_and_its_configuration_exist():
