@@ -146,10 +146,7 @@ def _length_penalty(payload: Mapping[str, Any], default: float) -> float:
 
 def _shown(value: object) -> str:
     """A value as it may stand in a message: as JSON, and never the whole of a long text."""
-    try:
-        shown = json.dumps(value, ensure_ascii=True)
-    except RecursionError:
-        return "a value nested too deeply"
+    shown = json.dumps(value, ensure_ascii=True)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 

@@ -42,6 +42,11 @@ def test_a_list_is_answered_with_lists_in_its_order(predictor):
     assert all(len(row) == 2 for row in body["scores"])
 
 
+NESTED = [
+    (1, "invalid_input", "num_beams"),
+    (15, "invalid_input", "num_beams"),
+    *((depth, "malformed_json", None) for depth in (16, 500, *range(900, 1000), 9_000)),
+]
 BAD = [
     (b"", 400, "malformed_json", None),
     (b"{", 400, "malformed_json", None),
@@ -51,10 +56,7 @@ BAD = [
     (b"[" * 19_000, 400, "malformed_json", None),
     (b'{"q": ' + b"9" * 5_000 + b"}", 400, "malformed_json", None),
     (b'{"q": "\xff"}', 400, "malformed_json", None),
-    *(
-        (b'{"q": "a", "num_beams": ' + b"[" * depth + b"]" * depth + b"}", 400, None, None)
-        for depth in range(850, 1000)
-    ),
+    *((b'{"q": "a", "num_beams": ' + b"[" * n + b"]" * n + b"}", 400, code, field) for n, code, field in NESTED),
     ([], 400, "invalid_input", None),
     ("text", 400, "invalid_input", None),
     ({}, 400, "invalid_input", "q"),
@@ -92,10 +94,6 @@ BAD = [
 @pytest.mark.parametrize(("payload", "status", "code", "field"), BAD)
 def test_a_bad_request_gets_its_status_code_and_field_in_one_sentence(predictor, payload, status, code, field):
     reply = ask(predictor, payload)
-    if code is None:
-        # Where the parser gives up depends on the depth of the stack it is called from; that it is told does not.
-        code, field = reply.body["code"], reply.body.get("field")
-        assert code in ("malformed_json", "invalid_input")
     assert (reply.status, reply.body["code"], reply.body.get("field")) == (status, code, field)
     assert set(reply.body) <= {"error", "code", "field"}
     assert 10 < len(reply.body["error"]) < 250
