@@ -24,7 +24,6 @@ DIGESTS = "digests.json"
 class TrainingState:
     """Where training stands, apart from tensors; floats survive JSON exactly."""
 
-    corpus_fingerprint: str
     config_digest: str
     step: int = 0
     tokens: int = 0

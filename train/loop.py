@@ -196,8 +196,13 @@ class _Loop:
             self.state.logged.setdefault(name, []).append(value)
 
     def diverged(self, what: str, value: float) -> NonFiniteLossError:
-        best = self.state.best_step
-        kept = f"the best checkpoint, {self.checkpoints.path(best)}, is kept" if best else "there is no checkpoint yet"
+        best, steps = self.state.best_step, self.checkpoints.steps()
+        if best is not None:
+            kept = f"the best checkpoint, {self.checkpoints.path(best)}, is kept"
+        elif steps:
+            kept = f"the last checkpoint, {self.checkpoints.path(steps[-1])}, is kept"
+        else:
+            kept = "there is no checkpoint yet"
         return NonFiniteLossError(
             f"the {what} is {value} at step {self.state.step}; {kept}; lower train.lr (now {self.settings.lr:g}) or "
             f"train.clip_norm (now {self.settings.clip_norm:g}), or set train.bf16=off"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 
+from dragoman.contents import MODEL_CONFIG_KEYS
 from dragoman.errors import DataError, UnavailableError
 from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.hub_access import require_hub
@@ -130,8 +131,14 @@ def _require_t5(folder: Path) -> None:
     if missing:
         raise DataError(f"{folder} is not a T5 model: it has no {', '.join(missing)}")
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = config.get("model_type")
     except (ValueError, AttributeError) as error:
         raise DataError(f"cannot read {folder / 'config.json'}: {error}") from error
     if found != "t5":
         raise DataError(f"{folder} holds a model of type {found!r}; a T5 (model_type t5) is needed")
+    # The bundle would refuse them too, but only after training.
+    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS):
+        raise DataError(
+            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(unknown)}; remove them"
+        )

@@ -84,6 +84,11 @@ class RunDir:
         """The result."""
         return self.path / "bundle"
 
+    @property
+    def unpublished(self) -> Path:
+        """The result until the record of the run is complete; its last name goes into that record as well."""
+        return self.path / ".unpublished" / self.bundle.name
+
 
 def new_run_dir(asked: str | None, label: str) -> RunDir:
     """A place for a new run: the one asked for, or a new name under ``runs/``; nothing is created yet.

@@ -40,11 +40,11 @@ def scores(
 ) -> list[Score]:
     """chrF and BLEU, detokenised and cased, with the 95 % interval of sacreBLEU's own bootstrap (its fixed seed 12345).
 
-    ``lower_cased`` adds the BLEU of lower-cased text, which papers on Multi30k report.
+    ``lower_cased`` adds BLEU-lc, the BLEU of lower-cased text, which papers on Multi30k report.
     """
     metrics: list[tuple[str, BLEU | CHRF]] = [("chrF", _Chrf()), ("BLEU", _Bleu())]
     if lower_cased:
-        metrics.append(("BLEU", _Bleu(lowercase=True)))
+        metrics.append(("BLEU-lc", _Bleu(lowercase=True)))
     return [_score(name, metric, hypotheses, references, test_set, engine) for name, metric in metrics]
 
 

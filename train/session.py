@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import logging
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 import torch
 
 from dragoman import atomic
-from dragoman.manifest import Languages, Provenance
+from dragoman.errors import DataError
+from dragoman.manifest import Languages, Provenance, Score
 from train.checkpoint import Checkpoints, TrainingState, set_weights
 from train.cleaning import CleanCorpus, clean
 from train.config import flatten, to_yaml
@@ -35,6 +39,8 @@ from train.run_dir import (
 from train.settings import Config, ScratchModel
 from train.signals import StopRequest
 from train.tasks import task_class
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,36 +112,78 @@ def _base_model(config: Config, run: RunDir, corpus: CleanCorpus, *, resumed: bo
 
 
 def _train(prepared: Prepared, progress: TrainingProgress, open_recorder: OpenRecorder) -> int:
+    checkpoints = Checkpoints(prepared.run.checkpoints, keep=prepared.config.train.average_checkpoints)
+    state = _state(prepared, checkpoints, progress)
     recorder = open_recorder(_facts(prepared))
     try:
-        if not prepared.run.config.exists():
-            # Only now, so that a wrong setting or a server out of reach leaves nothing behind.
-            create(
-                prepared.run,
-                config_yaml=to_yaml(prepared.config),
-                corpus=prepared.corpus.as_dict(),
-                vocabulary=prepared.base.vocabulary,
-            )
-        if recorder.run_id is not None:
-            # Noted at once, so that a resumed run continues the same record.
-            place = {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri}
-            atomic.write_json(prepared.run.mlflow, place)
-        stop = StopRequest()
-        checkpoints = Checkpoints(prepared.run.checkpoints, keep=prepared.config.train.average_checkpoints)
-        outcome = _fit(prepared, progress, recorder, checkpoints, stop)
-        if outcome.reason == "interrupted":
-            progress.stage(
-                f"stopped at step {outcome.state.step}; go on with: python -m train resume={prepared.run.path}"
-            )
-            recorder.finish("KILLED")
-            return stop.exit_code
-        progress.stage(f"training ended ({outcome.reason}) at step {outcome.state.step}; exporting and scoring")
-        _finish(prepared, recorder, checkpoints, outcome.state)
-        recorder.finish("FINISHED")
-    except BaseException:
-        recorder.finish("FAILED")
+        status = _fit_and_export(prepared, progress, recorder, checkpoints, state)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+        try:
+            recorder.finish("KILLED" if stopped else "FAILED")
+        except Exception as second:
+            # What ended the run is what has to be told.
+            log.error("the record of the run could not be closed: %s", second)
         raise
+    if status:
+        recorder.finish("KILLED")
+        return status
+    recorder.finish("FINISHED")
+    # The bundle comes last: resume takes a run with a bundle for done, its record included.
+    prepared.run.unpublished.rename(prepared.run.bundle)
+    prepared.run.unpublished.parent.rmdir()
     print(f"bundle: {prepared.run.bundle}")
+    return 0
+
+
+def _state(prepared: Prepared, checkpoints: Checkpoints, progress: TrainingProgress) -> TrainingState:
+    """Where the run stands; raises DataError when its configuration is not the one that it was started with."""
+    digest = config_digest(prepared.config)
+    state = checkpoints.last()
+    if state is None:
+        return TrainingState(config_digest=digest)
+    if state.config_digest != digest:
+        raise DataError(
+            f"{prepared.run.config} has changed since the run was started; restore it, or start a new run with the "
+            "other settings"
+        )
+    if state.best_step is not None and not checkpoints.path(state.best_step).exists():
+        progress.stage(
+            f"the best checkpoint, of step {state.best_step}, was damaged and is gone; the next validation sets a new "
+            "best"
+        )
+        # Also where training had ended already: without a validation after this there would be no best.
+        state.best_step, state.best_score, state.validated_step, state.validations_since_best = None, None, 0, 0
+    return state
+
+
+def _fit_and_export(
+    prepared: Prepared,
+    progress: TrainingProgress,
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    state: TrainingState,
+) -> int:
+    if not prepared.run.config.exists():
+        # Only now, so that a wrong setting or a server out of reach leaves nothing behind.
+        create(
+            prepared.run,
+            config_yaml=to_yaml(prepared.config),
+            corpus=prepared.corpus.as_dict(),
+            vocabulary=prepared.base.vocabulary,
+        )
+    if recorder.run_id is not None:
+        # Noted at once, so that a resumed run continues the same record.
+        place = {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri}
+        atomic.write_json(prepared.run.mlflow, place)
+    stop = StopRequest()
+    outcome = _fit(prepared, progress, recorder, checkpoints, state, stop)
+    # The request may have come during the last step, when the loop asks no more.
+    if stop():
+        progress.stage(f"stopped at step {state.step}; go on with: python -m train resume={prepared.run.path}")
+        return stop.exit_code
+    progress.stage(f"training ended ({outcome.reason}) at step {state.step}; exporting and scoring")
+    _finish(prepared, recorder, checkpoints, state)
     return 0
 
 
@@ -152,13 +200,13 @@ def _facts(prepared: Prepared) -> RunFacts:
 
 
 def _fit(
-    prepared: Prepared, progress: TrainingProgress, recorder: Recorder, checkpoints: Checkpoints, stop: StopRequest
+    prepared: Prepared,
+    progress: TrainingProgress,
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    state: TrainingState,
+    stop: StopRequest,
 ) -> Outcome:
-    state = checkpoints.last()
-    if state is None:
-        state = TrainingState(
-            corpus_fingerprint=prepared.corpus.fingerprint, config_digest=config_digest(prepared.config)
-        )
     rewind_history(prepared.run, state.step)
     for past in read_history(prepared.run):
         # A killed process may not have delivered its last points; the recorder passes over those that it has.
@@ -195,8 +243,10 @@ def _finish(prepared: Prepared, recorder: Recorder, checkpoints: Checkpoints, st
         corpus_fingerprint=prepared.corpus.fingerprint,
         base_model=prepared.base.base_model,
     )
+    # What a killed process left of an earlier export.
+    shutil.rmtree(run.unpublished.parent, ignore_errors=True)
     exported = export(
-        run.bundle,
+        run.unpublished,
         model=prepared.base.model,
         vocabulary=prepared.base.vocabulary,
         config=config,
@@ -208,12 +258,19 @@ def _finish(prepared: Prepared, recorder: Recorder, checkpoints: Checkpoints, st
     write_translations(run, exported.translations)
     for path in (run.config, run.corpus, run.curves):
         recorder.artifact(path)
+    recorder.metrics(final_figures(exported.bundle.manifest.scores), step=state.step, tokens=state.tokens)
+    recorder.log_bundle(run.unpublished)
+    # Last, since all of this is done again if it is cut off, and a table that is there already would grow.
     recorder.table("samples.json", exported.samples)
-    # The digest in a test set's label would make a new curve of every corpus.
-    scored = [(score.test_set.partition("@")[0], score) for score in exported.bundle.manifest.scores]
-    figures = {f"{test_set}/{score.metric}".lower(): score.value for test_set, score in scored}
-    recorder.metrics(figures, step=state.step, tokens=state.tokens)
-    recorder.log_bundle(run.bundle)
+
+
+def final_figures(scores: Sequence[Score]) -> dict[str, float]:
+    """The first score of each test set and metric, under its name in the record of the run."""
+    figures: dict[str, float] = {}
+    for score in scores:
+        # The digest in a test set's label would make a new curve of every corpus.
+        figures.setdefault(f"{score.test_set.partition('@')[0]}/{score.metric}".lower(), score.value)
+    return figures
 
 
 def _choose_weights(model: Any, task: Any, checkpoints: Checkpoints, state: TrainingState, average: int) -> None:

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from dragoman.manifest import NAME_PATTERN, Decoding, Limits
+from dragoman.tasks.translation_request import MAX_LENGTH_PENALTY
 from train.sources import KINDS as DATA_KINDS
 from train.sources import settings_class as data_settings_class
 from train.strict import Setting, Variants
 from train.tasks import TASKS
+
+ENGLISH_TO_GERMAN = "translate English to German: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,18 @@ class Config:
             for key, value in vars(getattr(self, section)).items():
                 if key != "length_penalty" and value < 1:
                     found.append(f"{section}.{key} must be at least 1, got {value}")
+        if not 0 <= self.decoding.length_penalty <= MAX_LENGTH_PENALTY:
+            found.append(
+                f"decoding.length_penalty must be between 0 and {MAX_LENGTH_PENALTY:g}, "
+                f"got {self.decoding.length_penalty:g}"
+            )
+        pair = (self.task.source, self.task.target)
+        if isinstance(self.model, PretrainedModel) and self.model.prefix == ENGLISH_TO_GERMAN and pair != ("en", "de"):
+            found.append(
+                f"model.prefix is {ENGLISH_TO_GERMAN!r}, but the task translates from {pair[0]} to {pair[1]}: name "
+                "those languages, such as model.prefix='translate German to English: ' (T5 was pretrained to "
+                "translate from English only)"
+            )
         for key, most in (("num_beams", "max_beams"), ("max_new_tokens", "max_new_tokens")):
             value, limit = getattr(self.decoding, key), getattr(self.limits, most)
             if value > limit:

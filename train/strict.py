@@ -6,6 +6,7 @@ depends on its ``kind`` (data, model), a ``Variants`` table says which dataclass
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,9 @@ def _parse_dataclass(value: Any, kind: type, where: str, problems: list[str]) ->
 
 
 def _parse_plain(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.append(f"{where} must be a finite number, got {value!r}")
+        return None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(argument) for argument in arguments}:
@@ -123,7 +127,7 @@ def _check_range(value: Any, setting: Setting, where: str, problems: list[str]) 
         return
     low = setting.minimum is not None and value < setting.minimum
     high = setting.maximum is not None and value > setting.maximum
-    if low or high or value != value:
+    if low or high:
         problems.append(f"{where} must be {describe_range(setting)}, got {value!r}")
 
 

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ import pytest
 
 import dragoman
 from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
+from dragoman.manifest import Score
 from tests.conftest import ROOT
 from tests.toy_corpus import toy_pairs, write_toy_corpus
-from train.config import compose_config
+from train.checkpoint import MODEL, Checkpoints
+from train.config import compose_config, load_config
 from train.recorder import Recorder, RunFacts, Unrecorded
 from train.run_dir import RunDir, read_history
-from train.session import start
+from train.session import final_figures, resume, start
 
 STEPS = 60
 
@@ -179,6 +182,79 @@ def test_a_finished_run_says_again_where_its_bundle_is(tracked: tuple[RunDir, st
     assert (again.returncode, output) == (0, f"bundle: {run.bundle}\n")
 
 
+class Cut(Unrecorded):
+    """Ends the run with an error once the bundle is to be recorded, and keeps how it was closed."""
+
+    def __init__(self, error: BaseException | None = None, refuses: str = "") -> None:
+        self.error, self.refuses = error, refuses
+        self.closed: list[str] = []
+
+    def log_bundle(self, bundle_dir: Path) -> None:
+        assert bundle_dir.name == "bundle"
+        if self.error is not None:
+            raise self.error
+
+    def finish(self, status: str) -> None:
+        self.closed.append(status)
+        if status == self.refuses:
+            raise UnavailableError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("recorder", "error", "closed"),
+    [
+        (Cut(OSError("full")), OSError, ["FAILED"]),
+        (Cut(OSError("full"), refuses="FAILED"), OSError, ["FAILED"]),
+        (Cut(SystemExit(143)), SystemExit, ["KILLED"]),
+        (Cut(refuses="FINISHED"), UnavailableError, ["FINISHED"]),
+    ],
+)
+def test_a_run_that_is_cut_off_while_it_is_recorded_is_not_done_and_can_be_finished(
+    corpus: list[str], tmp_path: Path, recorder: Cut, error: type[BaseException], closed: list[str]
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(error):
+        start(compose_config([*corpus, f"run_dir={run.path}", "train.max_steps=2"]), lambda facts: recorder)
+    assert recorder.closed == closed
+    assert not run.bundle.exists()
+    again = Cut()
+    assert resume(load_config(run.config), run.path, lambda facts: again) == 0
+    assert again.closed == ["FINISHED"]
+    assert dragoman.load(run.bundle).bundle.manifest.scores
+    assert not run.unpublished.parent.exists()
+
+
+def test_a_damaged_best_checkpoint_is_forgotten(
+    train: Callable[..., RunDir], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("train.lr=0", "train.max_steps=30", "train.validate_every_steps=10")
+    checkpoints = Checkpoints(run.checkpoints, keep=2)
+    assert checkpoints.steps() == [10, 20, 30]
+    (checkpoints.path(10) / MODEL).write_bytes(b"half")
+    shutil.rmtree(run.bundle)
+    assert resume(load_config(run.config), run.path, lambda facts: Unrecorded()) == 0
+    assert run.bundle.exists()
+    assert "the best checkpoint, of step 10, was damaged" in "".join(capsys.readouterr())
+
+
+def test_an_edited_configuration_is_refused(train: Callable[..., RunDir]) -> None:
+    run = train("train.max_steps=2")
+    shutil.rmtree(run.bundle)
+    text = run.config.read_text(encoding="utf-8")
+    run.config.write_text(text.replace("max_steps: 2", "max_steps: 3"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"config\.yaml has changed since the run was started"):
+        resume(load_config(run.config), run.path, lambda facts: Unrecorded())
+
+
+def test_the_record_takes_the_first_score_of_a_test_set_and_metric() -> None:
+    rows = [("chrF", 3.0), ("BLEU", 2.0), ("BLEU", 1.0)]
+    found = [
+        Score(metric=metric, value=value, signature="", test_set="set/test@01", segments=1, low=0, high=9, engine="x")
+        for metric, value in rows
+    ]
+    assert final_figures(found) == {"set/test/chrf": 3.0, "set/test/bleu": 2.0}
+
+
 def test_the_toy_language_is_learnt_and_scored_by_command(train: Callable[..., RunDir], tmp_path: Path) -> None:
     run = train("train.max_steps=400", "train.validate_every_steps=100")
     for index, name in enumerate(("source.txt", "reference.txt")):
@@ -210,10 +286,18 @@ def test_a_score_that_stops_rising_ends_the_run(train: Callable[..., RunDir]) ->
 def test_a_loss_that_is_no_number_stops_with_its_step_and_leaves_the_best_checkpoint(
     train: Callable[..., RunDir], tmp_path: Path
 ) -> None:
-    with pytest.raises(DragomanError, match=r"is (nan|inf) at step \d+; .*train\.lr") as caught:
+    with pytest.raises(DragomanError, match=r"is (nan|inf) at step \d+; the best checkpoint.*train\.lr") as caught:
         train("train.lr=1e30", "train.warmup_steps=0", "train.max_steps=200", "train.validate_every_steps=1")
     assert caught.value.exit_code == 70
     assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_a_loss_that_is_no_number_names_the_last_checkpoint_where_nothing_was_validated(
+    train: Callable[..., RunDir],
+) -> None:
+    settings = ["train.lr=1e30", "train.warmup_steps=0", "train.max_steps=200", "train.checkpoint_every_steps=1"]
+    with pytest.raises(DragomanError, match=r"the last checkpoint, .*step-00000001, is kept"):
+        train(*settings, "train.validate_every_steps=200")
 
 
 def test_averaged_checkpoints_make_a_bundle_too(train: Callable[..., RunDir]) -> None:
@@ -266,6 +350,18 @@ def test_a_wrong_model_directory_is_named_and_leaves_nothing(corpus: list[str], 
         with pytest.raises(DataError, match=message):
             start(compose_config([*base, f"model.path={path}"]), lambda facts: Unrecorded())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_configuration_that_no_bundle_takes_is_refused_before_training(
+    tracked: tuple[RunDir, str, str], corpus: list[str], tmp_path: Path
+) -> None:
+    pretrained = shutil.copytree(tracked[0].bundle / "model", tmp_path / "model")
+    known = json.loads((pretrained / "config.json").read_text(encoding="utf-8"))
+    (pretrained / "config.json").write_text(json.dumps({**known, "auto_map": {}}), encoding="utf-8")
+    settings = [setting for setting in corpus if not setting.startswith("model.")]
+    config = compose_config([*settings, "model=t5_small", f"model.path={pretrained}", f"run_dir={tmp_path / 'run'}"])
+    with pytest.raises(DataError, match="do not describe a T5: auto_map"):
+        start(config, lambda facts: Unrecorded())
 
 
 def test_what_is_out_of_reach_leaves_nothing_behind(corpus: list[str], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 def state(step: int, **values: object) -> TrainingState:
-    return dataclasses.replace(TrainingState(corpus_fingerprint="c", config_digest="d"), step=step, **values)  # type: ignore[arg-type]
+    return dataclasses.replace(TrainingState(config_digest="d"), step=step, **values)  # type: ignore[arg-type]
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:

@@ -71,6 +71,26 @@ def test_contradictions_are_reported_when_every_single_value_is_fine() -> None:
         compose_config(["train.max_minutes=null"])
 
 
+@pytest.mark.parametrize("setting", ["train.max_minutes=inf", "train.lr=nan", "decoding.length_penalty=inf"])
+def test_a_number_that_is_not_finite_is_refused(setting: str) -> None:
+    key, _, value = setting.partition("=")
+    with pytest.raises(ConfigError, match=rf"{key} must be a finite number, got {value}"):
+        compose_config([setting])
+
+
+def test_a_length_penalty_that_no_request_could_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"decoding\.length_penalty must be between 0 and 5, got 5\.5"):
+        compose_config(["decoding.length_penalty=5.5"])
+
+
+def test_a_prefix_that_names_other_languages_than_the_task_is_refused() -> None:
+    swapped = ["model=t5_small", "task.source=de", "task.target=en"]
+    with pytest.raises(ConfigError, match=r"from de to en.*model\.prefix='translate German to English: '"):
+        compose_config(swapped)
+    config = compose_config([*swapped, "model.prefix='translate German to English: '"])
+    assert config.model.prefix == "translate German to English: "
+
+
 def test_a_required_setting_is_asked_for_with_its_meaning() -> None:
     with pytest.raises(ConfigError, match=r"data\.path is required and not set \(the training file\)"):
         compose_config(["data=tsv"])

@@ -28,6 +28,7 @@ def test_the_interval_repeats() -> None:
 
 def test_lower_cased_bleu_comes_on_request() -> None:
     found = scores([text.upper() for text in REFERENCES], REFERENCES, test_set="toy", engine="x", lower_cased=True)
+    assert [score.metric for score in found] == ["chrF", "BLEU", "BLEU-lc"]
     assert "case:lc" in found[2].signature
     assert found[2].value == pytest.approx(100)
     assert found[1].value < 50
