@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dragoman.engines import ENGINES
+from deploy.conformance.compare import TIE
+from dragoman.bundle import open_bundle
+from dragoman.engines import ENGINES, Engine, Hypothesis, open_engine
 from dragoman.errors import run_cli
+from dragoman.manifest import Decoding
 from dragoman.predictor import Predictor, Result, load
 from dragoman.tasks.translation import Translation
 from dragoman.tasks.translation_request import TranslationItem
+from dragoman.tokenizer import EOS_ID, Tokenizer
 from dragoman.translate_files import read_lines
 
-# Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
-TIE = 1e-4
 MIXES = 4
+PADDED_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,46 @@ def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Inv
     return Invariance(engine=engine, sentences=len(sentences), mixes=MIXES, **counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PaddingEffect:
+    """What batches of unequal lengths, which the core avoids for int8, would change."""
+
+    engine: str
+    sentences: int
+    padded_batches_change_hypotheses: int
+    padded_batches_change_scores: int
+    largest_change_of_score: float
+
+
+def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: str) -> PaddingEffect:
+    """Decode each sentence alone and in random, padded batches, by the engine itself, and compare."""
+    bundle = open_bundle(bundle_dir)
+    tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
+    opened = open_engine(bundle, tokenizer, engine=engine, device="cpu")
+    sources = [[*tokenizer.encode(bundle.manifest.preprocessing.prefix + text), EOS_ID] for text in sentences]
+    order = random.Random(0).sample(range(len(sources)), len(sources))
+    texts, changes = 0, []
+    for start in range(0, len(order), PADDED_BATCH):
+        rows = order[start : start + PADDED_BATCH]
+        padded = _decode(opened, [sources[row] for row in rows], bundle.manifest.decoding)
+        for row, found in zip(rows, padded, strict=True):
+            (alone,) = _decode(opened, [sources[row]], bundle.manifest.decoding)
+            texts += alone.ids != found.ids
+            changes.append(abs((alone.score or 0.0) - (found.score or 0.0)))
+    opened.close()
+    return PaddingEffect(
+        engine=engine,
+        sentences=len(sentences),
+        padded_batches_change_hypotheses=texts,
+        padded_batches_change_scores=sum(change > TIE for change in changes),
+        largest_change_of_score=round(max(changes), 6),
+    )
+
+
+def _decode(engine: Engine, sources: Sequence[Sequence[int]], decoding: Decoding) -> list[Hypothesis]:
+    return [row[0] for row in engine.decode(sources, decoding, num_hypotheses=1, return_scores=True)]
+
+
 def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation | None]:
     """One translation a sentence, None where the predictor refuses it."""
     decoding = predictor.bundle.manifest.decoding
@@ -77,7 +120,7 @@ def main() -> int:
     arguments = parser.parse_args()
     sentences = [line for line in read_lines(arguments.sentences) if line.strip()][: arguments.limit]
     found = [measure(arguments.bundle, sentences, engine=engine) for engine in ENGINES]
-    for result in found:
+    for result in [*found, *(padding_effect(arguments.bundle, sentences, engine=engine) for engine in ENGINES)]:
         print(json.dumps(asdict(result)))
     return 1 if any(result.different for result in found) else 0
 

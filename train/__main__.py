@@ -21,9 +21,9 @@ def main() -> int:
         return 0
     resumed = _resumed(settings)
     config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")
-    # How long the threads of libgomp spin for each other before they sleep; read when torch is imported. Without it two
-    # threads of which one must share its core with another process fall from 29,000 tokens a second to 1,800; with it
-    # to 7,600, and on an idle machine the cost is 2 %.
+    # How long the threads of libgomp spin for each other before they sleep; read when torch is imported. By
+    # default two threads all but stop when one of them must share its core with another process, since the other burns
+    # its time slice waiting; sleeping sooner costs an idle machine next to nothing.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Imported once the settings are known to be right: torch takes seconds.
     from train.session import resume, start

@@ -20,8 +20,8 @@ class CTranslate2Engine:
 
     name = "ctranslate2"
     # Padding changes the order in which attention sums, so the last bits of its results. Rounding activations to 8 bits
-    # turns that into visible differences: 50 of 300 scores, by up to 0.005, and 2 translations. With equal lengths all
-    # are the same to the last bit (benchmarks/batch_invariance.py).
+    # turns that into other scores and, at times, other tokens; with equal lengths every answer is what it is alone.
+    # `python -m benchmarks.batch_invariance` counts both.
     equal_lengths = True
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
