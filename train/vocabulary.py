@@ -11,8 +11,8 @@ from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 SPIECE = "spiece.model"
 # Few word forms need few pieces (Gowda and May 2020), but a small model also learns faster from short sequences, which
-# took more than a thousand pieces on the phrasebook. So the size follows the square root
-# of the number of forms: 2,700 for the phrasebook, 8,000 for Multi30k, 32,000 for millions of sentences.
+# took more than a thousand pieces on the phrasebook. So the size follows the square root of the number of forms: 2,700
+# for the phrasebook, 8,000 for Multi30k, 32,000 for millions of sentences.
 PIECES_PER_ROOT_OF_FORMS, SMALLEST, LARGEST = 40, 500, 32_000
 SENTENCES_READ = 1_000_000
 
