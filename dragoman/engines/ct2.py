@@ -20,8 +20,8 @@ class CTranslate2Engine:
 
     name = "ctranslate2"
     # Padding changes the order in which attention sums, so the last bits of its results. Rounding activations to 8 bits
-    # turns that into other scores, and other tokens where two are close; with equal lengths every answer is what it is alone.
-    # `python -m benchmarks.batch_invariance` counts both.
+    # turns that into other scores, and other tokens where two are close; with equal lengths every answer is what it is
+    # alone. `python -m benchmarks.batch_invariance` counts both.
     equal_lengths = True
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
