@@ -56,7 +56,7 @@ conformance: setup ## Send one corpus of requests to the engine and to every ser
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy dragoman handlers train model_registry deploy benchmarks service.py
+	$(BIN)/mypy dragoman handlers train tune model_registry deploy benchmarks service.py
 	$(BIN)/lint-imports
 
 format: setup ## Format the code and sort the imports
