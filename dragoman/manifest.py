@@ -14,7 +14,7 @@ from typing import Any, Self
 from dragoman.atomic import to_json
 from dragoman.errors import BundleError
 
-SCHEMA = 1
+SCHEMA = 2
 VERSION_LENGTH = 12
 # The strictest of the places a name goes to: Bento tag, TorchServe and MLflow model name, file name.
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -58,13 +58,14 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the weights come from."""
+    """Where the weights come from; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None
     config_digest: str
     corpus_fingerprint: str
     base_model: str | None = None
+    study: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ def model_card(manifest: Manifest) -> str:
         f"- Code: {provenance.git_commit or 'not under version control'}",
         f"- Configuration: sha256:{provenance.config_digest} (`config.yaml` in this bundle)",
         f"- Corpus: {provenance.corpus_fingerprint}",
+        *([f"- Settings found by: {provenance.study}"] if provenance.study else []),
         "",
     ]
     return "\n".join(lines)

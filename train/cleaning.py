@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 
 from dragoman.errors import DataError
 from dragoman.manifest import Languages
-from train.corpus import Pair, Splits, fingerprint
+from dragoman.segments import Pair
+from train.corpus import Splits, fingerprint
 from train.settings import CleaningSettings
 
 LATIN = frozenset({"LATIN"})

@@ -109,9 +109,9 @@ def _parser() -> OverridesParser:
 
 
 def _with_one_limit(overrides: Sequence[str]) -> list[str]:
-    """Naming one of the two limits of training lifts the default of the other."""
+    """Naming another limit of training lifts the default one."""
     named = {override.removeprefix("++").partition("=")[0] for override in overrides}
-    if "train.max_steps" in named and "train.max_minutes" not in named:
+    if named & {"train.max_steps", "train.max_tokens"} and "train.max_minutes" not in named:
         return [*overrides, "++train.max_minutes=null"]
     return list(overrides)
 

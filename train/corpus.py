@@ -1,14 +1,14 @@
-"""Sentence pairs in their splits, the fingerprint that covers every one of them, and seeded hold-outs."""
+"""Sentence pairs in their splits, the fingerprint that covers every one of them, seeded hold-outs and folds."""
 
 import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.manifest import Languages
+from dragoman.segments import Pair, pairs_digest
 
-Pair = tuple[str, str]
 # A hold-out takes no more than this share of a corpus, so that a small one still trains.
 LARGEST_HOLD_OUT = 0.1
 
@@ -38,22 +38,8 @@ def fingerprint(splits: Splits) -> str:
     digest = hashlib.sha256()
     for name, pairs in splits.items():
         digest.update(f"{name}\0{len(pairs)}\0".encode())
-        digest.update(_pairs_digest(pairs))
+        digest.update(pairs_digest(pairs))
     return f"sha256:{digest.hexdigest()}"
-
-
-def split_label(corpus: str, split: str, pairs: Sequence[Pair]) -> str:
-    """What a score's test set is called: ``phrasebook/test@1a2b3c4d``, so that only equal sets have equal names."""
-    return f"{corpus}/{split}@{_pairs_digest(pairs).hex()[:8]}"
-
-
-def _pairs_digest(pairs: Sequence[Pair]) -> bytes:
-    digest = hashlib.sha256()
-    for pair in pairs:
-        for text in pair:
-            encoded = text.encode("utf-8")
-            digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.digest()
 
 
 def oriented(pairs: Sequence[Pair], languages: Languages, held: Languages, name: str) -> Sequence[Pair]:
@@ -73,9 +59,7 @@ def hold_out(name: str, pairs: Sequence[Pair], *, validation_size: int, test_siz
 
     A hold-out takes at most a tenth of the distinct sources; raises DataError when that leaves nothing.
     """
-    by_source: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_source.setdefault(pair[0], []).append(pair)
+    by_source = _by_source(pairs)
     sources = list(by_source)
     most = int(len(sources) * LARGEST_HOLD_OUT)
     if most < 1:
@@ -88,3 +72,32 @@ def hold_out(name: str, pairs: Sequence[Pair], *, validation_size: int, test_siz
     held = [by_source[source][0] for source in sources[: validation + test]]
     train = [pair for source in sources[validation + test :] for pair in by_source[source]]
     return Splits(name=name, train=train, validation=held[:validation], tests={"test": held[validation:]})
+
+
+def folds(splits: Splits, *, count: int, seed: int) -> list[Splits]:
+    """Cross-validation: ``count`` times another part of training and validation pairs together validates the rest.
+
+    Parts are cut by source sentence, so that no source is on both sides. The test sets stay as they are, unseen.
+    Raises DataError when there are fewer distinct sources than folds.
+    """
+    by_source = _by_source([*splits.train, *splits.validation])
+    sources = list(by_source)
+    if len(sources) < count:
+        raise DataError(f"{splits.name} has {len(sources)} distinct source sentences, too few for {count} folds")
+    random.Random(seed).shuffle(sources)  # noqa: S311 - a seeded split, no secret
+    parts = [sources[start::count] for start in range(count)]
+    return [
+        replace(
+            splits,
+            train=[pair for other in parts if other is not part for source in other for pair in by_source[source]],
+            validation=[by_source[source][0] for source in part],
+        )
+        for part in parts
+    ]
+
+
+def _by_source(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    grouped: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        grouped.setdefault(pair[0], []).append(pair)
+    return grouped

@@ -10,8 +10,9 @@ from typing import Any
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.manifest import Languages, Preprocessing, Provenance, Score
 from dragoman.predictor import load
+from dragoman.segments import split_label
 from train.config import to_yaml
-from train.corpus import Splits, split_label
+from train.corpus import Splits
 from train.decode import decode
 from train.model import write_model
 from train.scoring import scores
@@ -31,6 +32,16 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a bundle is made from."""
+
+    model: Any
+    vocabulary: bytes
+    config: Config
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
 class Exported:
     """The bundle of a run, its translations of every test set, and a sample of the first."""
 
@@ -39,23 +50,32 @@ class Exported:
     samples: Sequence[Mapping[str, str]]
 
 
-def export(
-    destination: Path, *, model: Any, vocabulary: bytes, config: Config, splits: Splits, provenance: Provenance
-) -> Exported:
+def export(destination: Path, contents: Contents, *, splits: Splits) -> Exported:
     """Write the bundle of a run with the scores of its test sets and of its validation set."""
     with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
         folder = Path(temporary)
-        (folder / "model").mkdir()
-        write_model(model, vocabulary, folder / "model")
-        convert(folder / "model", folder / ENGINE)
+        _convert_model(folder, contents)
         # What ships is what is scored: first a bundle without scores, which is loaded as any server loads one.
-        unscored = _bundle(folder / "bundle", folder, config, provenance, [])
+        unscored = _bundle(folder / "bundle", folder, contents, [])
         judged = _score(unscored.path, splits)
-        bundle = _bundle(destination, folder, config, provenance, judged.scores)
+        bundle = _bundle(destination, folder, contents, judged.scores)
     first = next(iter(judged.translations.values()))
     return Exported(
         bundle=bundle, translations=judged.translations, samples=[asdict(sample) for sample in _samples(first)]
     )
+
+
+def export_unscored(destination: Path, contents: Contents) -> Bundle:
+    """Write a bundle without scores: enough to measure its size and its speed."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
+        _convert_model(Path(temporary), contents)
+        return _bundle(destination, Path(temporary), contents, [])
+
+
+def _convert_model(folder: Path, contents: Contents) -> None:
+    (folder / "model").mkdir()
+    write_model(contents.model, contents.vocabulary, folder / "model")
+    convert(folder / "model", folder / ENGINE)
 
 
 def convert(model_dir: Path, destination: Path) -> None:
@@ -65,7 +85,8 @@ def convert(model_dir: Path, destination: Path) -> None:
     TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
 
 
-def _bundle(destination: Path, folder: Path, config: Config, provenance: Provenance, found: Sequence[Score]) -> Bundle:
+def _bundle(destination: Path, folder: Path, contents: Contents, found: Sequence[Score]) -> Bundle:
+    config = contents.config
     return write_bundle(
         destination,
         name=config.name,
@@ -74,7 +95,7 @@ def _bundle(destination: Path, folder: Path, config: Config, provenance: Provena
         preprocessing=Preprocessing(prefix=config.model.prefix),
         decoding=config.decoding,
         limits=config.limits,
-        provenance=provenance,
+        provenance=contents.provenance,
         scores=found,
         model_dir=folder / "model",
         engines={ENGINE: folder / ENGINE},

@@ -26,7 +26,7 @@ Trains a model and writes it as a bundle; the last line on standard output is 'b
   python -m train.evaluate --bundle B --source F --reference F     score a bundle
 
 Settings are key=value; a value with signs or blanks goes in single quotes inside the shell's: "data.path='my file'".
-Naming one of train.max_steps and train.max_minutes lifts the default of the other. SIGTERM and Ctrl-C write a
+Naming train.max_steps or train.max_tokens lifts the default of train.max_minutes. SIGTERM and Ctrl-C write a
 checkpoint first. Exit status: 0 done, 64 wrong setting, 65 wrong data, 69 hub or tracking server out of reach,
 70 the loss is not a number, 73 cannot write, 130 or 143 stopped by a signal.
 """

@@ -120,20 +120,25 @@ class _Loop:
         if state.step:
             checkpoints.restore(state.step, self.plain_model, self.plain_optimizer)
         minutes = settings.max_minutes
-        self.budget = Budget(max_steps=settings.max_steps, max_seconds=None if minutes is None else 60 * minutes)
+        self.budget = Budget(
+            max_steps=settings.max_steps,
+            max_tokens=settings.max_tokens,
+            max_seconds=None if minutes is None else 60 * minutes,
+        )
         self.started = time.monotonic() - state.elapsed_seconds
         self.marked = time.monotonic()
 
     def run(self, interrupted: Callable[[], bool]) -> Outcome:
         state = self.state
-        while not self.budget.spent(state.step, self.elapsed()) and not self.patience_lost():
+        while not self.spent() and not self.patience_lost():
             if interrupted():
                 self.save()
                 return Outcome(reason="interrupted", state=state)
+            before = state.tokens
             self.update()
             if state.step % self.settings.log_every_steps == 0:
                 self.log()
-            improved = state.step % self.settings.validate_every_steps == 0 and self.validate()
+            improved = self.validation_due(before) and self.validate()
             if improved or state.step % self.settings.checkpoint_every_steps == 0:
                 self.save()
         if state.validated_step != state.step and not self.patience_lost():
@@ -142,12 +147,23 @@ class _Loop:
         self.save()
         return Outcome(reason="early_stop" if self.patience_lost() else "finished", state=state)
 
+    def spent(self) -> bool:
+        return self.budget.spent(step=self.state.step, tokens=self.state.tokens, elapsed_seconds=self.elapsed())
+
+    def validation_due(self, tokens_before: int) -> bool:
+        """Whether the last step ended an interval between validations, of steps or of tokens."""
+        every = self.settings.validate_every_tokens
+        if every is not None:
+            return self.state.tokens // every > tokens_before // every
+        return self.state.step % self.settings.validate_every_steps == 0
+
     def elapsed(self) -> float:
         self.state.elapsed_seconds = time.monotonic() - self.started
         return self.state.elapsed_seconds
 
     def progress(self) -> float:
-        return self.budget.progress(self.state.step, self.state.elapsed_seconds)
+        state = self.state
+        return self.budget.progress(step=state.step, tokens=state.tokens, elapsed_seconds=state.elapsed_seconds)
 
     def patience_lost(self) -> bool:
         patience = self.settings.patience

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -12,6 +12,18 @@ from train.loop import Report
 
 SECONDS_BETWEEN_LINES = 10.0
 SCALE = 1000
+
+
+class Display(Protocol):
+    """Whoever tells a person how far training is."""
+
+    def stage(self, text: str) -> None:
+        """Something begins."""
+        ...
+
+    def show(self, report: Report) -> None:
+        """A point of the curves."""
+        ...
 
 
 class TrainingProgress:

@@ -23,8 +23,8 @@ class Recorder(Protocol):
         """Points of curves."""
         ...
 
-    def artifact(self, path: Path) -> None:
-        """A file of the run."""
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """A file of the run, kept under ``folder``."""
         ...
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -63,7 +63,7 @@ class Unrecorded:
     def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
         """Forget it."""
 
-    def artifact(self, path: Path) -> None:
+    def artifact(self, path: Path, folder: str = "") -> None:
         """Forget it."""
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:

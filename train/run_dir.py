@@ -10,7 +10,8 @@
     mlflow.json           the run's id and tracking URI
     curves.png            loss, learning rate, BLEU and chrF
     samples.json          translations of a few test sentences
-    translations/…        those of every test set: source, reference and translation, separated by tabs
+    translations/…        those of every held-out set: source, reference and translation, separated by tabs
+    segments/…            the held-out sets themselves, exact to the character (dragoman.segments)
     bundle/               the result
 """
 
@@ -24,6 +25,8 @@ from typing import Any
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, OutputError
+from dragoman.segments import write_segments
+from train.corpus import Splits
 
 RUNS = Path("runs")
 
@@ -78,6 +81,11 @@ class RunDir:
     def translations(self) -> Path:
         """The directory of the translated test sets."""
         return self.path / "translations"
+
+    @property
+    def segments(self) -> Path:
+        """The directory of the held-out sets, which the gate decodes again."""
+        return self.path / "segments"
 
     @property
     def bundle(self) -> Path:
@@ -161,6 +169,13 @@ def write_translations(run: RunDir, translations: Mapping[str, Sequence[Any]]) -
         rows = ((sample.source, sample.reference, sample.hypothesis) for sample in samples)
         lines = ("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
         atomic.write_text(run.translations / f"{name}.tsv", "".join(lines))
+
+
+def write_held_out(run: RunDir, splits: Splits) -> None:
+    """Write the validation set and every test set, so that this model can be judged on them later."""
+    run.segments.mkdir(exist_ok=True)
+    for name, pairs in [("validation", splits.validation), *splits.tests.items()]:
+        write_segments(run.segments / f"{name}.jsonl", pairs)
 
 
 def write_samples(run: RunDir, rows: Sequence[Mapping[str, str]]) -> None:

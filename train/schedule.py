@@ -6,26 +6,28 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What ends training: a number of steps, a number of seconds, or whichever comes first."""
+    """What ends training: a number of steps, of tokens, of seconds, or whichever comes first."""
 
     max_steps: int | None
+    max_tokens: int | None
     max_seconds: float | None
 
-    def progress(self, step: int, elapsed_seconds: float) -> float:
+    def progress(self, *, step: int, tokens: int, elapsed_seconds: float) -> float:
         """Share of the budget that is used, at most 1.
 
-        With a number of steps the clock has no say, so that a run repeats exactly; it only ends the run.
+        With a number of steps or tokens the clock has no say, so that a run repeats exactly; it only ends the run.
         """
-        if self.max_steps is not None:
-            return min(1.0, step / self.max_steps)
-        if self.max_seconds is not None:
-            return min(1.0, elapsed_seconds / self.max_seconds)
-        return 0.0
+        counted = [
+            used / most for used, most in ((step, self.max_steps), (tokens, self.max_tokens)) if most is not None
+        ]
+        if not counted and self.max_seconds is not None:
+            counted = [elapsed_seconds / self.max_seconds]
+        return min(1.0, max(counted, default=0.0))
 
-    def spent(self, step: int, elapsed_seconds: float) -> bool:
+    def spent(self, *, step: int, tokens: int, elapsed_seconds: float) -> bool:
         """Whether training ends here."""
-        out_of_time = self.max_seconds is not None and elapsed_seconds >= self.max_seconds
-        return out_of_time or (self.max_steps is not None and step >= self.max_steps)
+        limits = ((step, self.max_steps), (tokens, self.max_tokens), (elapsed_seconds, self.max_seconds))
+        return any(most is not None and used >= most for used, most in limits)
 
 
 def learning_rate(

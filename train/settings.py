@@ -83,9 +83,12 @@ class TrainSettings:
     threads: Annotated[
         int | Literal["auto"], Setting("CPU threads; auto takes OMP_NUM_THREADS, else one a core", minimum=1)
     ]
-    max_steps: Annotated[int | None, Setting("optimizer steps; null leaves it to max_minutes", minimum=1)]
+    max_steps: Annotated[int | None, Setting("optimizer steps; null leaves it to the other limits", minimum=1)]
+    max_tokens: Annotated[
+        int | None, Setting("source and target tokens seen; null leaves it to the other limits", minimum=1)
+    ]
     max_minutes: Annotated[
-        float | None, Setting("minutes of the training loop, validation included; null leaves it to max_steps")
+        float | None, Setting("minutes of the training loop, validation included; null leaves it to the other limits")
     ]
     batch_tokens: Annotated[int, Setting("padded source and target tokens in a batch", minimum=16)]
     lr: Annotated[float, Setting("peak learning rate of AdamW", minimum=0)]
@@ -98,6 +101,9 @@ class TrainSettings:
     bf16: Annotated[Literal["auto", "off"], Setting("bfloat16 where the device has it, or never")]
     log_every_steps: Annotated[int, Setting("steps between two points of the loss curve", minimum=1)]
     validate_every_steps: Annotated[int, Setting("steps between two validations", minimum=1)]
+    validate_every_tokens: Annotated[
+        int | None, Setting("tokens between two validations, in the place of steps; null counts steps", minimum=1)
+    ]
     validation_samples: Annotated[int, Setting("validation pairs that are decoded each time", minimum=1)]
     patience: Annotated[
         int | None, Setting("validations without a better chrF before stopping; null never stops early", minimum=1)
@@ -123,6 +129,7 @@ class Config:
 
     name: Annotated[str, Setting("name of the bundle and of the registered model")]
     run_dir: Annotated[str | None, Setting("directory of the run; null makes one under runs/")]
+    study: Annotated[str | None, Setting("the trial that found these settings, STUDY/trial-7; set by python -m tune")]
     task: TaskSettings
     data: Annotated[Any, Variants(tuple(DATA_KINDS), data_settings_class)]
     model: Annotated[Any, Variants(("pretrained", "scratch"), lambda kind: MODEL_KINDS[kind])]
@@ -142,8 +149,10 @@ class Config:
             )
         if self.task.name not in TASKS:
             found.append(f"task.name must be one of {', '.join(TASKS)}, got {self.task.name!r}")
-        if self.train.max_steps is None and self.train.max_minutes is None:
-            found.append("train.max_steps and train.max_minutes are both null: set one, so that training ends")
+        if self.train.max_steps is None and self.train.max_tokens is None and self.train.max_minutes is None:
+            found.append(
+                "train.max_steps, train.max_tokens and train.max_minutes are all null: set one, so that training ends"
+            )
         if self.train.max_minutes is not None and self.train.max_minutes <= 0:
             found.append(f"train.max_minutes must be more than 0, got {self.train.max_minutes:g}")
         for section in ("decoding", "limits"):

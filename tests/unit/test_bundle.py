@@ -59,7 +59,7 @@ def test_a_manifest_that_was_edited_no_longer_matches_its_own_digest(copy: Path)
         ("{", "is not JSON"),
         ("[]", "must be an object"),
         ('{"schema": 99}', "has schema 99"),
-        ('{"schema": 1}', "lacks"),
+        ('{"schema": 2}', "lacks"),
     ],
 )
 def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, message: str):

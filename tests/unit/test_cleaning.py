@@ -4,8 +4,9 @@ import pytest
 
 from dragoman.errors import DataError
 from dragoman.manifest import Languages
+from dragoman.segments import Pair
 from train.cleaning import SCRIPTS, clean, script_share
-from train.corpus import Pair, Splits
+from train.corpus import Splits
 from train.settings import CleaningSettings
 
 SETTINGS = CleaningSettings(max_characters=60, max_tokens=128, max_length_ratio=3.0, min_script_share=0.5)

@@ -67,7 +67,7 @@ def test_contradictions_are_reported_when_every_single_value_is_fine() -> None:
         compose_config(["decoding.num_beams=4", "limits.max_beams=2"])
     with pytest.raises(ConfigError, match="name must be lower-case"):
         compose_config(["name=Not_Good"])
-    with pytest.raises(ConfigError, match="both null"):
+    with pytest.raises(ConfigError, match="all null"):
         compose_config(["train.max_minutes=null"])
 
 

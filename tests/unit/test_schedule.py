@@ -4,18 +4,26 @@ from train.schedule import Budget, learning_rate
 
 
 def test_a_budget_of_steps_ignores_the_clock_for_its_progress_but_not_for_its_end() -> None:
-    budget = Budget(max_steps=100, max_seconds=60)
-    assert budget.progress(50, 59) == 0.5
-    assert not budget.spent(50, 59)
-    assert budget.spent(50, 60)
-    assert budget.spent(100, 0)
+    budget = Budget(max_steps=100, max_tokens=None, max_seconds=60)
+    assert budget.progress(step=50, tokens=10**9, elapsed_seconds=59) == 0.5
+    assert not budget.spent(step=50, tokens=10**9, elapsed_seconds=59)
+    assert budget.spent(step=50, tokens=0, elapsed_seconds=60)
+    assert budget.spent(step=100, tokens=0, elapsed_seconds=0)
+
+
+def test_tokens_count_as_steps_do():
+    budget = Budget(max_steps=None, max_tokens=1000, max_seconds=60)
+    assert budget.progress(step=10**9, tokens=250, elapsed_seconds=59) == 0.25
+    assert budget.spent(step=1, tokens=1000, elapsed_seconds=0)
+    both = Budget(max_steps=100, max_tokens=1000, max_seconds=None)
+    assert both.progress(step=50, tokens=900, elapsed_seconds=0) == 0.9
 
 
 def test_a_budget_of_time_progresses_with_the_clock() -> None:
-    budget = Budget(max_steps=None, max_seconds=60)
-    assert budget.progress(10_000, 15) == 0.25
-    assert budget.progress(10_000, 90) == 1
-    assert not budget.spent(10**9, 59)
+    budget = Budget(max_steps=None, max_tokens=None, max_seconds=60)
+    assert budget.progress(step=10_000, tokens=0, elapsed_seconds=15) == 0.25
+    assert budget.progress(step=10_000, tokens=0, elapsed_seconds=90) == 1
+    assert not budget.spent(step=10**9, tokens=10**9, elapsed_seconds=59)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt"])

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from train.corpus import Pair, Splits, hold_out
+from dragoman.segments import Pair
+from train.corpus import Splits, hold_out
 
 
 class HoldOutSettings(Protocol):

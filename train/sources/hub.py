@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from dragoman.errors import DataError, UnavailableError
 from dragoman.manifest import Languages
-from train.corpus import Pair, Splits
+from dragoman.segments import Pair
+from train.corpus import Splits
 from train.hub_access import require_hub
 from train.strict import Setting
 

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from dragoman.errors import DataError
-from train.corpus import Pair
+from dragoman.segments import Pair
 
 
 def read_lines(path: Path) -> list[str]:

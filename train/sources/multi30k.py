@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dragoman.manifest import Languages
-from train.corpus import Pair, Splits, oriented
+from dragoman.segments import Pair
+from train.corpus import Splits, oriented
 from train.sources.lines import read_aligned
 from train.strict import Setting
 

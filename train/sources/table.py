@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from dragoman.errors import DataError
 from dragoman.manifest import Languages
-from train.corpus import Pair, Splits
+from dragoman.segments import Pair
+from train.corpus import Splits
 from train.sources.held_out import with_held_out
 from train.sources.lines import read_lines
 from train.strict import Setting

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from dragoman.errors import DataError
 from dragoman.manifest import Languages
-from train.corpus import Pair, Splits, hold_out, oriented
+from dragoman.segments import Pair
+from train.corpus import Splits, hold_out, oriented
 from train.sources.lines import read_lines
 from train.strict import Setting
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dragoman.segments import Pair
 from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Indices, Lengths, TokenBatches, by_length, cut
-from train.corpus import Pair
 from train.scoring import quick_scores
 
 IGNORED = -100
