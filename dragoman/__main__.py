@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable
 
 from dragoman.atomic import to_json
-from dragoman.bundle import open_bundle
+from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import run_cli
+from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key
 from dragoman.translate_files import translate_files
 
 EXIT_CODES = """
-exit codes: 0 done, 64 wrong command line, 65 bad input, 70 the engine failed, 73 cannot write the output,
-78 the bundle is missing or altered, 130 interrupted
+exit codes: 0 done, 64 wrong command line or key, 65 bad input, 70 the engine failed, 73 cannot write the output,
+78 the bundle is missing, altered, or not signed as the environment variable DRAGOMAN_PUBLIC_KEY demands (the absolute
+path of a PEM file), 130 interrupted
 """
 
 
@@ -44,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("bundle", help="a bundle directory")
     info.set_defaults(run=_info)
 
-    verify = commands.add_parser("verify", help="check every digest; exits with 78 on a difference", epilog=EXIT_CODES)
+    verify = commands.add_parser(
+        "verify", help="check every digest, and the signature; exits with 78 on a difference", epilog=EXIT_CODES
+    )
     verify.add_argument("bundle", help="a bundle directory")
     verify.set_defaults(run=_verify)
     return parser
@@ -63,15 +67,26 @@ def _translate(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    manifest = dataclasses.asdict(open_bundle(arguments.bundle).manifest)
+    bundle = open_bundle(arguments.bundle)
+    manifest = dataclasses.asdict(bundle.manifest)
     files = manifest.pop("files")
     manifest["size_bytes"] = sum(entry["bytes"] for entry in files)
+    manifest["signature"] = _signature(bundle)
     print(to_json(manifest), end="")
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    manifest = open_bundle(arguments.bundle).manifest
+    bundle = open_bundle(arguments.bundle)
+    manifest = bundle.manifest
     print(f"{manifest.name} {manifest.version}: {len(manifest.files)} files verified, sha256:{manifest.digest}")
+    print(f"signature: {_signature(bundle)}")
+
+
+def _signature(bundle: Bundle) -> str:
+    """What is known of the signature of a bundle that was opened, which means that a configured key was satisfied."""
+    if (key := configured_public_key()) is not None:
+        return f"verified with {key}"
+    return f"not checked, since {PUBLIC_KEY_VARIABLE} names no key" if (bundle.path / SIGNATURE).exists() else "none"
 
 
 def main() -> None:

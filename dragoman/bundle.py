@@ -7,8 +7,10 @@
     engines/ct2-int8/  the CTranslate2 conversion
     config.yaml        the resolved training configuration
     MODEL_CARD.md      written from the manifest
+    model.sig          the signature, once there is one; the only file that the manifest does not list
 
-Opening a bundle checks every digest, and that it holds nothing that could run code (``dragoman.contents``).
+Opening a bundle checks every digest, that it holds nothing that could run code (``dragoman.contents``), and where a
+public key is configured, its signature (``dragoman.signature``).
 """
 
 import hashlib
@@ -32,6 +34,7 @@ from dragoman.manifest import (
     Score,
 )
 from dragoman.model_card import model_card
+from dragoman.signature import SIGNATURE, configured_public_key, verify_signature
 
 MANIFEST = "manifest.json"
 
@@ -101,9 +104,22 @@ def write_bundle(
 
 
 def open_bundle(path: str | Path) -> Bundle:
-    """Open a bundle and verify it: manifest, file list, every digest, and the model's configuration.
+    """Open a bundle and verify it: manifest, files, digests, the model's configuration, and the signature.
 
-    Raises BundleError, naming the file and the expected and the found digest.
+    The signature counts where DRAGOMAN_PUBLIC_KEY names a public key. Raises BundleError, naming the file and the
+    expected and the found digest, or what is wrong with the signature; ConfigError when the key cannot be used.
+    """
+    bundle = open_unsigned(path)
+    if (public_key := configured_public_key()) is not None:
+        verify_signature(bundle.path, public_key)
+    return bundle
+
+
+def open_unsigned(path: str | Path) -> Bundle:
+    """Open and verify a bundle whoever signed it: for those who wrote it a moment ago, or are about to sign it.
+
+    Training must read back what it has exported before anybody can have signed it; nothing that serves, judges or
+    passes on a bundle may come this way.
     """
     path = Path(path)
     manifest_path = path / MANIFEST
@@ -151,7 +167,7 @@ def _file_names(root: Path) -> list[str]:
     return sorted(
         file.relative_to(root).as_posix()
         for file in root.rglob("*")
-        if (file.is_file() or file.is_symlink()) and file != root / MANIFEST
+        if (file.is_file() or file.is_symlink()) and file not in (root / MANIFEST, root / SIGNATURE)
     )
 
 
@@ -167,10 +183,11 @@ def _verify_files(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.path / missing[0]} is missing from the bundle; fetch the bundle again")
     if extra := sorted(found - set(expected)):
         raise BundleError(f"{bundle.path / extra[0]} is not part of the bundle's manifest; remove it")
+    for name in (MANIFEST, SIGNATURE, *expected):
+        if (file := bundle.path / name).is_symlink():
+            raise BundleError(f"{file} is a symbolic link; a bundle holds plain files only")
     for name, entry in expected.items():
         file = bundle.path / name
-        if file.is_symlink():
-            raise BundleError(f"{file} is a symbolic link; a bundle holds plain files only")
         digest = _sha256(file)
         if digest != entry.sha256:
             raise _mismatch(file, entry.sha256, digest)

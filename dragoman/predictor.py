@@ -11,12 +11,13 @@ from dragoman.tasks import Failure, Result, Task, open_task
 __all__ = ["Failure", "Predictor", "Result", "load"]
 
 
-def load(path: str | Path, engine: str = "auto", device: str = "auto") -> "Predictor":
+def load(bundle: str | Path | Bundle, engine: str = "auto", device: str = "auto") -> "Predictor":
     """Verify a bundle and load it: ``engine`` is auto, ctranslate2 or torch, ``device`` is auto, cpu or cuda.
 
-    Raises BundleError when the bundle is damaged and ConfigError when the engine or device is not to be had here.
+    A Bundle was verified when it was opened. Raises BundleError when the bundle is damaged or not signed as the
+    configured public key demands, and ConfigError when the engine or device is not to be had here.
     """
-    bundle = open_bundle(path)
+    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     return Predictor(bundle, open_task(bundle, engine=engine, device=device))
 
 

@@ -12,7 +12,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context import registry as run_context
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle import open_unsigned
 from dragoman.errors import ConfigError
 from model_registry.connection import connect, explained, resolve_uri, sqlite_path
 from model_registry.logged_model import log_bundle
@@ -94,7 +94,8 @@ class TrackedRun:
 
     def log_bundle(self, bundle_dir: Path) -> str:
         """Verify a bundle and store it as this run's model, once per digest; returns the model's URI."""
-        bundle = open_bundle(bundle_dir)
+        # Training stores what it has written a moment ago; `register` asks for the signature.
+        bundle = open_unsigned(bundle_dir)
         with explained(self.tracking_uri):
             model_id = log_bundle(self._client, bundle, experiment_id=self._experiment_id, run_id=self.run_id)
         return f"models:/{model_id}"
