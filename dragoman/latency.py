@@ -1,0 +1,32 @@
+"""How long single requests take: one text at a time, which is what a person who waits for an answer feels."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from dragoman.predictor import Predictor, Result
+
+TAIL = 0.95
+
+
+def latencies_ms(predictor: Predictor, texts: Sequence[Any]) -> list[float]:
+    """The milliseconds of each text sent alone, in order; texts that the model refuses are left out.
+
+    Warm the predictor up first: the first request after loading pays for what later ones find done.
+    """
+    timed: list[float] = []
+    for text in texts:
+        started = time.perf_counter()
+        (outcome,) = predictor([text])
+        elapsed = time.perf_counter() - started
+        if isinstance(outcome, Result):
+            timed.append(1000 * elapsed)
+    return timed
+
+
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile by nearest rank, so always one of the values; raises ValueError when there are none."""
+    if not values:
+        raise ValueError("p95 needs at least one value, got none")
+    return sorted(values)[math.ceil(TAIL * len(values)) - 1]
