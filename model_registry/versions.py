@@ -66,6 +66,7 @@ def version_tags(manifest: Manifest) -> dict[str, str]:
         "corpus_fingerprint": provenance.corpus_fingerprint,
         "config_digest": provenance.config_digest,
         "base_model": provenance.base_model or "random weights",
+        "study": provenance.study,
     }
     for metric, score in headline_scores(manifest).items():
         tags[metric] = f"{score.value:.2f}"
