@@ -3,11 +3,13 @@
 import argparse
 import logging
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman.bundle import MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
+from model_registry.signing import sign_bundle, verify_bundle
 
 if TYPE_CHECKING:
     from model_registry.client import Promotion, Registry
@@ -95,6 +97,22 @@ def package(options: argparse.Namespace) -> int:
     return 0
 
 
+def sign(options: argparse.Namespace) -> int:
+    """``sign RUN_OR_BUNDLE``."""
+    print(sign_bundle(bundle_directory(options.path), options.private_key))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``verify NAME@ALIAS|BUNDLE``."""
+    path = Path(options.target)
+    with tempfile.TemporaryDirectory(prefix="dragoman-verify-") as folder:
+        options.out = Path(folder)
+        bundle_dir = bundle_directory(path) if path.exists() else _fetched(options).path
+        print(verify_bundle(bundle_dir, options.public_key))
+    return 0
+
+
 COMMANDS = {
     "register": register,
     "list": list_versions,
@@ -102,6 +120,8 @@ COMMANDS = {
     "rollback": rollback,
     "fetch": fetch,
     "package": package,
+    "sign": sign,
+    "verify": verify,
 }
 
 
@@ -197,6 +217,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
     command.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where to build (default: dist)")
+
+    command = add(
+        "sign",
+        "vouch for a bundle with a private key",
+        "Verify a bundle and write its signature, model.sig, beside the manifest. Register it afterwards, also when it "
+        "is registered already: the version then gets the signature. Where DRAGOMAN_PUBLIC_KEY holds the absolute path "
+        "of the public key, every command and server refuses what is not signed.",
+    )
+    command.add_argument("path", type=Path, metavar="RUN_OR_BUNDLE", help="runs/ID, or a bundle directory")
+    command.add_argument(
+        "--private-key", type=Path, required=True, metavar="FILE", help="an elliptic-curve key in PEM form"
+    )
+
+    command = add(
+        "verify",
+        "check a bundle and who signed it",
+        "Check every digest and the signature of a bundle, and print the signer's key. Exit status 78 when it is not "
+        "signed, signed with another key, or altered.",
+    )
+    command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
+    command.add_argument(
+        "--public-key", type=Path, metavar="FILE", help="the signer's key in PEM form (default: $DRAGOMAN_PUBLIC_KEY)"
+    )
     return parser
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
+from dragoman.signature import SIGNATURE
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_FILES = ("service.py", "bentofile.yaml")
@@ -79,9 +80,16 @@ def _store_bundle(bundle: Bundle) -> None:
 
 def _holds(model: Any, bundle: Bundle) -> bool:
     try:
-        return open_bundle(model.path_of("bundle")).manifest.digest == bundle.manifest.digest
+        stored = open_bundle(model.path_of("bundle"))
     except BundleError:
         return False
+    # The tag speaks of the content alone: a bundle may have been signed since it was stored, or signed anew.
+    return stored.manifest.digest == bundle.manifest.digest and _signature(stored) == _signature(bundle)
+
+
+def _signature(bundle: Bundle) -> bytes | None:
+    path = bundle.path / SIGNATURE
+    return path.read_bytes() if path.exists() else None
 
 
 def _stage_sources(folder: Path, bundle: Bundle) -> None:

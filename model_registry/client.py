@@ -24,6 +24,7 @@ from dragoman.manifest import Manifest
 from model_registry.connection import connect, explained
 from model_registry.gate import Verdict, judge
 from model_registry.logged_model import ARTIFACT_FOLDER, find_logged_model, log_bundle
+from model_registry.signing import complete_copy, store_signature
 from model_registry.tracking import experiment_id
 from model_registry.versions import Version, description, from_mlflow, select, version_tags
 
@@ -84,6 +85,7 @@ class Registry:
             number = self._version_of(manifest)
             if number is None:
                 number = self._create_version(bundle)
+            store_signature(self._client, bundle, number)
             self._client.set_registered_model_alias(manifest.name, CANDIDATE, str(number))
         return self.find(manifest.name, str(number))
 
@@ -99,6 +101,8 @@ class Registry:
         destination = folder / f"{version.name}-{version.bundle_version}"
         if destination.exists():
             log.info("%s is there already, verifying it", destination)
+            with explained(self.uri):
+                complete_copy(self._client, version.name, version.number, destination)
             return _checked(open_bundle(destination), version)
         with (
             atomic.directory(destination) as staging,

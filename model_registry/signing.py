@@ -1,0 +1,70 @@
+"""Signing bundles, checking signatures, and keeping a bundle's signature with its version in the registry.
+
+A signature is made when a person vouches for a bundle, which may be long after training stored it; it is the one file
+of a version that may still come, and be made anew with another key.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dragoman import atomic
+from dragoman.bundle import Bundle, open_unsigned
+from dragoman.errors import ConfigError
+from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key, sign, verify_signature
+
+if TYPE_CHECKING:
+    from mlflow.entities import FileInfo
+    from mlflow.tracking import MlflowClient
+
+# Where the bundle lies among a logged model's files; the folder inside has the name the bundle had on disk.
+ARTIFACT_FOLDER = "artifacts"
+
+
+def sign_bundle(bundle_dir: Path, private_key: Path) -> str:
+    """Sign a bundle that verifies, and say with which key; raises BundleError, ConfigError or OutputError."""
+    bundle = open_unsigned(bundle_dir)
+    key = sign(bundle.path, private_key)
+    return f"signed: {bundle.path / SIGNATURE} with the key sha256:{key}"
+
+
+def verify_bundle(bundle_dir: Path, public_key: Path | None) -> str:
+    """Check a bundle and its signature, with the configured key unless one is given, and say whose it is."""
+    public_key = public_key or configured_public_key()
+    if public_key is None:
+        raise ConfigError(f"no public key is named; give --public-key FILE or set {PUBLIC_KEY_VARIABLE}")
+    manifest = open_unsigned(bundle_dir).manifest
+    key = verify_signature(bundle_dir, public_key)
+    return f"signed by sha256:{key}: {manifest.name} {manifest.version}, {len(manifest.files) + 1} files"
+
+
+def store_signature(client: "MlflowClient", bundle: Bundle, number: int) -> None:
+    """Put a bundle's signature, if it has one, with its version's files; training stored them without."""
+    signature = bundle.path / SIGNATURE
+    if not signature.exists():
+        return
+    model_id = client.get_model_version(bundle.manifest.name, str(number)).model_id
+    client.log_model_artifact(model_id, str(signature), _stored_folder(client, model_id).path)
+
+
+def complete_copy(client: "MlflowClient", name: str, number: int, copy: Path) -> None:
+    """Add the signature to a copy that was fetched before the version was signed; only where one is demanded."""
+    if configured_public_key() is None or (copy / SIGNATURE).exists():
+        return
+    # Here, because signing alone must not wait seconds for MLflow.
+    from mlflow.artifacts import download_artifacts
+
+    model_id = client.get_model_version(name, str(number)).model_id
+    folder = _stored_folder(client, model_id).path
+    stored = f"{folder}/{SIGNATURE}"
+    if any(entry.path == stored for entry in client.list_logged_model_artifacts(model_id, folder)):
+        with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
+            downloaded = download_artifacts(
+                artifact_uri=f"models:/{model_id}/{stored}", dst_path=scratch, tracking_uri=client.tracking_uri
+            )
+            atomic.write_bytes(copy / SIGNATURE, Path(downloaded).read_bytes())
+
+
+def _stored_folder(client: "MlflowClient", model_id: str) -> "FileInfo":
+    (folder,) = client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
+    return folder
