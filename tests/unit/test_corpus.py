@@ -8,7 +8,7 @@ import pytest
 from dragoman.errors import ConfigError, DataError
 from dragoman.manifest import Languages
 from train.config import compose_config
-from train.corpus import Splits, fingerprint, hold_out, oriented
+from train.corpus import Splits, fingerprint, folds, hold_out, oriented
 from train.sources.lines import read_aligned, read_lines
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
@@ -186,3 +186,22 @@ def test_the_real_sets_are_read_whole(shared_data: Path) -> None:
         splits = read(f"data={name}", f"data.path={shared_data / name}")
         assert len(splits.train) >= least
         assert min(len(splits.validation), *(len(pairs) for pairs in splits.tests.values())) >= 1_000
+
+
+def test_every_pair_validates_in_one_fold_and_no_source_is_on_both_sides() -> None:
+    pairs = [(f"source {number // 2}", f"target {number}") for number in range(20)]
+    splits = Splits(name="toy", train=pairs[:16], validation=pairs[16:], tests={"test": [("t", "t")]})
+    parts = folds(splits, count=3, seed=1)
+    assert sorted(source for part in parts for source, _ in part.validation) == sorted({source for source, _ in pairs})
+    for part in parts:
+        validated = {source for source, _ in part.validation}
+        assert sorted(part.train) == sorted(pair for pair in pairs if pair[0] not in validated)
+        assert part.tests == splits.tests
+    assert parts == folds(splits, count=3, seed=1)
+    assert parts != folds(splits, count=3, seed=2)
+
+
+def test_more_folds_than_sources_are_refused() -> None:
+    splits = Splits(name="toy", train=[("a", "b")], validation=[("c", "d")], tests={})
+    with pytest.raises(DataError, match="2 distinct source sentences, too few for 3 folds"):
+        folds(splits, count=3, seed=1)

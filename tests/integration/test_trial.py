@@ -1,0 +1,81 @@
+"""Training for a search: token grids and budgets, stopping by what watches, going on, and exporting what was found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import dragoman
+from tests.toy_corpus import write_toy_corpus
+from train.config import compose_config
+from train.loop import Report
+from train.prepare import read_corpus
+from train.recorder import Unrecorded
+from train.run_dir import RunDir
+from train.settings import Config
+from train.trial import Fitted, run_trial
+
+GRID_TOKENS = 2_000
+
+
+class Silent:
+    def stage(self, text: str) -> None:
+        """Nobody looks."""
+
+    def show(self, report: Report) -> None:
+        """Nobody looks."""
+
+
+class EnoughError(Exception):
+    """What a search raises to end a trial."""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    settings = write_toy_corpus(tmp_path_factory.mktemp("corpus"))
+    limits = ["train.max_tokens=10000", f"train.validate_every_tokens={GRID_TOKENS}", "train.patience=null"]
+    return compose_config([*settings, *limits, "tracking.enabled=false", "study=toy/trial-3"])
+
+
+def trial(config: Config, path: Path, seen: list[Report], *, stop_after: int | None = None) -> Fitted:
+    def watch(report: Report) -> None:
+        if report.validation:
+            seen.append(report)
+            if len(seen) == stop_after:
+                raise EnoughError
+
+    return run_trial(
+        config, path, lambda facts: Unrecorded(), corpus=read_corpus(config), watch=watch, display=Silent()
+    )
+
+
+def test_a_trial_validates_once_in_each_interval_of_tokens_and_ends_with_its_budget(config: Config, tmp_path: Path):
+    seen: list[Report] = []
+    fitted = trial(config, tmp_path / "trial", seen)
+    assert [report.tokens // GRID_TOKENS for report in seen] == [1, 2, 3, 4, 5]
+    assert 10_000 <= fitted.tokens < 10_000 + config.train.batch_tokens
+    assert fitted.best_score == max(report.figures["validation/chrf"] for report in seen)
+    assert not RunDir(tmp_path / "trial").bundle.exists()
+
+    bundle = fitted.export(tmp_path / "bundle")
+    assert bundle.manifest.provenance.study == "toy/trial-3"
+    assert bundle.manifest.scores == ()
+    translate = dragoman.load(tmp_path / "bundle")
+    assert len(translate(["the man sees the house today."])) == 1
+    translate.close()
+
+
+def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(config: Config, tmp_path: Path):
+    whole: list[Report] = []
+    expected = trial(config, tmp_path / "whole", whole)
+    before: list[Report] = []
+    with pytest.raises(EnoughError):
+        trial(config, tmp_path / "cut", before, stop_after=3)
+    after: list[Report] = []
+    fitted = trial(config, tmp_path / "cut", after)
+    assert (fitted.best_score, fitted.step, fitted.tokens) == (expected.best_score, expected.step, expected.tokens)
+    assert [report.figures["validation/chrf"] for report in after] == [
+        report.figures["validation/chrf"] for report in whole
+    ]
+    steps = [json.loads(line)["step"] for line in RunDir(tmp_path / "cut").history.read_text().splitlines()]
+    assert steps == sorted(steps)
