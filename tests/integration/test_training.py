@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 import dragoman
+from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
 from dragoman.manifest import Score
+from dragoman.segments import read_segments, split_label
 from tests.conftest import ROOT
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
@@ -133,6 +135,15 @@ def test_mlflow_holds_the_run(tracked: tuple[RunDir, str, str]) -> None:
     assert client.get_metric_history(place["run_id"], "by_tokens/validation/chrf")
     artifacts = {file.path for file in client.list_artifacts(place["run_id"])}
     assert {"config.yaml", "corpus.json", "curves.png", "samples.json"} <= artifacts
+    held_out = {file.path for file in client.list_artifacts(place["run_id"], "segments")}
+    assert held_out == {"segments/test.jsonl", "segments/validation.jsonl"}
+
+
+def test_the_held_out_sets_of_a_run_are_those_of_its_scores(tracked: tuple[RunDir, str, str]) -> None:
+    run, _, _ = tracked
+    labels = {score.test_set for score in open_bundle(run.bundle).manifest.scores}
+    sets = {name: read_segments(run.segments / f"{name}.jsonl") for name in ("test", "validation")}
+    assert labels == {split_label("parallel", name, pairs) for name, pairs in sets.items()}
 
 
 def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
