@@ -1,1 +1,1 @@
-"""Searches hyperparameters with Optuna, on one machine or on many (``python -m tune --help``)."""
+"""The search for good settings of training: many trials, on one machine or many (``python -m tune --help``)."""

@@ -1,0 +1,211 @@
+"""Reads a search from ``configs/tune/`` and the command line, and reports everything that is wrong with it at once."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dragoman.errors import ConfigError
+from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten
+from train.settings import Config
+from train.strict import did_you_mean, parse
+from tune.settings import LIMITED, MAXIMIZED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
+from tune.space import Space, as_settings, corners, parse_space
+
+FOLDER = CONFIG_DIR / "tune"
+DEFAULT = "phrasebook"
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+KEYS = (*(field.name for field in dataclasses.fields(Search)), "space", "constraints")
+# Where a worker computes and what it records to are its own affair.
+OF_THE_WORKER = ("tracking.", "train.device=", "train.threads=")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A search that was found right, with the configuration that every trial starts from."""
+
+    search: Search
+    space: Space
+    constraints: Mapping[str, float]
+    base: Config
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What every trial is measured by: chrF always, the rest where an objective or a constraint asks for it."""
+        asked = {"chrf", *self.search.objectives, *self.constraints}
+        return tuple(name for name in MAXIMIZED if name in asked)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What makes trials comparable: workers that join a study must agree in it."""
+        search = self.search
+        fixed = [*search.settings, *search.trial]
+        return {
+            "objectives": list(search.objectives),
+            "constraints": dict(self.constraints),
+            "folds": search.folds,
+            "report_every_tokens": search.report_every_tokens,
+            "settings": sorted(text for text in fixed if not text.startswith(OF_THE_WORKER)),
+            "space": json.loads(json.dumps({name: vars(item) for name, item in self.space.items()})),
+        }
+
+
+def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
+    """The search for ``key=value`` arguments; raises one ConfigError that lists everything wrong."""
+    problems: list[str] = []
+    value = _merged(arguments, folder, problems)
+    space = parse_space(value.pop("space", None), problems)
+    constraints = _constraints(value.pop("constraints", None) or {}, problems)
+    parsed = parse(value, Search)
+    problems += parsed.problems
+    if parsed.problems:
+        raise _error(problems)
+    search: Search = parsed.value
+    problems += _contradictions(search, space)
+    base = _compose([*search.settings, *search.trial], problems)
+    if base is not None:
+        problems += _wrong_names(space, base)
+        if not problems:
+            problems += _wrong_values(search, space)
+    if problems or base is None:
+        raise _error(problems)
+    return Plan(search=search, space=space, constraints=constraints, base=base)
+
+
+def trial_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
+    """The settings of one trial."""
+    grid = f"train.validate_every_tokens={search.report_every_tokens}"
+    return [*search.settings, *search.trial, grid, *as_settings(point)]
+
+
+def final_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
+    """The settings of the final training."""
+    return [*search.settings, *search.final, *as_settings(point)]
+
+
+def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict[str, Any]:
+    name = next((text.partition("=")[2] for text in reversed(arguments) if text.startswith("search=")), DEFAULT)
+    known = choices("tune", folder.parent)
+    if name not in known:
+        raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
+    loaded = OmegaConf.load(folder / f"{name}.yaml")
+    value: dict[str, Any] = dict(OmegaConf.to_container(loaded, resolve=True))
+    extra: list[str] = []
+    for text in arguments:
+        key, equals, _ = text.partition("=")
+        if not equals or not key:
+            problems.append(f"{text!r} is not a setting: write key=value, such as trials=20 or train.max_tokens=500000")
+        elif key.partition(".")[0] in KEYS:
+            _override(value, key, text, problems)
+        elif key != "search":
+            extra.append(text)
+    if isinstance(value.get("settings", []), list):
+        value["settings"] = [*value.get("settings", []), *extra]
+    return value
+
+
+def _override(value: dict[str, Any], key: str, text: str, problems: list[str]) -> None:
+    try:
+        item = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text.partition('=')[2]}"]))["value"]
+    except (OmegaConfBaseException, ValueError) as error:
+        problems.append(f"{text!r} cannot be read ({str(error).splitlines()[0]})")
+        return
+    group, _, rest = key.partition(".")
+    if not rest:
+        value[group] = item
+        return
+    inside = value.get(group)
+    inside = value[group] = dict(inside) if isinstance(inside, Mapping) else {}
+    # The settings of a space have dots in their own names.
+    name = next((name for name in inside if group == "space" and rest.startswith(f"{name}.")), None)
+    if name is not None:
+        inside[name] = {**inside[name], rest.removeprefix(f"{name}."): item}
+    elif rest == "kind" and inside.get("kind") != item:
+        # The settings of the file's kind mean nothing to another one.
+        value[group] = {"kind": item}
+    else:
+        inside[rest] = item
+
+
+def _constraints(value: object, problems: list[str]) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        problems.append(f"constraints must be like {{size_mb: 10}}, got {value!r}")
+        return {}
+    for name, limit in value.items():
+        if name not in LIMITED:
+            problems.append(
+                f"constraints.{name} is not measured; {', '.join(LIMITED)} are{did_you_mean(str(name), LIMITED)}"
+            )
+        elif isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
+            problems.append(f"constraints.{name} must be a number more than 0, got {limit!r}")
+    return dict(value)
+
+
+def _contradictions(search: Search, space: Space) -> list[str]:
+    """What no single setting shows."""
+    found = []
+    if not STUDY_NAME.fullmatch(search.study):
+        found.append(f"study must be letters, digits, '.', '_' or '-', at most 100, got {search.study!r}")
+    if search.trials is None and search.hours is None:
+        found.append("trials and hours are both null: set one, so that the search ends")
+    if search.hours is not None and search.hours <= 0:
+        found.append(f"hours must be more than 0, got {search.hours:g}")
+    if not 1 <= len(search.objectives) <= 2 or len(set(search.objectives)) != len(search.objectives):
+        found.append(f"objectives must be one or two different ones, got [{', '.join(search.objectives)}]")
+    elif len(search.objectives) == 2 and not isinstance(search.pruner, NoPruning):
+        found.append(
+            f"pruner.kind is {search.pruner.kind}, but no trial can be pruned for two objectives: set pruner.kind=none"
+        )
+    elif search.objectives != ("chrf",) and not isinstance(search.pruner, NoPruning):
+        found.append(
+            f"pruner.kind is {search.pruner.kind}, but only chrf is known before the end: set pruner.kind=none"
+        )
+    if isinstance(search.pruner, WilcoxonSettings) and search.folds < 2:
+        found.append(f"pruner.kind=wilcoxon compares folds: set folds to at least 2, got {search.folds}")
+    for name in sorted(set(space) & {text.partition("=")[0] for text in (*search.settings, *search.trial)}):
+        found.append(f"{name} is both fixed and in the space: leave it out of one of them")
+    return found
+
+
+def _wrong_names(space: Space, base: Config) -> list[str]:
+    known = [*GROUPS, *(name for name in flatten(base) if name not in ("study", "run_dir", "name"))]
+    return [
+        f"space.{name} is not a setting of python -m train{did_you_mean(name, known)}"
+        for name in space
+        if name not in known
+    ]
+
+
+def _wrong_values(search: Search, space: Space) -> list[str]:
+    """What training would say of the corners of the space, and of settings that a search needs."""
+    found: list[str] = []
+    counts_tokens = search.folds > 1 or isinstance(search.pruner, HyperbandSettings)
+    for corner in corners(space):
+        config = _compose(trial_settings(search, corner), found)
+        if config is not None and config.train.max_tokens is None and counts_tokens:
+            found.append("folds and hyperband count on train.max_tokens: name it in trial=[train.max_tokens=…]")
+        _compose(final_settings(search, corner), found)
+    return list(dict.fromkeys(found))
+
+
+def _compose(settings: Sequence[str], problems: list[str]) -> Config | None:
+    try:
+        return compose_config(settings)
+    except ConfigError as error:
+        lines = [line.removeprefix("  - ") for line in str(error).splitlines() if line.startswith("  - ")]
+        problems += lines or [str(error).replace(" (python -m train --help lists the settings)", "")]
+        return None
+
+
+def _error(problems: Sequence[str]) -> ConfigError:
+    problems = list(dict.fromkeys(problems))
+    if len(problems) == 1:
+        return ConfigError(f"{problems[0]} (python -m tune --help lists the settings)")
+    listed = "\n".join(f"  - {problem}" for problem in problems)
+    return ConfigError(f"{len(problems)} settings are wrong (python -m tune --help lists them):\n{listed}")

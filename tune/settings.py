@@ -1,0 +1,100 @@
+"""Every setting of a search, with its meaning; the searches themselves are the files of ``configs/tune/``."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from train.strict import Setting, Variants
+
+MAXIMIZED = {"chrf": True, "p95_latency_ms": False, "size_mb": False}
+"""What a trial can be measured by, and whether more of it is better."""
+LIMITED = ("p95_latency_ms", "size_mb")
+"""What a constraint can limit."""
+GRACE_BEATS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """Which settings are tried next."""
+
+    kind: Annotated[Literal["tpe", "gp", "random"], Setting("tree-structured Parzen estimator, Gaussian process, dice")]
+    seed: Annotated[int, Setting("seed; each worker adds its own number to it", minimum=0)] = 0
+    startup_trials: Annotated[int, Setting("random trials before the sampler learns from them", minimum=1)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class MedianSettings:
+    """Stops a trial whose best validation is below the median of the others at the same number of tokens."""
+
+    kind: Literal["median"]
+    startup_trials: Annotated[int, Setting("complete trials before any is pruned", minimum=1)] = 4
+    warmup_tokens: Annotated[int, Setting("tokens before a trial may be pruned", minimum=0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperbandSettings:
+    """Several successive halvings, which allow their trials different numbers of tokens to prove themselves."""
+
+    kind: Literal["hyperband"]
+    min_tokens: Annotated[
+        int | None, Setting("tokens before the first halving; null is one report_every_tokens", minimum=1)
+    ] = None
+    reduction_factor: Annotated[int, Setting("one in so many survives a halving", minimum=2)] = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class WilcoxonSettings:
+    """Stops a trial that is worse than the best one on the same folds, by a signed-rank test."""
+
+    kind: Literal["wilcoxon"]
+    p_threshold: Annotated[float, Setting("largest p-value at which a trial is stopped", minimum=0, maximum=1)] = 0.1
+    startup_folds: Annotated[int, Setting("folds before a trial may be pruned", minimum=0)] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPruning:
+    """Every trial runs to its end."""
+
+    kind: Literal["none"]
+
+
+PRUNERS: dict[str, type] = {
+    "median": MedianSettings,
+    "hyperband": HyperbandSettings,
+    "wilcoxon": WilcoxonSettings,
+    "none": NoPruning,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One study and a worker of it, but for ``space`` and ``constraints``, which are in ``tune.search.Plan``."""
+
+    study: Annotated[str, Setting("name of the study; who gives the same name and storage joins it")]
+    storage: Annotated[str, Setting("sqlite:///PATH for one worker, postgresql://USER@HOST/DATABASE for many")]
+    trials: Annotated[int | None, Setting("planned trials, all workers together; null leaves it to hours", minimum=1)]
+    hours: Annotated[
+        float | None, Setting("hours in which this worker begins trials; null leaves it to trials", minimum=0)
+    ] = None
+    objectives: Annotated[
+        tuple[Literal["chrf", "p95_latency_ms", "size_mb"], ...],
+        Setting("one or two of chrf (validation), p95_latency_ms and size_mb (of the packaged model)"),
+    ] = ("chrf",)
+    sampler: SamplerSettings = SamplerSettings(kind="tpe")
+    pruner: Annotated[Any, Variants(tuple(PRUNERS), PRUNERS.__getitem__)] = NoPruning(kind="none")
+    folds: Annotated[int, Setting("parts of cross-validation; 1 takes the corpus's own validation set", minimum=1)] = 1
+    report_every_tokens: Annotated[
+        int, Setting("tokens between two validations, which the pruner compares", minimum=1)
+    ] = 100_000
+    max_retries: Annotated[int, Setting("how often a trial is taken up again after its worker died", minimum=0)] = 3
+    heartbeat_seconds: Annotated[
+        int, Setting(f"a worker that is silent for {GRACE_BEATS} times as long is taken for dead", minimum=1)
+    ] = 30
+    settings: Annotated[tuple[str, ...], Setting("train settings of every trial and of the final training")] = ()
+    trial: Annotated[tuple[str, ...], Setting("train settings of the trials alone")] = ()
+    final: Annotated[tuple[str, ...], Setting("train settings of the final training alone")] = ()
+    then: Annotated[Literal["train"] | None, Setting("train: the best trial's settings at full length")] = None
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long a silent worker's trial is left alone."""
+        return GRACE_BEATS * self.heartbeat_seconds
