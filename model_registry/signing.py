@@ -43,7 +43,7 @@ def store_signature(client: "MlflowClient", bundle: Bundle, number: int) -> None
     signature = bundle.path / SIGNATURE
     if not signature.exists():
         return
-    model_id = client.get_model_version(bundle.manifest.name, str(number)).model_id
+    model_id = _model_id(client, bundle.manifest.name, number)
     client.log_model_artifact(model_id, str(signature), _stored_folder(client, model_id).path)
 
 
@@ -54,15 +54,21 @@ def complete_copy(client: "MlflowClient", name: str, number: int, copy: Path) ->
     # Here, because signing alone must not wait seconds for MLflow.
     from mlflow.artifacts import download_artifacts
 
-    model_id = client.get_model_version(name, str(number)).model_id
+    model_id = _model_id(client, name, number)
     folder = _stored_folder(client, model_id).path
     stored = f"{folder}/{SIGNATURE}"
     if any(entry.path == stored for entry in client.list_logged_model_artifacts(model_id, folder)):
+        root = client.get_model_version_download_uri(name, str(number))
         with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
             downloaded = download_artifacts(
-                artifact_uri=f"models:/{model_id}/{stored}", dst_path=scratch, tracking_uri=client.tracking_uri
+                artifact_uri=f"{root}/{stored}", dst_path=scratch, tracking_uri=client.tracking_uri
             )
             atomic.write_bytes(copy / SIGNATURE, Path(downloaded).read_bytes())
+
+
+def _model_id(client: "MlflowClient", name: str, number: int) -> str:
+    # The version's own field model_id stays empty in MLflow 3.17; its source names the model.
+    return str(client.get_model_version(name, str(number)).source).removeprefix("models:/")
 
 
 def _stored_folder(client: "MlflowClient", model_id: str) -> "FileInfo":
