@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= translation-en-de
+STORAGE ?= sqlite:///optuna.db
 TRACKING ?= $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 export MLFLOW_DISABLE_TELEMETRY := true
 # MLflow's job runner is not used here; without it the server starts in half the time.
@@ -12,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export BENTOML_DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train register promote package serve-bento serve-torchserve mlflow-ui conformance check format test lock clean
+.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance check format test lock clean
 
 help: ## Print every target with what it does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +33,20 @@ demo: setup ## The whole road on the built-in data: train, register, promote, pa
 train: setup ## Train; ARGS="data=multi30k model=t5_tiny train.max_minutes=20"
 	$(BIN)/python -m train $(ARGS)
 
+tune: setup ## Search hyperparameters on the built-in data, train the best, compare with the defaults
+	$(BIN)/python -m deploy.tuning $(ARGS)
+
+dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql://… (default: optuna.db)
+	$(BIN)/optuna-dashboard --host 127.0.0.1 --port 8081 $(STORAGE)
+
 register: setup ## Register a run or bundle; RUN=runs/<id>
 	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) register $(or $(RUN),$(error give RUN=runs/<id>))
 
-promote: setup ## Promote a version of NAME (default: the candidate); VERSION=3
+promote: setup ## Send a version of NAME (default: the candidate) through the gate; VERSION=3
 	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) promote $(NAME) $(or $(VERSION),candidate)
+
+history: setup ## Show every decision about NAME: when, who, what, why
+	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) history $(NAME)
 
 package: setup ## Package NAME@champion (or BUNDLE=path) as a Bento and as dist/*.mar
 	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) package $(or $(BUNDLE),$(NAME)@champion) --out dist
@@ -71,4 +81,4 @@ lock: ## Write constraints.txt anew from what is installed
 	mv constraints.txt.new constraints.txt
 
 clean: ## Remove what the commands made here; keeps .venv
-	rm -rf runs dist build dragoman.egg-info bentoml.log torchserve.log mlflow.db mlflow.db-* mlruns mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf runs dist build dragoman.egg-info bentoml.log torchserve.log mlflow.db mlflow.db-* optuna.db optuna.db-* optuna.db.lock mlruns mlartifacts .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,9 +4,6 @@ Every step is the command a user would type; this file only runs them one after 
 """
 
 import argparse
-import shlex
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,23 +13,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from deploy.commands import run_command
 from deploy.conformance.__main__ import sentence_table
 from deploy.conformance.compare import SentenceReport, compare_sentences
 from deploy.conformance.targets import InProcess
 from deploy.servers import Packaged, running_servers
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.errors import DragomanError, run_cli
+from dragoman.errors import run_cli
 from dragoman.predictor import Result, load
 
 COMPARED = 200
 SHOWN = 8
-REJECTED = 1
-
-
-class StepFailedError(DragomanError):
-    """A step of the demo failed."""
-
-    exit_code = 1
+REJECTED, UNDECIDED = 1, 2
 
 
 def main() -> int:
@@ -66,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(console: Console, run_dir: Path, minutes: float, settings: Sequence[str]) -> Bundle:
     console.rule(f"[bold]1. Train a tiny T5 on the built-in phrasebook, {minutes:g} minutes", align="left")
-    printed = _run(
+    trained = run_command(
         "-m",
         "train",
         "data=phrasebook",
@@ -75,26 +67,18 @@ def _train(console: Console, run_dir: Path, minutes: float, settings: Sequence[s
         f"train.max_minutes={minutes:g}",
         *settings,
     )
-    return open_bundle(printed.strip().splitlines()[-1].removeprefix("bundle: "))
+    return open_bundle(trained.value("bundle"))
 
 
 def _register_and_package(console: Console, run_dir: Path, bundle: Bundle) -> Packaged:
     console.rule("[bold]2. Register, promote and package it", align="left")
     name = bundle.manifest.name
-    _run("-m", "model_registry", "register", str(run_dir))
+    run_command("-m", "model_registry", "register", str(run_dir))
     # An earlier demo's champion may be better and stay champion; the demo goes on with what it has just trained.
-    _run("-m", "model_registry", "promote", name, "candidate", accepted=(0, REJECTED))
-    return Packaged.from_output(_run("-m", "model_registry", "package", str(bundle.path), "--out", "dist"))
-
-
-def _run(*arguments: str, accepted: Sequence[int] = (0,)) -> str:
-    """Run one of the project's commands and return what it printed; its progress goes straight to the terminal."""
-    print(f"$ python {shlex.join(arguments)}", flush=True)
-    finished = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=False)
-    print(finished.stdout, end="", flush=True)
-    if finished.returncode not in accepted:
-        raise StepFailedError(f"that command ended with status {finished.returncode}; its message is above")
-    return finished.stdout
+    run_command("-m", "model_registry", "promote", name, "candidate", accepted=(0, REJECTED, UNDECIDED))
+    return Packaged.from_output(
+        run_command("-m", "model_registry", "package", str(bundle.path), "--out", "dist").output
+    )
 
 
 def _held_out(run_dir: Path) -> list[tuple[str, str]]:

@@ -1,0 +1,66 @@
+"""``make tune``: search the phrasebook's hyperparameters, train the best ones whole, compare with the defaults.
+
+Every step is the command a user would type; this file only runs them one after the other and shows what came of it.
+"""
+
+import argparse
+import time
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.commands import run_command
+from dragoman.errors import run_cli
+
+SEARCH = "phrasebook"
+# What both are trained with in the end; the search knows the same figure.
+FULL_LENGTH = "train.max_tokens=2500000"
+VERDICTS = {
+    0: "The tuned bundle is better than the default configuration's.",
+    1: "The tuned bundle is not better than the default configuration's: they differ by less than the margin.",
+    2: "The tuned bundle is not shown to be better than the default configuration's: the interval holds both.",
+}
+
+
+def main() -> int:
+    """Run every step; 0 whatever the comparison says, since it is told and not demanded."""
+    arguments = _parser().parse_args()
+    console = Console(highlight=False)
+    started = time.monotonic()
+    study = f"{SEARCH}-{datetime.now():%Y%m%d-%H%M%S}"
+    console.rule("[bold]1. Train the default configuration", align="left")
+    default = run_command(
+        "-m", "train", "data=phrasebook", "model=t5_tiny", f"run_dir={Path('runs') / study}-default", FULL_LENGTH
+    )
+    console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
+    searched = run_command(
+        "-m", "tune", f"search={SEARCH}", f"study={study}", f"trials={arguments.trials}", "then=train",
+        *arguments.settings,
+    )  # fmt: skip
+    console.rule("[bold]3. Compare both on held-out sentences", align="left")
+    compared = run_command(
+        "-m", "model_registry", "compare", searched.value("bundle"), default.value("bundle"), "--mode", "superiority",
+        accepted=tuple(VERDICTS),
+    )  # fmt: skip
+    console.print(f"\n{VERDICTS[compared.status]}")
+    console.print(
+        f"The study: make dashboard (Optuna) and make mlflow-ui (MLflow), pictures in runs/tune/{study}.\n"
+        "To put the tuned bundle through the gate: make promote VERSION=candidate\n"
+        f"All of it took {time.monotonic() - started:.0f} seconds."
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.tuning",
+        description="Search the hyperparameters of the built-in phrasebook and compare the result with the defaults.",
+    )
+    parser.add_argument("--trials", type=int, default=12, help="trials of the search (default: %(default)s)")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="further settings of python -m tune")
+    return parser
+
+
+if __name__ == "__main__":
+    run_cli(main)
