@@ -1,0 +1,74 @@
+"""Damages a copy of a bundle, to see that the gate notices: ``python -m benchmarks.noised_bundle --help``."""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from ctranslate2.converters import TransformersConverter
+from safetensors.torch import load_file, save_file
+
+from dragoman.bundle import Bundle, open_bundle, write_bundle
+from dragoman.errors import ConfigError, run_cli
+
+WEIGHTS = "model.safetensors"
+ENGINE = "ct2-int8"
+
+
+def noised(bundle: Bundle, destination: Path, *, share: float, seed: int) -> Bundle:
+    """A copy in which a random share of every matrix's entries is drawn anew from a normal of that matrix's spread.
+
+    It has no scores, since those of the original are not its own.
+    """
+    manifest = bundle.manifest
+    with tempfile.TemporaryDirectory(prefix="dragoman-noise-") as folder:
+        model = Path(folder) / "model"
+        shutil.copytree(bundle.model_dir, model)
+        save_file(_noised_tensors(load_file(model / WEIGHTS), share, seed), model / WEIGHTS, metadata={"format": "pt"})
+        TransformersConverter(str(model)).convert(str(Path(folder) / ENGINE), quantization="int8")
+        return write_bundle(
+            destination,
+            name=manifest.name,
+            task=manifest.task,
+            languages=manifest.languages,
+            preprocessing=manifest.preprocessing,
+            decoding=manifest.decoding,
+            limits=manifest.limits,
+            provenance=manifest.provenance,
+            scores=[],
+            model_dir=model,
+            engines={ENGINE: Path(folder) / ENGINE},
+            config_yaml=(bundle.path / "config.yaml").read_text(encoding="utf-8"),
+        )
+
+
+def _noised_tensors(tensors: dict[str, torch.Tensor], share: float, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    changed = {}
+    for name, tensor in sorted(tensors.items()):
+        noise = torch.randn(tensor.shape, generator=generator) * tensor.std() + tensor.mean()
+        hit = torch.rand(tensor.shape, generator=generator) < share
+        changed[name] = torch.where(hit, noise, tensor) if tensor.dim() == 2 else tensor
+    return changed
+
+
+def main() -> None:
+    """Parse the command line and write the copy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.noised_bundle",
+        description="Copy a bundle with a share of its weights replaced by noise.",
+    )
+    parser.add_argument("--bundle", required=True, type=Path, help="the bundle to copy")
+    parser.add_argument("--out", required=True, type=Path, help="where the copy goes")
+    parser.add_argument("--share", type=float, default=0.05, help="share of the weights (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the noise (default: %(default)s)")
+    options = parser.parse_args()
+    if not 0 < options.share <= 1:
+        raise ConfigError(f"--share must be above 0 and at most 1, got {options.share:g}")
+    copy = noised(open_bundle(options.bundle), options.out, share=options.share, seed=options.seed)
+    print(f"bundle: {copy.path}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
