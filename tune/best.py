@@ -1,0 +1,110 @@
+"""From the trials of a study to the settings of one: which is best, how to train it at full length, and doing so."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from sqlalchemy.engine import URL
+
+from dragoman import atomic
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import ConfigError, DataError
+from train.config import compose_config, load_config
+from train.recorder import OpenRecorder
+from tune.database import shown
+from tune.folder import final_run
+from tune.plan import DEFINITION, FINAL, Joined
+from tune.slots import best_trials, feasible
+from tune.space import as_settings
+from tune.storage import PatientStorage
+
+CLAIM = "final_training"
+
+
+def load_study(storage: PatientStorage, url: URL, name: str) -> Study:
+    """The study of that name; raises ConfigError listing those that there are."""
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        names = [found.study_name for found in storage.get_all_studies()]
+        raise ConfigError(
+            f"there is no study {name} in {shown(url)}; there are: {', '.join(names) or 'none'}"
+        ) from error
+    if DEFINITION not in study.user_attrs:
+        raise ConfigError(f"the study {name} was not made by python -m tune")
+    return study
+
+
+def objectives_of(study: Study) -> tuple[str, ...]:
+    """The names of the values of its trials."""
+    return tuple(json.loads(study.user_attrs[DEFINITION])["objectives"])
+
+
+def choose_trial(study: Study, which: int | None = None) -> FrozenTrial:
+    """The trial to be trained: the one asked for, or the best; with two objectives the one of highest chrF.
+
+    Raises ConfigError for a trial that is no result, DataError while there is none.
+    """
+    if which is not None:
+        found = [trial for trial in study.get_trials(deepcopy=False) if trial.number == which]
+        if not found or not feasible(found[0]):
+            state = "does not exist" if not found else f"is {found[0].state.name} or breaks a constraint"
+            raise ConfigError(f"which={which}: that trial {state}; name a complete one (trials.csv lists them)")
+        return found[0]
+    best = best_trials(study)
+    if not best:
+        raise DataError(f"the study {study.study_name} has no complete trial that keeps its constraints yet")
+    return best[0]
+
+
+def settings_of(study: Study, trial: FrozenTrial) -> list[str]:
+    """The settings of the full-length training, which name the trial that found them."""
+    lineage = f"study={study.study_name}/trial-{trial.number}"
+    return [*study.user_attrs[FINAL], *as_settings(trial.params), lineage]
+
+
+def command_line(settings: Sequence[str]) -> str:
+    """What a person types to train with these settings."""
+    return shlex.join(["python", "-m", "train", *settings])
+
+
+def write_best(study: Study, trials: Sequence[FrozenTrial], path: Path) -> Path:
+    """Write the best trial, or the Pareto front, as YAML with a command for each."""
+    lines = [f"study: {study.study_name}", "trials:"]
+    for trial in trials:
+        values = dict(zip(objectives_of(study), trial.values, strict=True))
+        lines += [f"- number: {trial.number}", f"  values: {json.dumps(values)}"]
+        # JSON is YAML, and quotes whatever needs it.
+        lines += [f"  settings: {json.dumps(trial.params)}"]
+        lines += [f"  command: {json.dumps(command_line(settings_of(study, trial)))}"]
+    atomic.write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def claim_final_training(joined: Joined) -> bool:
+    """Whether this worker is the one that trains the best settings: one of many that come to the end together."""
+    with joined.locked():
+        if joined.study.user_attrs.get(CLAIM) is not None:
+            return False
+        joined.study.set_user_attr(CLAIM, {"worker": joined.worker})
+        return True
+
+
+def train_best(
+    study: Study, trial: FrozenTrial, extra: Sequence[str], open_recorder: OpenRecorder
+) -> tuple[int, Bundle | None]:
+    """Train a trial's settings at full length, or go on with it; returns the exit status and the bundle."""
+    # Torch takes seconds to import: not before there is something to train.
+    from train.session import resume, start
+
+    settings = [*settings_of(study, trial), *extra]
+    run = final_run(study.study_name, trial.number, compose_config(settings))
+    if run.config.exists():
+        status = resume(load_config(run.config), run.path, open_recorder)
+    else:
+        status = start(compose_config([*settings, f"run_dir={run.path}"]), open_recorder)
+    return status, open_bundle(run.bundle) if status == 0 else None

@@ -1,0 +1,45 @@
+"""The corpora of a worker: read once for all trials that want the same, and cut into folds."""
+
+import copy
+import dataclasses
+
+from dragoman.errors import DataError
+from train.cleaning import CleanCorpus
+from train.corpus import fingerprint, folds
+from train.prepare import read_corpus
+from train.settings import Config
+
+# The same folds for every trial and worker, so that they can be compared.
+FOLD_SEED = 0
+KEPT = 2
+
+
+class Corpora:
+    """Reads corpora for configurations, and keeps the last few."""
+
+    def __init__(self, fold_count: int) -> None:
+        """One fold stands for the corpus's own validation set."""
+        self._fold_count = fold_count
+        self._kept: dict[str, list[CleanCorpus]] = {}
+
+    def folds(self, config: Config) -> list[CleanCorpus]:
+        """What a trial trains on, fold by fold; raises DataError."""
+        key = repr((config.task, config.data, config.cleaning))
+        if key not in self._kept:
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = self._read(config)
+        return self._kept[key]
+
+    def _read(self, config: Config) -> list[CleanCorpus]:
+        corpus = read_corpus(config)
+        if self._fold_count == 1:
+            return [corpus]
+        if self._fold_count > len(corpus.splits.train):
+            raise DataError(f"{corpus.splits.name} is too small for {self._fold_count} folds; lower folds")
+        return [
+            dataclasses.replace(
+                corpus, splits=part, fingerprint=fingerprint(part), reports=copy.deepcopy(dict(corpus.reports))
+            )
+            for part in folds(corpus.splits, count=self._fold_count, seed=FOLD_SEED)
+        ]

@@ -1,0 +1,112 @@
+"""The database of a search: which URLs are accepted, whether it answers, and that MLflow does not live in it."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from dragoman.errors import ConfigError, UnavailableError
+
+ACCEPTED = "accepted are sqlite:///PATH (one worker) and postgresql://USER:PASSWORD@HOST:PORT/DATABASE (many)"
+PORTS = {"postgresql": 5432, "mysql": 3306}
+CONNECT_TIMEOUT_SECONDS = 3
+WAITS_SECONDS = (0.5, 1.0, 2.0, 3.0, 3.0)
+TABLES_OF_MLFLOW = frozenset({"experiments", "registered_models"})
+
+
+def parse_url(text: str) -> URL:
+    """The URL, with an absolute path for SQLite; raises ConfigError for one of another kind."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(f"storage={text!r} is no database URL; {ACCEPTED}") from error
+    kind = url.get_backend_name() if "://" in text else ""
+    if kind not in ("sqlite", "postgresql"):
+        raise ConfigError(f"storage={shown(url)} is of the kind {url.drivername!r}; {ACCEPTED}")
+    if kind == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ConfigError(f"storage={text} names no file, so nothing of the study would be left; {ACCEPTED}")
+        return url.set(database=str(Path(url.database).resolve()))
+    if not url.database:
+        raise ConfigError(f"storage={shown(url)} names no database; {ACCEPTED}")
+    return url
+
+
+def shown(url: URL) -> str:
+    """A URL for people, without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def check(url: URL, tracking_uri: str | None) -> None:
+    """Raise ConfigError when MLflow uses this database, UnavailableError when it does not answer."""
+    if tracking_uri is not None and _identity(url) == _identity_of_text(tracking_uri):
+        raise _shared(url)
+    if url.get_backend_name() == "sqlite":
+        _check_file(Path(str(url.database)))
+    try:
+        engine = sqlalchemy.create_engine(
+            url,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS} if url.get_backend_name() != "sqlite" else {},
+        )
+    except (ImportError, ArgumentError) as error:
+        raise ConfigError(
+            f"storage={shown(url)} needs a driver that is not installed ({error}): pip install 'dragoman[tune]'"
+        ) from error
+    try:
+        tables = _answered(lambda: set(sqlalchemy.inspect(engine).get_table_names()), url)
+    finally:
+        engine.dispose()
+    if tables >= TABLES_OF_MLFLOW:
+        raise _shared(url)
+
+
+def _check_file(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ConfigError(f"storage=sqlite:///{path}: the directory {path.parent} does not exist; make it first")
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(6) != b"SQLite":
+                raise ConfigError(f"storage=sqlite:///{path}: the file is no SQLite database; name another one")
+
+
+def _answered(ask: Callable[[], set[str]], url: URL) -> set[str]:
+    for wait in (*WAITS_SECONDS, None):
+        try:
+            return ask()
+        except DBAPIError as error:
+            reason = " ".join(str(error.orig).split())
+            if wait is None:
+                raise UnavailableError(
+                    f"the storage {shown(url)} does not answer ({reason}); start the database, create it there, "
+                    "or give another storage=URL"
+                ) from error
+            print(f"the storage {shown(url)} does not answer ({reason}); again in {wait:g} s", file=sys.stderr)
+            time.sleep(wait)
+    raise AssertionError("the last wait raises")
+
+
+def _shared(url: URL) -> ConfigError:
+    return ConfigError(
+        f"storage={shown(url)} is MLflow's database: Optuna and MLflow both keep their schema's version in a table "
+        "named alembic_version and would damage each other's; give the study a database of its own"
+    )
+
+
+def _identity_of_text(text: str) -> tuple[object, ...] | None:
+    try:
+        return _identity(make_url(text))
+    except ArgumentError:
+        return None
+
+
+def _identity(url: URL) -> tuple[object, ...]:
+    """What two URLs of one database have in common, whatever the driver, the user and the way of writing it."""
+    kind = url.get_backend_name() if url.drivername.partition("+")[0] in ("sqlite", *PORTS) else url.drivername
+    if kind == "sqlite":
+        return (kind, str(Path(url.database or "").resolve()))
+    host = "127.0.0.1" if url.host in (None, "", "localhost", "::1") else str(url.host).lower()
+    return (kind, host, url.port or PORTS.get(kind), url.database)

@@ -1,0 +1,116 @@
+"""Tells a person how a search stands: one live line on a terminal, else a line for each trial; on standard error."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from train.loop import Report
+from tune.recorder import Summary
+
+TABLE_ROWS = 5
+
+
+class SearchDisplay:
+    """Shows a search; also what its trials say while they train."""
+
+    def __init__(self, *, study: str, planned: int | None, hours: float | None) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._study, self._planned, self._hours = study, planned, hours
+        self._started = time.monotonic()
+        self._own_trials = 0
+        self._standing = self._current = ""
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, markup=False)
+
+    def stage(self, text: str) -> None:
+        """What a trial does now; on a terminal alone, where it goes by."""
+        self._update(text)
+
+    def show(self, report: Report) -> None:
+        """A point of a trial's curves."""
+        score = report.figures.get("validation/chrf")
+        shown = "" if score is None else f" chrF {score:.1f}"
+        self._update(f"step {report.step} ({report.progress:.0%}){shown}")
+
+    def begin(self, number: int, summary: Summary) -> None:
+        """A trial begins."""
+        self._stand(summary)
+        self._update(f"trial {number}")
+
+    def end(self, number: int, what: str, summary: Summary) -> None:
+        """A trial of this worker has ended."""
+        self._own_trials += 1
+        self._stand(summary)
+        self.say(f"trial {number}: {what}; {self._standing}")
+
+    def wait(self, slots: Sequence[int]) -> None:
+        """Nothing is left but what others work on."""
+        self._update(f"waiting for {len(slots)} trials that other workers have")
+
+    def table(self, objectives: Sequence[str], rows: Sequence[FrozenTrial]) -> None:
+        """The best trials with their settings."""
+        table = Table(title=f"{self._study}: the best trials")
+        names = list(dict.fromkeys(name for trial in rows for name in trial.params))
+        for column in ("trial", *objectives, *names):
+            table.add_column(column, overflow="fold")
+        for trial in rows[:TABLE_ROWS]:
+            settings = [_short(trial.params[name]) if name in trial.params else "-" for name in names]
+            table.add_row(str(trial.number), *(f"{value:.2f}" for value in trial.values), *settings)
+        self._console.print(table)
+
+    def _stand(self, summary: Summary) -> None:
+        done, running = summary.finished, summary.counts.get("RUNNING", 0)
+        of = f"/{self._planned}" if self._planned is not None else ""
+        parts = [f"{done}{of} trials done", f"{running} running"]
+        if done:
+            parts.append(f"{summary.counts.get('PRUNED', 0) / done:.0%} pruned")
+        if summary.best_values:
+            parts.append(f"best {describe(summary.best_values)} (trial {summary.best_number})")
+        self._standing = ", ".join([*parts, *self._time_left(done, max(1, running))])
+
+    def _time_left(self, done: int, workers: int) -> list[str]:
+        elapsed = time.monotonic() - self._started
+        if self._planned is not None and self._own_trials:
+            seconds = elapsed / self._own_trials * max(0, self._planned - done) / workers
+        elif self._hours is not None:
+            seconds = max(0.0, 3600 * self._hours - elapsed)
+        else:
+            return []
+        return [f"about {round(seconds) // 60}:{round(seconds) % 60:02d} left"]
+
+    def _update(self, current: str) -> None:
+        self._current = current
+        if self._status is not None:
+            self._status.update(f"{self._standing}; {current}" if self._standing else current)
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """Figures with their names."""
+    return " ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

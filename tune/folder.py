@@ -1,0 +1,72 @@
+"""The directories of a study: one for each attempt at a trial, which alone writes there, and what the study ends with.
+
+::
+
+    runs/tune/STUDY/trial-0007/           an attempt, laid out like any run (see train.run_dir)
+    runs/tune/STUDY/trial-0007/fold-1/    … and so for each fold
+    runs/tune/STUDY/*.png, trials.csv     the results
+    runs/tune/STUDY/best-trial-0007/      the full-length training with the best trial's settings
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.config import load_config
+from train.provenance import config_digest
+from train.run_dir import RUNS, RunDir
+from train.settings import Config
+
+
+def study_folder(study: str) -> Path:
+    """Where a study keeps its files."""
+    return RUNS / "tune" / study
+
+
+def trial_folder(study: str, number: int) -> Path:
+    """Where one attempt keeps its files."""
+    return study_folder(study) / f"trial-{number:04d}"
+
+
+def inherit(folder: Path, ancestors: Sequence[Path], config: Config) -> Path | None:
+    """Copy what the last reachable ancestor left, so that its work goes on; returns the ancestor, if there is one.
+
+    A copy, since the ancestor may only have been suspended, and one directory has one writer.
+    """
+    for ancestor in reversed(ancestors):
+        begun = list(ancestor.rglob("config.yaml"))
+        if not begun or not all(_same_settings(path, config) for path in begun):
+            continue
+        staging = folder.with_name(f".{folder.name}")
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.copytree(ancestor, staging, ignore=shutil.ignore_patterns(".*"))
+        staging.rename(folder)
+        return ancestor
+    return None
+
+
+def last_step(folder: Path) -> int:
+    """The last checkpoint below a directory, as a step of training; 0 without any."""
+    return max((int(path.name.removeprefix("step-")) for path in folder.rglob("checkpoints/step-*")), default=0)
+
+
+def drop_checkpoints(folders: Sequence[Path]) -> None:
+    """Remove the weights of trials that are over: only their settings and figures are needed again."""
+    for folder in folders:
+        for checkpoints in list(folder.rglob("checkpoints")):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def final_run(study: str, number: int, config: Config) -> RunDir:
+    """Where the final training is or belongs; one that was begun with other settings keeps its place."""
+    stem = study_folder(study) / f"best-trial-{number:04d}"
+    attempt = 1
+    while True:
+        run = RunDir(stem if attempt == 1 else stem.with_name(f"{stem.name}-{attempt}"))
+        if not run.config.exists() or _same_settings(run.config, config):
+            return run
+        attempt += 1
+
+
+def _same_settings(path: Path, config: Config) -> bool:
+    return config_digest(load_config(path)) == config_digest(config)

@@ -1,0 +1,213 @@
+"""One trial: the settings a sampler proposes are trained with, watched by the pruner, and measured."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
+
+from dragoman.errors import DragomanError
+from dragoman.latency import latencies_ms, p95
+from dragoman.predictor import load
+from train.cleaning import CleanCorpus
+from train.config import compose_config, flatten
+from train.loop import Report
+from train.progress import Display
+from train.recorder import Recorder
+from train.settings import Config
+from train.trial import Fitted, run_trial
+from tune.corpora import Corpora
+from tune.folder import inherit, last_step, trial_folder
+from tune.heartbeat import Heartbeat, TrialLostError
+from tune.plan import Joined
+from tune.recorder import TrialRecorder
+from tune.samplers import tokens_of_trial
+from tune.search import trial_settings
+from tune.settings import WilcoxonSettings
+from tune.space import suggest
+from tune.storage import SLOT
+
+FOLDS_DONE, MEASURED, RESUMED = "folds_done", "measured", "resumed_from"
+WARM_UP_SENTENCES, TIMED_SENTENCES = 5, 60
+
+
+class StoppedError(Exception):
+    """A signal ended the trial, whose checkpoint is written; ``status`` is the exit status it asks for."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"stopped by signal {status - 128}")
+        self.status = status
+
+
+@dataclass(kw_only=True)
+class TrialRun:
+    """One attempt at a trial; ``recorder`` is there once the settings were found right."""
+
+    joined: Joined
+    trial: Trial
+    corpora: Corpora
+    display: Display
+    heart: Heartbeat
+    recorder: TrialRecorder | None = None
+
+    def values(self) -> list[float]:
+        """Train and measure; raises TrialPruned, TrialLostError, StoppedError, or what was wrong with the settings."""
+        joined, trial = self.joined, self.trial
+        config = compose_config(trial_settings(joined.plan.search, suggest(joined.plan.space, trial)))
+        folder = trial_folder(joined.plan.search.study, trial.number)
+        attributes = joined.storage.get_trial_system_attrs(trial._trial_id)
+        history = attributes.get("retry_history", [])
+        ancestor = inherit(folder, [trial_folder(joined.plan.search.study, number) for number in history], config)
+        if ancestor is not None:
+            trial.set_user_attr(RESUMED, {"folder": ancestor.name, "step": last_step(folder)})
+        self.recorder = joined.record.open_trial(
+            slot=trial.user_attrs[SLOT], number=trial.number, retries=len(history), params=flatten(config)
+        )
+        measured = self._measured(config, folder)
+        trial.set_user_attr(MEASURED, measured)
+        for name, limit in joined.plan.constraints.items():
+            # An attempt that died at the very end may have noted it already.
+            if f"constraints:{name}" not in attributes:
+                trial.set_constraint(name, measured[name] - limit)
+        return [measured[name] for name in joined.objectives]
+
+    def _measured(self, config: Config, folder: Path) -> dict[str, float]:
+        corpora = self.corpora.folds(config)
+        done: list[dict[str, Any]] = list(self.trial.user_attrs.get(FOLDS_DONE, []))
+        watcher = Watcher(self.joined, self.trial, self.heart)
+        fitted = None
+        for fold, corpus in enumerate(corpora):
+            watcher.fold = fold
+            if fold < len(done):
+                watcher.repeat(done[fold])
+                continue
+            part = "" if len(corpora) == 1 else f"fold-{fold + 1}"
+            fitted = self._fit(config, folder, part, corpus, watcher)
+            done.append({"score": fitted.best_score, "reports": watcher.reports, "others": {}})
+            if fold == len(corpora) - 1:
+                done[-1]["others"] = self._packaged(fitted, corpus)
+            self.trial.set_user_attr(FOLDS_DONE, done)
+            watcher.fold_ended(fitted.best_score)
+        mean = sum(fold["score"] for fold in done) / len(done)
+        return {"chrf": mean, **done[-1]["others"]}
+
+    def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
+        assert self.recorder is not None
+        guarded = GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else "")
+        fitted = run_trial(
+            config, folder / part, lambda facts: guarded, corpus=corpus, watch=watcher.watch, display=self.display
+        )
+        if fitted.stopped:
+            raise StoppedError(fitted.stopped)
+        return fitted
+
+    def _packaged(self, fitted: Fitted, corpus: CleanCorpus) -> dict[str, float]:
+        """What is measured on the model as it would be served."""
+        asked = set(self.joined.plan.measured) - {"chrf"}
+        if not asked:
+            return {}
+        with tempfile.TemporaryDirectory(prefix="dragoman-trial-") as scratch:
+            bundle = fitted.export(Path(scratch) / "bundle")
+            found = {"size_mb": sum(file.bytes for file in bundle.manifest.files) / 1e6}
+            if "p95_latency_ms" in asked:
+                found["p95_latency_ms"] = _p95_latency_ms(
+                    bundle.path, [source for source, _ in corpus.splits.validation]
+                )
+        return {name: found[name] for name in asked}
+
+
+def _p95_latency_ms(bundle: Path, sources: Sequence[str]) -> float:
+    predictor = load(bundle, device="cpu")
+    try:
+        latencies_ms(predictor, sources[:WARM_UP_SENTENCES])
+        timed = latencies_ms(predictor, sources[:TIMED_SENTENCES])
+    finally:
+        predictor.close()
+    if not timed:
+        raise DragomanError("the packaged model refused every validation sentence, so its latency is unknown")
+    return p95(timed)
+
+
+class Watcher:
+    """Hands the validations of a trial to the pruner, as steps counted in tokens over all folds."""
+
+    def __init__(self, joined: Joined, trial: Trial, heart: Heartbeat) -> None:
+        self._trial, self._heart = trial, heart
+        self._every = joined.plan.search.report_every_tokens
+        self._fold_tokens = tokens_of_trial(joined.plan)
+        self._by_fold = isinstance(joined.plan.search.pruner, WilcoxonSettings)
+        # Optuna knows intermediate values, and pruning, for one objective only.
+        self._mute = len(joined.objectives) > 1
+        self._fold, self._told = 0, set[int]()
+        self.reports: list[tuple[int, float]] = []
+
+    @property
+    def fold(self) -> int:
+        """The fold that is being trained."""
+        return self._fold
+
+    @fold.setter
+    def fold(self, number: int) -> None:
+        self._fold, self.reports = number, []
+
+    def watch(self, report: Report) -> None:
+        """A point of the curves."""
+        self._heart.check()
+        tokens = report.tokens // self._every * self._every
+        if not report.validation or not tokens or self._by_fold:
+            return
+        self._tell(self._fold * self._fold_tokens + tokens, report.figures["validation/chrf"])
+
+    def fold_ended(self, score: float) -> None:
+        """The end of a fold, which is what Wilcoxon's test compares."""
+        if self._by_fold:
+            self._tell(self._fold, score)
+
+    def repeat(self, done: Mapping[str, Any]) -> None:
+        """A fold that an earlier attempt has finished."""
+        for step, value in done["reports"]:
+            self._tell(step, value)
+        self.fold_ended(done["score"])
+
+    def _tell(self, step: int, value: float) -> None:
+        if self._mute or step in self._told:
+            return
+        self._told.add(step)
+        self.reports.append((step, value))
+        try:
+            self._trial.report(value, step)
+        except UpdateFinishedTrialError as error:
+            raise TrialLostError from error
+        if self._trial.should_prune():
+            raise TrialPruned(f"pruned at {step:,} {'folds' if self._by_fold else 'tokens'} with chrF {value:.2f}")
+
+
+class GuardedRecorder:
+    """The record of a trial, untouched from the moment that the trial is somebody else's; folds apart by ``prefix``."""
+
+    def __init__(self, recorder: Recorder, heart: Heartbeat, prefix: str) -> None:
+        self._recorder, self._heart, self._prefix = recorder, heart, prefix
+
+    @property
+    def run_id(self) -> str | None:
+        """The record's id."""
+        return self._recorder.run_id
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where the record is."""
+        return self._recorder.tracking_uri
+
+    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
+        """Points of curves."""
+        self._heart.check()
+        self._recorder.metrics(
+            {f"{self._prefix}{name}": value for name, value in values.items()}, step=step, tokens=tokens
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recorder, name)
