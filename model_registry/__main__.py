@@ -1,42 +1,31 @@
 """Register, promote, roll back, fetch and package bundles: ``python -m model_registry COMMAND --help``."""
 
 import argparse
+import json
 import logging
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman.bundle import MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
+from model_registry.command_line import NAMED, parser
 from model_registry.signing import sign_bundle, verify_bundle
 
 if TYPE_CHECKING:
-    from model_registry.client import Promotion, Registry
+    from model_registry.client import Registry
+    from model_registry.promotion import Promotion
     from model_registry.versions import Version
 
 # By name, since this module is called __main__ when it runs.
 log = logging.getLogger("model_registry")
 
-EXAMPLES = """\
-the way of a model:
-  python -m model_registry register runs/demo               # one version per bundle, alias candidate
-  python -m model_registry promote translation-en-de candidate
-  python -m model_registry package translation-en-de@champion --out dist
-  python -m model_registry rollback translation-en-de       # the previous champion is back
-
-see them in a browser:
-  mlflow ui --backend-store-uri sqlite:///mlflow.db
-
-exit status: 0 done, 1 the gate rejected the version, 64 wrong command line or no such model or version,
-65 no such path, 69 the MLflow store does not answer, 73 cannot write, 78 broken bundle
-"""
-NAMED = "NAME@ALIAS (translation-en-de@champion) or NAME/VERSION (translation-en-de/3)"
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse a command line and run it; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     return COMMANDS[options.command](options)
 
 
@@ -63,17 +52,48 @@ def list_versions(options: argparse.Namespace) -> int:
 
 def promote(options: argparse.Namespace) -> int:
     """``promote NAME VERSION``."""
-    promotion = _registry(options).promote(options.name, options.version)
-    if not promotion.verdict.accepted:
-        print(f"rejected: {promotion.version.reference}: {promotion.verdict.reason}", file=sys.stderr)
-        return 1
-    _print_champion(promotion)
-    return 0
+    from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
+    from model_registry.held_out import from_files
+
+    # What is wrong with files is told before MLflow is waited for.
+    settings = load_settings(options.gate or DEFAULT_SETTINGS)
+    if (options.source is None) != (options.reference is None):
+        raise ConfigError("--source and --reference belong together; give both or neither")
+    segments = from_files(options.source, options.reference) if options.source else None
+    from model_registry.promotion import promote
+
+    promotion = promote(_registry(options), options.name, options.version, settings, segments)
+    _show(promotion, as_json=options.json)
+    return VERDICTS[promotion.verdict]
 
 
 def rollback(options: argparse.Namespace) -> int:
     """``rollback NAME``."""
-    _print_champion(_registry(options).rollback(options.name))
+    registry = _registry(options)
+    from model_registry.promotion import rollback
+
+    _show(rollback(registry, options.name, options.reason), as_json=False)
+    return 0
+
+
+def history(options: argparse.Namespace) -> int:
+    """``history NAME``."""
+    from model_registry.connection import explained
+    from model_registry.decisions import DecisionLog
+
+    registry = _registry(options)
+    registry.versions(options.name)
+    with explained(registry.uri):
+        decisions = DecisionLog(registry.client, options.name).entries()
+    if options.json:
+        print(json.dumps([{**asdict(one), "at": one.at.isoformat()} for one in decisions], indent=2))
+        return 0
+    rows = [
+        (f"{one.at:%Y-%m-%d %H:%M:%S}", one.who, one.kind, one.candidate, one.champion, one.verdict, one.reason)
+        for one in decisions
+    ]
+    header = ("WHEN (UTC)", "WHO", "WHAT", "VERSION", "CHAMPION", "VERDICT", "WHY")
+    _print_table([header, *(tuple(cell or "-" for cell in row) for row in rows)])
     return 0
 
 
@@ -118,11 +138,13 @@ COMMANDS = {
     "list": list_versions,
     "promote": promote,
     "rollback": rollback,
+    "history": history,
     "fetch": fetch,
     "package": package,
     "sign": sign,
     "verify": verify,
 }
+VERDICTS = {"promoted": 0, "rejected": 1, "undecided": 2}
 
 
 def bundle_directory(path: Path) -> Path:
@@ -149,100 +171,6 @@ def parse_reference(target: str) -> tuple[str, str]:
     raise ConfigError(f"{target!r} is neither a bundle directory nor {NAMED}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m model_registry",
-        description="Keep bundles as versions of a model in MLflow, and give the servers the best one.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    store = argparse.ArgumentParser(add_help=False)
-    # It may stand before the command or after it, and the command must not forget what stood before.
-    for place, default in ((parser, None), (store, argparse.SUPPRESS)):
-        place.add_argument(
-            "--tracking-uri",
-            metavar="URI",
-            default=default,
-            help="the MLflow store: sqlite:///PATH, postgresql://… or http://HOST:PORT "
-            "(default: $MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)",
-        )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, summary: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=summary, description=text, parents=[store])
-
-    command = add(
-        "register",
-        "make a bundle a version, and the candidate",
-        "Verify a bundle and make it a version of the model it names; alias candidate. The same bundle is the same "
-        "version however often it is registered. Files go into the run that trained it, if that is in this store.",
-    )
-    command.add_argument("path", type=Path, metavar="RUN_OR_BUNDLE", help="runs/ID, or a bundle directory")
-
-    command = add(
-        "list", "show the versions with their scores", "Show versions, newest first, with aliases and scores."
-    )
-    command.add_argument("name", nargs="?", metavar="NAME", help="one model only")
-
-    command = add(
-        "promote",
-        "make a version champion, if it is good enough",
-        "Fetch and verify a version's bundle and make it champion unless its chrF is below the champion's on the same "
-        "test set; the old champion becomes previous. Exit status 1 and the two scores when it is rejected.",
-    )
-    command.add_argument("name", metavar="NAME", help="the model, as list shows it")
-    command.add_argument("version", metavar="VERSION", help="a number, an alias (candidate) or a bundle version")
-
-    command = add(
-        "rollback",
-        "make the previous champion champion again",
-        "Swap champion and previous, after verifying the bundle that comes back. Twice is as never.",
-    )
-    command.add_argument("name", metavar="NAME", help="the model, as list shows it")
-
-    command = add(
-        "fetch",
-        "download a bundle and verify it",
-        "Download a version's bundle to DIR/NAME-BUNDLEVERSION, verify every digest, and print where it is.",
-    )
-    command.add_argument("target", metavar="NAME@ALIAS", help=NAMED)
-    command.add_argument(
-        "--out", type=Path, default=Path("dist"), metavar="DIR", help="parent directory (default: dist)"
-    )
-
-    command = add(
-        "package",
-        "build the TorchServe archive and the Bento",
-        "Fetch and verify a bundle (or take one from disk) and build DIR/NAME-BUNDLEVERSION.mar and the Bento from it.",
-    )
-    command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
-    command.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where to build (default: dist)")
-
-    command = add(
-        "sign",
-        "vouch for a bundle with a private key",
-        "Verify a bundle and write its signature, model.sig, beside the manifest. Register it afterwards, also when it "
-        "is registered already: the version then gets the signature. Where DRAGOMAN_PUBLIC_KEY holds the absolute path "
-        "of the public key, every command and server refuses what is not signed.",
-    )
-    command.add_argument("path", type=Path, metavar="RUN_OR_BUNDLE", help="runs/ID, or a bundle directory")
-    command.add_argument(
-        "--private-key", type=Path, required=True, metavar="FILE", help="an elliptic-curve key in PEM form"
-    )
-
-    command = add(
-        "verify",
-        "check a bundle and who signed it",
-        "Check every digest and the signature of a bundle, and print the signer's key. Exit status 78 when it is not "
-        "signed, signed with another key, or altered.",
-    )
-    command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
-    command.add_argument(
-        "--public-key", type=Path, metavar="FILE", help="the signer's key in PEM form (default: $DRAGOMAN_PUBLIC_KEY)"
-    )
-    return parser
-
-
 def _registry(options: argparse.Namespace, *, create: bool = False) -> "Registry":
     # MLflow takes seconds to import: help and wrong command lines should not wait for it.
     from model_registry.client import Registry
@@ -256,10 +184,15 @@ def _fetched(options: argparse.Namespace) -> Bundle:
     return registry.fetch(registry.find(name, selector), options.out)
 
 
-def _print_champion(promotion: "Promotion") -> None:
-    print(
-        f"champion: {promotion.version.reference} bundle {promotion.version.bundle_version}: {promotion.verdict.reason}"
-    )
+def _show(promotion: "Promotion", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from model_registry import report
+
+    if as_json:
+        print(json.dumps(report.as_dict(promotion), indent=2, ensure_ascii=False))
+        return
+    report.show(promotion, Console(width=None if sys.stdout.isatty() else report.WIDTH))
     if promotion.changed and promotion.replaced is not None:
         print(f"previous: {promotion.replaced.reference} bundle {promotion.replaced.bundle_version}")
 

@@ -3,6 +3,7 @@
 MLflow retries a dead server for minutes before it speaks up, so it is knocked at first, with a short patience.
 """
 
+import fcntl
 import logging
 import os
 import socket
@@ -63,9 +64,10 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
     # Inside MLflow some look-ups ignore the client's own URI and take the global one.
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with explained(uri):
+    with explained(uri), _alone(uri):
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
     return client
 
 
@@ -85,6 +87,18 @@ def explained(uri: str) -> Iterator[None]:
             f"the MLflow store {uri} could not do what was asked ({reason.rstrip('.')}); "
             f"look after it, or give another one {WHERE}"
         ) from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let one process at a time open an SQLite store: two that make its tables at once fail in MLflow's migrations."""
+    if not uri.startswith("sqlite:"):
+        yield
+        return
+    path = sqlite_path(uri)
+    with path.with_name(f"{path.name}-opening").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _probe_sqlite(path: Path, *, create: bool) -> None:

@@ -37,10 +37,7 @@ def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_
         model_type=manifest.task,
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="dragoman-model-") as folder:
-            path = Path(folder) / "model"
-            _save_model(path, bundle, Model(run_id=run_id, model_id=logged.model_id, model_uuid=logged.model_id))
-            client.log_model_artifacts(logged.model_id, str(path))
+        upload_bundle(client, bundle, model_id=logged.model_id, run_id=run_id)
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         client.log_batch(run_id, metrics=_score_points(manifest, logged.model_id))
     except BaseException:
@@ -49,6 +46,14 @@ def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_
         raise
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     return str(logged.model_id)
+
+
+def upload_bundle(client: MlflowClient, bundle: Bundle, *, model_id: str, run_id: str) -> None:
+    """Store the files of a logged model; files that are there already are written over."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-model-") as folder:
+        path = Path(folder) / "model"
+        _save_model(path, bundle, Model(run_id=run_id, model_id=model_id, model_uuid=model_id))
+        client.log_model_artifacts(model_id, str(path))
 
 
 def find_logged_model(client: MlflowClient, digest: str, experiment_ids: list[str]) -> LoggedModel | None:

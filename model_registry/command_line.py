@@ -1,0 +1,144 @@
+"""What ``python -m model_registry`` accepts, and the help that teaches it."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """\
+the way of a model:
+  python -m model_registry register runs/demo               # one version per bundle, alias candidate
+  python -m model_registry promote translation-en-de candidate   # if the gate lets it pass
+  python -m model_registry history translation-en-de        # every decision, with who, when and why
+  python -m model_registry package translation-en-de@champion --out dist
+  python -m model_registry rollback translation-en-de       # the previous champion is back
+
+see them in a browser:
+  mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+exit status: 0 done, 1 the gate rejected the version, 2 the gate could not decide, 64 wrong command line or no such
+model or version, 65 no such path or no segments to judge on, 69 the MLflow store does not answer, 73 cannot write,
+78 broken bundle
+"""
+NAMED = "NAME@ALIAS (translation-en-de@champion) or NAME/VERSION (translation-en-de/3)"
+
+
+GATE = """Decode a version and the champion as they are served, on the same held-out segments, and make the version
+champion if it passes: first the guards (length, empty, copied and repeated translations, batch invariance, latency,
+size), then the paired bootstrap interval of the difference in chrF against a margin. The old champion becomes previous.
+
+Segments are the test sets of the training run that made the version, if they were held out for the champion as well,
+or the files given. Held-out means: neither trained on nor chosen by; the gate can check that only for its own runs.
+Every decision is kept: see history, the run in MLflow, and the version's tags."""
+GATE_EXAMPLES = """examples:
+  python -m model_registry promote translation-en-de candidate
+  python -m model_registry promote translation-en-de 7 --source news.en.gz --reference news.de.gz
+  python -m model_registry promote translation-en-de candidate --gate configs/strict.yaml --json
+
+exit status: 0 promoted (or champion already), 1 rejected, 2 undecided: the interval is wider than the margin, and the
+last line says how many more segments would do"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_registry",
+        description="Keep bundles as versions of a model in MLflow, and give the servers the best one.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    store = argparse.ArgumentParser(add_help=False)
+    # It may stand before the command or after it, and the command must not forget what stood before.
+    for place, default in ((parser, None), (store, argparse.SUPPRESS)):
+        place.add_argument(
+            "--tracking-uri",
+            metavar="URI",
+            default=default,
+            help="the MLflow store: sqlite:///PATH, postgresql://… or http://HOST:PORT "
+            "(default: $MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)",
+        )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, summary: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=text, parents=[store])
+
+    command = add(
+        "register",
+        "make a bundle a version, and the candidate",
+        "Verify a bundle and make it a version of the model it names; alias candidate. The same bundle is the same "
+        "version however often it is registered. Files go into the run that trained it, if that is in this store.",
+    )
+    command.add_argument("path", type=Path, metavar="RUN_OR_BUNDLE", help="runs/ID, or a bundle directory")
+
+    command = add(
+        "list", "show the versions with their scores", "Show versions, newest first, with aliases and scores."
+    )
+    command.add_argument("name", nargs="?", metavar="NAME", help="one model only")
+
+    _add_promote(add("promote", "make a version champion, if it is good enough", GATE))
+
+    command = add(
+        "rollback",
+        "make the previous champion champion again",
+        "Swap champion and previous, after verifying the bundle that comes back. Twice is as never.",
+    )
+    command.add_argument("name", metavar="NAME", help="the model, as list shows it")
+    command.add_argument("--reason", default="no reason given", metavar="TEXT", help="why, for the history")
+
+    command = add(
+        "history",
+        "show every decision of the gate and every rollback",
+        "Show who promoted, rejected or rolled back what, when and why, newest first.",
+    )
+    command.add_argument("name", metavar="NAME", help="the model, as list shows it")
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    command = add(
+        "fetch",
+        "download a bundle and verify it",
+        "Download a version's bundle to DIR/NAME-BUNDLEVERSION, verify every digest, and print where it is.",
+    )
+    command.add_argument("target", metavar="NAME@ALIAS", help=NAMED)
+    command.add_argument(
+        "--out", type=Path, default=Path("dist"), metavar="DIR", help="parent directory (default: dist)"
+    )
+
+    command = add(
+        "package",
+        "build the TorchServe archive and the Bento",
+        "Fetch and verify a bundle (or take one from disk) and build DIR/NAME-BUNDLEVERSION.mar and the Bento from it.",
+    )
+    command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
+    command.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="where to build (default: dist)")
+
+    command = add(
+        "sign",
+        "vouch for a bundle with a private key",
+        "Verify a bundle and write its signature, model.sig, beside the manifest. Register it afterwards, also when it "
+        "is registered already: the version then gets the signature. Where DRAGOMAN_PUBLIC_KEY holds the absolute path "
+        "of the public key, every command and server refuses what is not signed.",
+    )
+    command.add_argument("path", type=Path, metavar="RUN_OR_BUNDLE", help="runs/ID, or a bundle directory")
+    command.add_argument(
+        "--private-key", type=Path, required=True, metavar="FILE", help="an elliptic-curve key in PEM form"
+    )
+
+    command = add(
+        "verify",
+        "check a bundle and who signed it",
+        "Check every digest and the signature of a bundle, and print the signer's key. Exit status 78 when it is not "
+        "signed, signed with another key, or altered.",
+    )
+    command.add_argument("target", metavar="NAME@ALIAS|BUNDLE", help=f"{NAMED}, or a bundle or run directory")
+    command.add_argument(
+        "--public-key", type=Path, metavar="FILE", help="the signer's key in PEM form (default: $DRAGOMAN_PUBLIC_KEY)"
+    )
+    return parser
+
+
+def _add_promote(command: argparse.ArgumentParser) -> None:
+    command.formatter_class, command.epilog = argparse.RawDescriptionHelpFormatter, GATE_EXAMPLES
+    command.add_argument("name", metavar="NAME", help="the model, as list shows it")
+    command.add_argument("version", metavar="VERSION", help="a number, an alias (candidate) or a bundle version")
+    command.add_argument("--gate", type=Path, metavar="FILE", help="the gate's settings (default: configs/gate.yaml)")
+    command.add_argument("--source", type=Path, metavar="FILE", help="held-out segments, one a line, plain or .gz")
+    command.add_argument("--reference", type=Path, metavar="FILE", help="their translations, line by line")
+    command.add_argument("--json", action="store_true", help="print the decision as JSON instead of tables")

@@ -1,0 +1,71 @@
+"""A version on trial: fetched, verified, loaded as it is served, and translating the segments."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+import dragoman
+from dragoman.bundle import Bundle
+from dragoman.errors import BundleError, ConfigError, InferenceError
+from model_registry.client import Registry
+from model_registry.gate import Trial, judge
+from model_registry.gate_settings import GateSettings
+from model_registry.guards import Measured
+from model_registry.held_out import HeldOut
+from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, size_mb, translate
+from model_registry.versions import Version
+
+
+class Contender:
+    """A loaded version; translates the same segments once, however often it is judged."""
+
+    def __init__(self, version: Version, bundle: Bundle) -> None:
+        self.version, self.bundle = version, bundle
+        try:
+            self.predictor = dragoman.load(bundle.path)
+            self.predictor.warm_up()
+        except (BundleError, ConfigError, InferenceError) as error:
+            raise type(error)(f"{version.reference} cannot be decoded: {error}") from error
+        self._translated: dict[str, tuple[Outputs, float]] = {}
+
+    def measured(self, held_out: HeldOut, settings: GateSettings, p95_ms: float | None, progress: Progress) -> Measured:
+        """What the gate looks at, given the latency."""
+        if held_out.digest not in self._translated:
+            sources = held_out.sources
+            task = progress.add_task(f"translating with {self.version.reference}", total=len(sources))
+            outputs = translate(self.predictor, sources, lambda done: progress.update(task, completed=done))
+            changed = changed_in_batches(self.predictor, sources, sample=settings.guards.batch_sample)
+            self._translated[held_out.digest] = (outputs, changed)
+        outputs, changed = self._translated[held_out.digest]
+        return Measured(outputs=outputs, changed_in_batches=changed, p95_ms=p95_ms, size_mb=size_mb(self.predictor))
+
+
+@contextmanager
+def contending(registry: Registry, version: Version) -> Iterator[Contender]:
+    """Fetch and load a version for the time of a block; raises BundleError when it is gone, damaged or unreadable."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-gate-") as folder:
+        contender = Contender(version, registry.fetch(version, Path(folder)))
+        try:
+            yield contender
+        finally:
+            contender.predictor.close()
+
+
+def put_on_trial(candidate: Contender, champion: Contender | None, held_out: HeldOut, settings: GateSettings) -> Trial:
+    """Measure both on the same segments, tell a person how far it is, and judge."""
+    contenders = [candidate, *([champion] if champion else [])]
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        timed = p95_latencies_ms(
+            [contender.predictor for contender in contenders], held_out.sources, sample=settings.guards.latency_sample
+        )
+        found = [
+            contender.measured(held_out, settings, p95_ms, progress)
+            for contender, p95_ms in zip(contenders, timed, strict=True)
+        ]
+    return judge(found[0], found[1] if champion else None, held_out, settings)

@@ -1,0 +1,83 @@
+"""Moving the champion: only under the lease, only from where it was judged, and so that a kill at any point is mended.
+
+What is about to be done is written down first, in a tag of the registered model. The alias champion is moved by one
+write; whoever takes the lease next finds what is written down and, by where champion points, either ends it or forgets
+it. At every moment champion points to one version that was verified.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from model_registry.client import CHAMPION, PREVIOUS
+from model_registry.decisions import DecisionLog
+from model_registry.lease import Lease, lease
+
+INTENT_TAG = "promotion_intent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the history keeps of a decision; ``artifacts`` is a folder of files."""
+
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifacts: Path | None = None
+
+
+def move_champion(client: MlflowClient, name: str, *, judged: int | None, to: int, record: Record) -> bool:
+    """Make version ``to`` champion if ``judged`` still is (None: if there is none), and record it.
+
+    False, with nothing changed, when the champion is another one by now.
+    """
+    with lease(client, name) as held:
+        _mend(client, name, held)
+        if champion(client, name) != judged:
+            return False
+        run_id = DecisionLog(client, name).open(record.tags, record.metrics, record.artifacts)
+        intent = json.dumps({"from": judged, "to": to, "run": run_id})
+        held.check()
+        client.set_registered_model_tag(name, INTENT_TAG, intent)
+        held.check()
+        client.set_registered_model_alias(name, CHAMPION, str(to))
+        _complete(client, name, json.loads(intent), held)
+        return True
+
+
+def mend(client: MlflowClient, name: str) -> bool:
+    """End or forget what a killed process left half done, and say whether there was something."""
+    if INTENT_TAG not in client.get_registered_model(name).tags:
+        return False
+    with lease(client, name) as held:
+        _mend(client, name, held)
+    return True
+
+
+def champion(client: MlflowClient, name: str) -> int | None:
+    """The version that is champion now."""
+    number = client.get_registered_model(name).aliases.get(CHAMPION)
+    return int(number) if number is not None else None
+
+
+def _mend(client: MlflowClient, name: str, held: Lease) -> None:
+    written = client.get_registered_model(name).tags.get(INTENT_TAG)
+    if written is not None:
+        intent = json.loads(written)
+        if champion(client, name) == intent["to"]:
+            _complete(client, name, intent, held)
+        else:
+            held.check()
+            client.delete_registered_model_tag(name, INTENT_TAG)
+    DecisionLog(client, name).abandon()
+
+
+def _complete(client: MlflowClient, name: str, intent: Mapping[str, int | str | None], held: Lease) -> None:
+    held.check()
+    if intent["from"] is not None:
+        client.set_registered_model_alias(name, PREVIOUS, str(intent["from"]))
+    DecisionLog(client, name).close(str(intent["run"]))
+    held.check()
+    client.delete_registered_model_tag(name, INTENT_TAG)

@@ -1,0 +1,187 @@
+"""Promoting and rolling back: judged without a lock, as long as it takes; carried out under the lease, in a moment."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dragoman.errors import BundleError, ConfigError, UnavailableError
+from model_registry import flip, report
+from model_registry.client import CHAMPION, PREVIOUS, Registry, aliased
+from model_registry.connection import explained
+from model_registry.contender import Contender, contending, put_on_trial
+from model_registry.decisions import DecisionLog, now
+from model_registry.gate import Trial, another_work
+from model_registry.gate_settings import GateSettings
+from model_registry.held_out import HeldOut, from_training
+from model_registry.versions import Version, select
+
+# How often the champion may change while a candidate is judged against it, or a rollback is verified.
+TRIES = 20
+
+Verdict = Literal["promoted", "rejected", "undecided", "rolled back"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What became of a request; ``replaced`` is the champion before it, ``changed`` is false where nothing was done.
+
+    ``look`` counts the decisions made on the trial's segments, this one included.
+    """
+
+    version: Version
+    verdict: Verdict
+    reason: str
+    replaced: Version | None = None
+    changed: bool = False
+    trial: Trial | None = None
+    look: int = 1
+
+
+def promote(
+    registry: Registry, name: str, selector: str, settings: GateSettings, segments: HeldOut | None = None
+) -> Promotion:
+    """Judge a version against the champion and make it champion if it passes; the decision is recorded either way.
+
+    ``segments`` are those of the candidate's training run unless given. Raises ConfigError for a version that does not
+    exist, DataError without segments that suit both, BundleError for a bundle that is gone or damaged.
+    """
+    with explained(registry.uri), contextlib.ExitStack() as stack:
+        candidate: Contender | None = None
+        for _ in range(TRIES):
+            versions = _settled_versions(registry, name)
+            version, champion = select(versions, name, selector), aliased(versions, CHAMPION)
+            if candidate is not None:
+                # An alias may have moved meanwhile; what has been judged is this one.
+                version = select(versions, name, str(candidate.version.number))
+            if champion is not None and champion.number == version.number:
+                return Promotion(
+                    version=version, verdict="promoted", reason="is the champion already", replaced=champion
+                )
+            candidate = candidate or stack.enter_context(contending(registry, version))
+            decided = _decide(registry, candidate, champion, settings, segments)
+            if decided is not None:
+                return decided
+    raise _restless(name)
+
+
+def rollback(registry: Registry, name: str, reason: str) -> Promotion:
+    """Make the previous champion champion again, once its bundle verifies, and the present one previous."""
+    with explained(registry.uri):
+        for _ in range(TRIES):
+            versions = _settled_versions(registry, name)
+            champion, previous = aliased(versions, CHAMPION), aliased(versions, PREVIOUS)
+            if champion is None or previous is None or champion.number == previous.number:
+                raise ConfigError(
+                    f"{name} has no previous champion to go back to; there is one after a second promotion "
+                    f"(champion: {champion.number if champion else 'none'})"
+                )
+            with tempfile.TemporaryDirectory(prefix="dragoman-rollback-") as folder:
+                registry.fetch(previous, Path(folder))
+            tags = _tags("rollback", "rolled back", reason, previous, champion)
+            record = flip.Record(tags=tags, metrics={})
+            if flip.move_champion(registry.client, name, judged=champion.number, to=previous.number, record=record):
+                return Promotion(
+                    version=previous, verdict="rolled back", reason=reason, replaced=champion, changed=True
+                )
+    raise _restless(name)
+
+
+def _decide(
+    registry: Registry,
+    candidate: Contender,
+    champion: Version | None,
+    settings: GateSettings,
+    segments: HeldOut | None,
+) -> Promotion | None:
+    """Judge and carry out; None when the champion is another one by then, and the judgement void."""
+    version, name = candidate.version, candidate.version.name
+    log = DecisionLog(registry.client, name)
+    with _champion_contending(registry, champion) as opponent:
+        unlike = another_work(candidate.bundle.manifest, opponent.bundle.manifest if opponent else None)
+        trial = None
+        if unlike is None:
+            held_out = segments or _stored_segments(registry, candidate, opponent, settings)
+            trial = put_on_trial(candidate, opponent, held_out, settings)
+    promotion = Promotion(
+        version=version,
+        verdict=trial.verdict if trial else "rejected",
+        reason=trial.reason if trial else str(unlike),
+        replaced=champion,
+        changed=trial is not None and trial.verdict == "promoted",
+        trial=trial,
+        look=1 + (log.earlier(trial.segments_digest) if trial else 0),
+    )
+    with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
+        report.write(promotion, Path(folder))
+        tags = _tags("promotion", promotion.verdict, promotion.reason, version, champion)
+        if trial:
+            tags["segments"] = trial.segments_digest
+        record = flip.Record(tags=tags, metrics=_metrics(trial), artifacts=Path(folder))
+        if promotion.changed:
+            judged = champion.number if champion else None
+            done = flip.move_champion(registry.client, name, judged=judged, to=version.number, record=record)
+            return promotion if done else None
+        log.close(log.open(record.tags, record.metrics, record.artifacts))
+        return promotion
+
+
+@contextlib.contextmanager
+def _champion_contending(registry: Registry, champion: Version | None) -> Iterator[Contender | None]:
+    if champion is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            opponent = stack.enter_context(contending(registry, champion))
+        except BundleError as error:
+            raise BundleError(
+                f"the champion cannot be judged against: {error}; register its bundle again, which puts its files "
+                f"back, or go back: python -m model_registry rollback {champion.name}"
+            ) from error
+        yield opponent
+
+
+def _settled_versions(registry: Registry, name: str) -> list[Version]:
+    """The versions once nothing is left half done; raises ConfigError when there is no such model."""
+    versions = registry.versions(name)
+    return registry.versions(name) if flip.mend(registry.client, name) else versions
+
+
+def _stored_segments(
+    registry: Registry, candidate: Contender, champion: Contender | None, settings: GateSettings
+) -> HeldOut:
+    with tempfile.TemporaryDirectory(prefix="dragoman-segments-") as folder:
+        return from_training(
+            registry.held_out_files(candidate.version, Path(folder)),
+            candidate.bundle.manifest,
+            champion.bundle.manifest if champion else None,
+            validation=settings.segments == "validation",
+        )
+
+
+def _tags(kind: str, verdict: str, reason: str, version: Version, champion: Version | None) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "verdict": verdict,
+        "reason": reason,
+        "candidate": str(version.number),
+        "candidate_digest": version.digest,
+        "champion": str(champion.number) if champion else "",
+        "at": now(),
+    }
+
+
+def _metrics(trial: Trial | None) -> dict[str, float]:
+    if trial is None:
+        return {}
+    found = {f"guard/{guard.name}": guard.value for guard in trial.guards if guard.value is not None}
+    if comparison := trial.comparison:
+        found |= {name: getattr(comparison, name) for name in ("candidate", "champion", "difference", "low", "high")}
+    return found
+
+
+def _restless(name: str) -> UnavailableError:
+    return UnavailableError(f"the champion of {name} changed {TRIES} times meanwhile; run the command again")

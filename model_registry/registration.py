@@ -1,0 +1,121 @@
+"""Making a bundle a version: once per digest, in the run that trained it, with files that are really there."""
+
+import json
+import logging
+
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.tracking.context import registry as run_context
+
+from dragoman.bundle import Bundle
+from dragoman.manifest import Manifest
+from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
+from model_registry.tracking import experiment_id
+from model_registry.versions import description, version_tags
+
+log = logging.getLogger(__name__)
+
+MODEL_VERSIONS_TAG = "mlflow.modelVersions"
+SEGMENTS_FOLDER = "segments"
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+def register_bundle(client: MlflowClient, bundle: Bundle) -> int:
+    """The number of the bundle's version, which is made if there is none."""
+    return _version_of(client, bundle.manifest) or _create_version(client, bundle)
+
+
+def restore_files(client: MlflowClient, bundle: Bundle, number: int) -> None:
+    """Store the files of a version again, where they were."""
+    version = client.get_model_version(bundle.manifest.name, str(number))
+    upload_bundle(client, bundle, model_id=str(version.source).removeprefix("models:/"), run_id=str(version.run_id))
+
+
+def _version_of(client: MlflowClient, manifest: Manifest) -> int | None:
+    """The version of this bundle. A creation whose reply was lost may have made two: the first one stays."""
+    found = client.search_model_versions(f"name='{manifest.name}' and tag.digest='{manifest.digest}'")
+    numbers = sorted(int(version.version) for version in found)
+    if len(numbers) > 1:
+        aliased = {int(number) for number in client.get_registered_model(manifest.name).aliases.values()}
+        for number in set(numbers[1:]) - aliased:
+            _delete_version(client, manifest.name, number)
+    return numbers[0] if numbers else None
+
+
+def _delete_version(client: MlflowClient, name: str, number: int) -> None:
+    try:
+        client.delete_model_version(name, str(number))
+    except MlflowException as error:
+        # Whoever registers the same bundle at this moment tidies up as well.
+        if error.error_code not in ABSENT:
+            raise
+
+
+def _create_version(client: MlflowClient, bundle: Bundle) -> int:
+    manifest = bundle.manifest
+    model_id, run_id = _logged_model(client, bundle)
+    try:
+        client.create_registered_model(manifest.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    created = client.create_model_version(
+        manifest.name,
+        source=f"models:/{model_id}",
+        run_id=run_id,
+        tags=version_tags(manifest),
+        description=description(bundle),
+        model_id=model_id,
+    )
+    number = _version_of(client, manifest) or int(created.version)
+    _link(client, model_id, manifest.name, number)
+    return number
+
+
+def _logged_model(client: MlflowClient, bundle: Bundle) -> tuple[str, str]:
+    """The ids of the model that holds the bundle and of its run; stored now if training did not do it."""
+    manifest = bundle.manifest
+    run = _training_run(client, manifest)
+    experiment = str(run.info.experiment_id) if run else experiment_id(client, manifest.name)
+    if stored := find_logged_model(client, manifest.digest, [experiment]):
+        return stored.model_id, stored.source_run_id
+    run = run or _import_run(client, bundle, experiment)
+    log.info("storing %s %s in %s", manifest.name, manifest.version, client.tracking_uri)
+    model_id = log_bundle(client, bundle, experiment_id=experiment, run_id=run.info.run_id)
+    return model_id, run.info.run_id
+
+
+def _training_run(client: MlflowClient, manifest: Manifest) -> Run | None:
+    run_id = manifest.provenance.mlflow_run_id
+    if run_id is None:
+        return None
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        uri = client.tracking_uri
+        log.info("the run %s that trained this bundle is not in %s; the bundle gets a run of its own", run_id, uri)
+        return None
+
+
+def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
+    tags = run_context.resolve_tags({"imported": "true", **version_tags(bundle.manifest)})
+    run = client.create_run(experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
+    for name in ("config.yaml", "MODEL_CARD.md"):
+        client.log_artifact(run.info.run_id, str(bundle.path / name))
+    # A run directory holds the bundle beside the segments it was scored on, and the gate needs those.
+    segments = bundle.path.parent / SEGMENTS_FOLDER
+    for file in sorted(segments.glob("*.jsonl")):
+        client.log_artifact(run.info.run_id, str(file), SEGMENTS_FOLDER)
+    client.set_terminated(run.info.run_id, "FINISHED")
+    return run
+
+
+def _link(client: MlflowClient, model_id: str, name: str, number: int) -> None:
+    # The server links the logged model to its versions by this tag; a bare database needs it set by hand.
+    entry = {"name": name, "version": str(number)}
+    linked = json.loads(client.get_logged_model(model_id).tags.get(MODEL_VERSIONS_TAG, "[]"))
+    if all(str(item["version"]) != str(number) for item in linked):
+        client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps([*linked, entry])})

@@ -1,0 +1,70 @@
+import pytest
+
+import dragoman
+from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
+from model_registry.guards import Measured, check_guards, is_repeated
+from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, spread, translate
+
+LIMITS = load_settings(DEFAULT_SETTINGS).guards
+SOURCES = [f"the source number {number} is here" for number in range(20)]
+REFERENCES = [f"die Quelle Nummer {number} ist hier" for number in range(20)]
+
+
+def failed(hypotheses, *, cut=(), sources=SOURCES, references=REFERENCES, **measured):
+    outputs = Outputs(hypotheses=tuple(hypotheses), cut=frozenset(cut), refused={})
+    fields = {"outputs": outputs, "changed_in_batches": 0.0, "p95_ms": 10.0, "size_mb": 5.0}
+    candidate, champion = (Measured(**{**fields, **changes}) for changes in (measured, {}))
+    return {guard.name for guard in check_guards(candidate, champion, sources, references, LIMITS) if not guard.passed}
+
+
+def test_good_translations_pass_every_guard():
+    assert failed(REFERENCES) == set()
+
+
+def test_each_fault_fails_its_own_guard():
+    assert failed(["", *REFERENCES[1:]]) == {"empty_share"}
+    assert failed([*SOURCES[:2], *REFERENCES[2:]]) == {"copied_share"}
+    assert failed(["ja ja ja ja Nummer null hier", *REFERENCES[1:]]) == {"repeated_share"}
+    assert failed(REFERENCES, cut=[3]) == {"repeated_share"}
+    assert failed([f"{text} {text}" for text in REFERENCES]) == {"length_ratio"}
+    assert failed([text[:8] for text in REFERENCES]) == {"length_ratio", "brevity_penalty"}
+    assert failed(REFERENCES, changed_in_batches=0.1) == {"changed_in_batches_share"}
+    assert failed(REFERENCES, p95_ms=16.0) == {"latency_ratio"}
+    assert failed(REFERENCES, p95_ms=None) == {"latency_ratio"}
+    assert failed(REFERENCES, size_mb=11.0) == {"size_ratio"}
+
+
+def test_what_the_references_do_as_well_is_no_fault():
+    names = ["Berlin", "OK", "bla bla bla bla", " "]
+    assert failed(names * 5, cut=[2], sources=names * 5, references=names * 5) == set()
+
+
+@pytest.mark.parametrize("text", ["a a a a", "x the cat the cat the cat the cat y", "1 2 3 4 1 2 3 4 1 2 3 4 1 2 3 4"])
+def test_one_to_four_words_four_times_in_a_row_are_repeated(text):
+    assert is_repeated(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no, no, no", "no no no", "a b a b a b", "a b c d e a b c d e a b c d e a b c d e"]
+)
+def test_fewer_times_or_longer_phrases_are_not(text):
+    assert not is_repeated(text)
+
+
+def test_a_packaged_model_is_measured_as_it_is_served(tiny_bundle, toy_sentences):
+    predictor = dragoman.load(tiny_bundle)
+    outputs = translate(predictor, [*toy_sentences[:9], " "])
+    assert len(outputs.hypotheses) == 10
+    assert set(outputs.refused) == {9}
+    assert outputs.hypotheses[9] == ""
+    assert changed_in_batches(predictor, toy_sentences, sample=20) == 0.0
+    timed = p95_latencies_ms([predictor, predictor], toy_sentences, sample=3)
+    assert all(milliseconds > 0 for milliseconds in timed)
+    assert p95_latencies_ms([predictor], [" "], sample=3) == [None]
+    predictor.close()
+
+
+def test_a_sample_is_spread_over_all_segments():
+    numbers = [str(number) for number in range(100)]
+    assert spread(numbers, 4) == ["0", "25", "50", "75"]
+    assert spread(numbers[:3], 10) == ["0", "1", "2"]
