@@ -1,0 +1,109 @@
+"""``python -m deploy.events``: listen for MLflow's webhooks, and build, test and publish each new champion."""
+
+import argparse
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+import uvicorn
+from rich.console import Console
+
+from deploy.events.app import Receiver, application
+from deploy.events.builder import SECRET_VARIABLE, Builder
+from deploy.events.journal import Journal
+from dragoman.errors import ConfigError, run_cli
+
+MIN_SECRET_BYTES = 16
+EXAMPLES = f"""\
+a secret, the receiver, and MLflow's side of it:
+  openssl rand -hex 32 > webhook.secret
+  python -m deploy.events --secret-file webhook.secret --tracking-uri http://127.0.0.1:5000
+  python -m model_registry webhook --url http://127.0.0.1:8090/events --secret-file webhook.secret
+
+MLflow delivers to public https addresses only, unless its server runs with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https
+and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true. It forgets the secret at a restart, and shares it among its workers, only
+with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY. From another machine, put a proxy with TLS before this receiver.
+
+The secret is read from the file or from {SECRET_VARIABLE}. Outcomes: GET /events, and one JSON file each in the
+state directory. An event that was accepted survives any end of the receiver.
+
+exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot write, 130 interrupted, 143 terminated
+"""
+
+
+def main() -> None:
+    """Serve until told to end."""
+    options = _parser().parse_args()
+    secret = _secret(options.secret_file)
+    console = Console(highlight=False, soft_wrap=True)
+
+    def report(line: str) -> None:
+        console.print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
+
+    environment = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
+    state = options.state.resolve()
+    with Journal(state) as journal, _listen(options.host, options.port) as listener:
+        builder = Builder(journal, out=options.out, work=state / "work", environment=environment, report=report)
+        receiver = Receiver(
+            journal=journal,
+            secret=secret,
+            max_age_s=options.max_age,
+            is_building=lambda: builder.is_running,
+            report=report,
+        )
+        # One access line a probe would drown the events.
+        config = uvicorn.Config(application(receiver), log_level="warning", server_header=False)
+        host, port = listener.getsockname()[:2]
+        report(f"listening on http://{host}:{port}/events, state in {state}, artifacts to {options.out}")
+        builder.start()
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            builder.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.events",
+        description="Receive MLflow's registry events. When the alias champion of a model moves: fetch the bundle, run "
+        "the conformance suite on it, and if it passes package it for both servers.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--secret-file", type=Path, metavar="FILE", help=f"the shared secret (or {SECRET_VARIABLE})")
+    parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow server (default: $MLFLOW_TRACKING_URI)")
+    parser.add_argument("--out", type=Path, default=Path("dist"), metavar="DIR", help="for archives (default: dist)")
+    parser.add_argument(
+        "--state", type=Path, default=Path("runs/events"), metavar="DIR", help="events, logs (default: runs/events)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8090, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--max-age", type=float, default=300.0, metavar="SECONDS", help="oldest delivery (default: %(default)g)"
+    )
+    return parser
+
+
+def _secret(path: Path | None) -> bytes:
+    try:
+        secret = path.read_bytes().strip() if path else os.environ.get(SECRET_VARIABLE, "").encode()
+    except OSError as error:
+        raise ConfigError(f"cannot read the secret in {path}: {error.strerror or error}") from error
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigError(
+            f"the secret must have at least {MIN_SECRET_BYTES} bytes, got {len(secret)}; make one with "
+            f"`openssl rand -hex 32` and give it in --secret-file or {SECRET_VARIABLE}"
+        )
+    return secret
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error}; choose another --host or --port") from error
+
+
+if __name__ == "__main__":
+    run_cli(main)

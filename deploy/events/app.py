@@ -1,0 +1,162 @@
+"""The receiver's HTTP interface: ``POST /events`` for MLflow, ``GET /events`` for people, and two probes.
+
+Errors have the form of the translation servers, ``{"error": "sentence", "code": "unauthorized"}``.
+"""
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from deploy.events.journal import Event, Journal, now
+from deploy.events.signature import check_delivery
+from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
+from dragoman.manifest import NAME_PATTERN
+from dragoman.protocol import JSON_TYPE, check_body_size, error_reply
+
+MAX_BODY_BYTES = 64 * 1024
+BODY_WITHIN_S = 10.0
+SHOWN = 100
+CLIENT_CLOSED_REQUEST = 499
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Receiver:
+    """What an answer depends on; ``clock`` gives seconds since 1970."""
+
+    journal: Journal
+    secret: bytes
+    max_age_s: float
+    is_building: Callable[[], bool]
+    report: Callable[[str], None]
+    clock: Callable[[], float] = time.time
+
+
+def application(receiver: Receiver) -> Starlette:
+    """The receiver as an ASGI application."""
+
+    async def receive(request: Request) -> Response:
+        try:
+            body = await _read_body(request)
+            status, answer = await run_in_threadpool(_receive, receiver, dict(request.headers), body)
+            return JSONResponse(answer, status)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+    async def events(_: Request) -> Response:
+        shown = [dataclasses.asdict(event) for event in receiver.journal.events()[:SHOWN]]
+        return JSONResponse({"events": shown})
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(_: Request) -> Response:
+        if not receiver.is_building():
+            raise UnavailableError("the builder has ended; restart the receiver")
+        if not receiver.journal.is_writable():
+            raise UnavailableError("events cannot be kept; make the state directory writable")
+        return JSONResponse({"status": "ready"})
+
+    return Starlette(
+        routes=[
+            Route("/events", receive, methods=["POST"]),
+            Route("/events", events),
+            Route("/livez", alive),
+            Route("/readyz", ready),
+        ],
+        exception_handlers={DragomanError: _explained, HTTPException: _framework_error, Exception: _unforeseen},
+    )
+
+
+def parse_move(body: bytes) -> tuple[str, str] | str:
+    """The model and version that ``champion`` has moved to, or why the event is none of ours; raises InvalidInput."""
+    try:
+        content = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("the body is not JSON in UTF-8", code="malformed_json") from error
+    event, data = (content, content.get("data")) if isinstance(content, dict) else (None, None)
+    if event is None or not isinstance(data, dict):
+        raise InvalidInput("the body must be an object with entity, action and data", field="data")
+    kind = f"{event.get('entity')}.{event.get('action')}"[:80]
+    if kind != "model_version_alias.created":
+        return f"the event is {kind}"
+    if data.get("alias") != "champion":
+        return "the alias is not champion"
+    name, version = data.get("name"), data.get("version")
+    if not isinstance(name, str) or not isinstance(version, str) or not (version.isascii() and version.isdigit()):
+        raise InvalidInput("data must hold the model's name and the number of its version as texts", field="data")
+    if not NAME_PATTERN.fullmatch(name):
+        # Other people's models may be in the same registry; ours go by names that are safe in a command line.
+        return "the model is not one of Dragoman's"
+    return name, version
+
+
+def _receive(receiver: Receiver, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+    delivery_id = check_delivery(
+        headers, body, secret=receiver.secret, now=receiver.clock(), max_age_s=receiver.max_age_s
+    )
+    moved = parse_move(body)
+    if isinstance(moved, str):
+        return 200, {"status": "ignored", "reason": moved}
+    model, version = moved
+    try:
+        is_new = receiver.journal.accept(
+            Event(delivery_id=delivery_id, model=model, version=version, received_at=now())
+        )
+    except DragomanError as error:
+        # MLflow delivers again after a 503.
+        raise UnavailableError(f"the event could not be kept: {error}") from error
+    if not is_new:
+        return 200, {"status": "repeated", "delivery_id": delivery_id}
+    receiver.report(f"{model}: champion is version {version} now ({delivery_id})")
+    return 202, {"status": "received", "delivery_id": delivery_id}
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body, refused as soon as its announced or received size is over the limit."""
+    announced = request.headers.get("content-length", "")
+    check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, MAX_BODY_BYTES)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != JSON_TYPE:
+        raise InvalidInput(
+            f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
+        )
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.stream():
+                check_body_size(len(body) + len(chunk), MAX_BODY_BYTES)
+                body += chunk
+    except TimeoutError as error:
+        message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
+        raise UnavailableError(message, code="deadline_exceeded") from error
+    return bytes(body)
+
+
+async def _explained(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DragomanError)
+    reply = error_reply(error)
+    # What is left of a body that was refused unread would be taken for the next request.
+    return Response(reply.to_json(), reply.status, {"connection": "close"}, JSON_TYPE)
+
+
+async def _unforeseen(request: Request, _: Exception) -> Response:
+    # Its traceback goes to the log in any case.
+    return await _explained(request, InferenceError("the receiver failed on this request; its log says why"))
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    message = f"there is no {request.method} of {request.url.path[:60]!r}; POST or GET /events, GET /livez, GET /readyz"
+    reply = error_reply(InvalidInput(message, code=code))
+    return Response(reply.to_json(), reply.status, error.headers, JSON_TYPE)

@@ -1,0 +1,142 @@
+"""From a champion to published artifacts, as a user would do it: fetch, test for conformance, package.
+
+The conformance suite packages the bundle by itself, serves it both ways and compares. Only what passes is packaged for
+everybody, so that neither the output directory nor BentoML's store ever holds an artifact that failed. The same bundle
+gives the same archive, byte for byte, so what is published is what was tested.
+"""
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from deploy.events.journal import Event, Journal, now
+from dragoman.errors import DragomanError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SECRET_VARIABLE = "DRAGOMAN_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
+STEP_LIMIT_S = 1800.0
+STOP_WITHIN_S = 40.0
+
+Report = Callable[[str], None]
+
+
+class StepFailedError(DragomanError):
+    """One of the commands failed, or was stopped."""
+
+
+class Builder:
+    """Builds what the journal gives it, one event after the other, in a thread of its own."""
+
+    def __init__(self, journal: Journal, *, out: Path, work: Path, environment: Mapping[str, str], report: Report):
+        """``out`` gets the archives, ``work`` what is only needed meanwhile; ``environment`` goes to the commands."""
+        self._journal = journal
+        self._out = out.resolve()
+        self._work = work.resolve()
+        self._environment = {**os.environ, **environment}
+        # Neither the commands nor the servers they start have any use for it.
+        self._environment.pop(SECRET_VARIABLE, None)
+        self._report = report
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="builder")
+
+    def start(self) -> None:
+        """Begin, removing what an earlier process left half done."""
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the command that runs, with the servers it started; its event is taken up again at the next start."""
+        self._stopping.set()
+        self._journal.close()
+        self._thread.join()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether events will be worked on."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (event := self._journal.take()) is not None:
+            self._report(f"{event.model}: building the champion ({event.delivery_id})")
+            finished = self._outcome(event)
+            if self._stopping.is_set() and finished.state == "failed":
+                return
+            self._journal.finish(finished)
+            what = f"bundle {finished.bundle} is published" if finished.state == "passed" else finished.reason
+            self._report(f"{event.model}: {finished.state}: {what}; log: {event.log}")
+
+    def _outcome(self, event: Event) -> Event:
+        try:
+            bundle = self._build(event)
+        except Exception as error:
+            # Whatever it was, the next champion must not find the builder dead.
+            reason = str(error) or type(error).__name__
+            return dataclasses.replace(event, state="failed", reason=reason, finished_at=now())
+        return dataclasses.replace(event, state="passed", bundle=bundle, finished_at=now())
+
+    def _build(self, event: Event) -> str:
+        self._work.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="build-", dir=self._work) as folder,
+            Path(event.log or os.devnull).open("wb") as log,
+        ):
+            fetched = self._step("model_registry", "fetch", f"{event.model}@champion", "--out", folder, log=log)
+            bundle = Path(fetched.strip().splitlines()[-1].removeprefix("bundle: "))
+            self._step("deploy.conformance", "--bundle", str(bundle), log=log)
+            self._step("model_registry", "package", str(bundle), "--out", str(self._out), log=log)
+            return bundle.name.rpartition("-")[2]
+
+    def _step(self, module: str, *arguments: str, log: BinaryIO) -> str:
+        """Run one of the project's commands, its output going to the log, and return what it printed."""
+        command: Sequence[str] = [sys.executable, "-m", module, *arguments]
+        log.write(f"$ python -m {module} {' '.join(arguments)}\n".encode())
+        log.flush()
+        with tempfile.TemporaryFile() as printed:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=log,
+                # An interrupt at the terminal is for the receiver, which then ends the command in order.
+                start_new_session=True,
+            )
+            status = self._wait(process)
+            printed.seek(0)
+            output = printed.read()
+        log.write(output)
+        log.flush()
+        if status:
+            raise StepFailedError(f"python -m {module} {arguments[0]} ended with status {status}: {_last_line(log)}")
+        return output.decode("utf-8", "replace")
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        waited_s = 0.0
+        while not self._stopping.is_set() and waited_s < STEP_LIMIT_S:
+            try:
+                return process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                waited_s += 0.2
+        # The project's commands stop their servers when they are asked to end.
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        why = "was stopped" if self._stopping.is_set() else f"took more than {STEP_LIMIT_S:g} seconds"
+        raise StepFailedError(f"a command {why}")
+
+
+def _last_line(log: BinaryIO) -> str:
+    lines = Path(log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "it said nothing"

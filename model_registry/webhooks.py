@@ -1,0 +1,71 @@
+"""MLflow's side of registry events: a webhook that tells a receiver when an alias of a model moves."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlflow.entities.webhook import Webhook, WebhookStatus
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from dragoman.errors import ConfigError, UnavailableError
+from model_registry.connection import connect, explained
+
+EVENT = "model_version_alias.created"
+# What MLflow's server must be told before it delivers to another address than a public one with https.
+LOCAL = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
+
+
+def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Path) -> str:
+    """Make or renew the webhook of this name, let MLflow deliver a test event, and say what was done.
+
+    Raises ConfigError for a store that is no server, for a secret that cannot be read and for a URL that MLflow
+    refuses, and UnavailableError when the test event does not arrive.
+    """
+    secret = _read_secret(secret_file)
+    client = connect(tracking_uri, create=False)
+    if urlsplit(client.tracking_uri).scheme not in ("http", "https"):
+        raise ConfigError(
+            f"only an MLflow server delivers events, {client.tracking_uri} is a database; give --tracking-uri "
+            f"http://HOST:PORT of `mlflow server`"
+        )
+    settings = {"url": url, "events": [EVENT], "secret": secret, "status": WebhookStatus.ACTIVE}
+    with explained(client.tracking_uri):
+        try:
+            found = _find(client, name)
+            webhook = (
+                client.update_webhook(found.webhook_id, **settings)
+                if found
+                else client.create_webhook(name, **settings)
+            )
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise ConfigError(
+                f"MLflow refuses the webhook: {error.message}; for a receiver on this machine or in a private network, "
+                f"start MLflow's server with {LOCAL}"
+            ) from error
+        result = client.test_webhook(webhook.webhook_id)
+    if not result.success:
+        reason = result.error_message or f"it was answered with {result.response_status} {result.response_body}"
+        raise UnavailableError(
+            f"the webhook {name} is set up, but a test event to {url} did not arrive: {reason[:300]}; start the"
+            f" receiver with the same secret, and MLflow's server with {LOCAL} unless the receiver has a public address"
+        )
+    return f"webhook: {name} {'renewed' if found else 'made'}, {EVENT} goes to {url}, a test event arrived"
+
+
+def _find(client: MlflowClient, name: str) -> Webhook | None:
+    token = None
+    while True:
+        page = client.list_webhooks(max_results=100, page_token=token)
+        if found := next((webhook for webhook in page if webhook.name == name), None):
+            return found
+        if not (token := page.token):
+            return None
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the secret in {path}: {error}") from error
