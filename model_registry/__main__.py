@@ -133,6 +133,14 @@ def verify(options: argparse.Namespace) -> int:
     return 0
 
 
+def webhook(options: argparse.Namespace) -> int:
+    """``webhook --url URL --secret-file FILE``."""
+    from model_registry.webhooks import subscribe
+
+    print(subscribe(options.tracking_uri, name=options.name, url=options.url, secret_file=options.secret_file))
+    return 0
+
+
 COMMANDS = {
     "register": register,
     "list": list_versions,
@@ -143,6 +151,7 @@ COMMANDS = {
     "package": package,
     "sign": sign,
     "verify": verify,
+    "webhook": webhook,
 }
 VERDICTS = {"promoted": 0, "rejected": 1, "undecided": 2}
 

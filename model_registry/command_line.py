@@ -131,6 +131,18 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--public-key", type=Path, metavar="FILE", help="the signer's key in PEM form (default: $DRAGOMAN_PUBLIC_KEY)"
     )
+
+    command = add(
+        "webhook",
+        "let MLflow tell a receiver when the champion moves",
+        "Make a webhook in an MLflow server, or renew the one of this name, and let MLflow deliver a test event to "
+        "`python -m deploy.events`, which must be running. Exit status 69 when the test event does not arrive.",
+    )
+    command.add_argument("name", nargs="?", default="dragoman-champion", metavar="NAME", help="(default: %(default)s)")
+    command.add_argument("--url", required=True, metavar="URL", help="where the receiver listens, ending in /events")
+    command.add_argument(
+        "--secret-file", type=Path, required=True, metavar="FILE", help="the secret that the receiver has as well"
+    )
     return parser
 
 
