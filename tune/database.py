@@ -13,7 +13,9 @@ from dragoman.errors import ConfigError, UnavailableError
 
 ACCEPTED = "accepted are sqlite:///PATH (one worker) and postgresql://USER:PASSWORD@HOST:PORT/DATABASE (many)"
 PORTS = {"postgresql": 5432, "mysql": 3306}
-CONNECT_TIMEOUT_SECONDS = 3
+TIMEOUT_SECONDS, SQLITE_LOCK_SECONDS = 3, 30
+# How long a worker that has begun waits for a database that went away.
+PATIENCE_SECONDS = 120.0
 WAITS_SECONDS = (0.5, 1.0, 2.0, 3.0, 3.0)
 TABLES_OF_MLFLOW = frozenset({"experiments", "registered_models"})
 
@@ -33,7 +35,15 @@ def parse_url(text: str) -> URL:
         return url.set(database=str(Path(url.database).resolve()))
     if not url.database:
         raise ConfigError(f"storage={shown(url)} names no database; {ACCEPTED}")
-    return url
+    # SQLAlchemy's own choice of a driver has changed between its versions.
+    return url.set(drivername="postgresql+psycopg2") if url.drivername == "postgresql" else url
+
+
+def connect_arguments(url: URL) -> dict[str, int]:
+    """How long to wait for the database, in the words of its driver."""
+    return (
+        {"timeout": SQLITE_LOCK_SECONDS} if url.get_backend_name() == "sqlite" else {"connect_timeout": TIMEOUT_SECONDS}
+    )
 
 
 def shown(url: URL) -> str:
@@ -48,10 +58,7 @@ def check(url: URL, tracking_uri: str | None) -> None:
     if url.get_backend_name() == "sqlite":
         _check_file(Path(str(url.database)))
     try:
-        engine = sqlalchemy.create_engine(
-            url,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS} if url.get_backend_name() != "sqlite" else {},
-        )
+        engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
     except (ImportError, ArgumentError) as error:
         raise ConfigError(
             f"storage={shown(url)} needs a driver that is not installed ({error}): pip install 'dragoman[tune]'"

@@ -10,20 +10,20 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
-from tune.storage import PATIENCE_SECONDS, PatientStorage
+from tune.database import PATIENCE_SECONDS
 
 RETRY_SECONDS = 0.5
 
 
 @contextmanager
-def exclusive(storage: PatientStorage, name: str) -> Iterator[None]:
-    """Hold the lock ``name`` of a storage; waits for whoever else holds it."""
-    if storage.engine.name == "sqlite":
-        with Path(f"{storage.engine.url.database}.lock").open("w") as file:
+def exclusive(engine: sqlalchemy.Engine, name: str) -> Iterator[None]:
+    """Hold the lock ``name`` of a database; waits for whoever else holds it."""
+    if engine.name == "sqlite":
+        with Path(f"{engine.url.database}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return
-    connection = _locked_connection(storage.engine, _key(name))
+    connection = _locked_connection(engine, _key(name))
     try:
         yield
     finally:

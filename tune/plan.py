@@ -3,18 +3,18 @@
 import json
 import time
 import uuid
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from dragoman.errors import ConfigError
 from train.config import flatten
+from tune.experimental import accepted
 from tune.lock import exclusive
 from tune.recorder import StudyRecord
 from tune.samplers import directions, make_pruner, make_sampler
@@ -45,13 +45,13 @@ class Joined:
 
     def locked(self) -> Any:
         """The lock of the study."""
-        return exclusive(self.storage, self.plan.search.study)
+        return exclusive(self.storage.engine, self.plan.search.study)
 
 
 def join(plan: Plan, storage: PatientStorage, record: StudyRecord) -> Joined:
     """Join the study, made if there is none; raises ConfigError when it is a study of something else."""
     name = plan.search.study
-    with exclusive(storage, name):
+    with exclusive(storage.engine, name):
         study = optuna.create_study(
             storage=storage,
             study_name=name,
@@ -89,7 +89,8 @@ def reconcile(joined: Joined) -> None:
     if not joined.storage.troubled_within(grace):
         _fail_silent(joined, grace)
     max_retries = joined.plan.search.max_retries
-    retry = RetryHeartbeatStaleTrialCallback(max_retry=max_retries)
+    with accepted():
+        retry = RetryHeartbeatStaleTrialCallback(max_retry=max_retries)
     # A worker that was killed between declaring a trial dead and planning the next attempt is made up for here.
     for trial in to_retry(study.get_trials(deepcopy=False), max_retries):
         retry(study, trial)
@@ -106,8 +107,7 @@ def settle(joined: Joined) -> None:
 
 def _fail_silent(joined: Joined, grace_seconds: float) -> None:
     study, storage = joined.study, joined.storage
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with accepted():
         optuna.storages.fail_stale_trials(study)
     now, silent = time.monotonic(), storage.without_heartbeat(study._study_id)
     joined.silent_since = {trial_id: joined.silent_since.get(trial_id, now) for trial_id in silent}

@@ -1,12 +1,10 @@
 """Optuna's samplers and pruners for the settings of a search."""
 
-import warnings
-
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
+from tune.experimental import accepted
 from tune.search import Plan
 from tune.settings import MAXIMIZED, HyperbandSettings, MedianSettings, WilcoxonSettings
 
@@ -19,8 +17,7 @@ def make_sampler(plan: Plan, worker: int) -> BaseSampler:
         return RandomSampler(seed=seed)
     if settings.kind == "gp":
         return GPSampler(seed=seed, n_startup_trials=settings.startup_trials, warn_independent_sampling=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with accepted():
         return TPESampler(
             seed=seed,
             n_startup_trials=settings.startup_trials,
@@ -28,7 +25,6 @@ def make_sampler(plan: Plan, worker: int) -> BaseSampler:
             # Without groups a setting that counts only under a condition would be chosen apart from all others.
             group=any(parameter.when for parameter in plan.space.values()),
             constant_liar=True,
-            warn_independent_sampling=False,
         )
 
 
@@ -44,8 +40,7 @@ def make_pruner(plan: Plan) -> BasePruner:
             reduction_factor=settings.reduction_factor,
         )
     if isinstance(settings, WilcoxonSettings):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with accepted():
             return WilcoxonPruner(p_threshold=settings.p_threshold, n_startup_steps=settings.startup_folds)
     return NopPruner()
 

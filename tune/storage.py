@@ -4,12 +4,12 @@ import copy
 import json
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
-from tune.database import CONNECT_TIMEOUT_SECONDS, shown
+from tune.database import PATIENCE_SECONDS, connect_arguments, shown
+from tune.experimental import accepted
+from tune.lock import exclusive
 
-PATIENCE_SECONDS = 120.0
 FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS = 0.2, 5.0
-SQLITE_LOCK_SECONDS = 30
 # The attribute by which the creation of a trial can be repeated: its slot, and how many died in it before.
 TICKET = "ticket"
 SLOT = "slot"
@@ -40,18 +40,11 @@ class PatientStorage(RDBStorage):
         self._name = shown(url)
         self.last_trouble: float | None = None
         """When (``time.monotonic``) the database was last found not to answer."""
-        sqlite = url.get_backend_name() == "sqlite"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with accepted():
             super().__init__(
                 # A brace in a password must not be taken for a template's.
                 url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}"),
-                engine_kwargs={
-                    "pool_pre_ping": True,
-                    "connect_args": {"timeout": SQLITE_LOCK_SECONDS}
-                    if sqlite
-                    else {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
-                },
+                engine_kwargs={"pool_pre_ping": True, "connect_args": connect_arguments(url)},
                 heartbeat_interval=heartbeat_seconds,
                 grace_period=grace_seconds,
             )
@@ -191,4 +184,10 @@ for _name in (
 def open_storage(url: URL, *, heartbeat_seconds: int, grace_seconds: int) -> PatientStorage:
     """The storage behind a URL that was checked; Optuna makes its tables where there are none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return PatientStorage(url, heartbeat_seconds=heartbeat_seconds, grace_seconds=grace_seconds)
+    engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
+    try:
+        # Workers that start together would make the same tables.
+        with exclusive(engine, "schema"):
+            return PatientStorage(url, heartbeat_seconds=heartbeat_seconds, grace_seconds=grace_seconds)
+    finally:
+        engine.dispose()

@@ -13,6 +13,7 @@ from dragoman.errors import InferenceError, OutputError, UnavailableError
 from tune.best import write_best
 from tune.corpora import Corpora
 from tune.display import SearchDisplay, describe
+from tune.experimental import accepted
 from tune.folder import drop_checkpoints, study_folder, trial_folder
 from tune.heartbeat import Heartbeat, TrialLostError
 from tune.objective import StoppedError, TrialRun
@@ -79,7 +80,8 @@ class Worker:
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return None
             try:
-                return self._joined.study.ask()
+                with accepted():
+                    return self._joined.study.ask()
             except NothingWaitsError:
                 pass
             if self._joined.plan.search.trials is None:

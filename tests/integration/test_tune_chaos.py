@@ -1,0 +1,198 @@
+"""Workers that are killed at random moments, and a database that goes away: no trial is lost, doubled or left open.
+
+More kills than a push can wait for: ``TUNE_KILLS=20 python -m pytest tests/integration/test_tune_chaos.py``.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import requests
+from mlflow.tracking import MlflowClient
+from optuna.trial import FrozenTrial, TrialState
+
+from tests.conftest import ROOT
+from tests.integration.postgres import Postgres, free_port
+from tests.toy_corpus import write_toy_corpus
+
+KILLS = int(os.environ.get("TUNE_KILLS", "6"))
+WORKERS, TRIALS = 4, max(10, KILLS)
+FIRST_KILL_SECONDS, KILL_SPREAD_SECONDS = 5.0, 4.0
+STUDY = "chaos"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    # Not below pytest's own directory, which only its user may enter.
+    with tempfile.TemporaryDirectory(prefix="dragoman-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "server").mkdir()
+        server = Postgres(Path(folder) / "server")
+        try:
+            yield server
+        finally:
+            server.stop("fast")
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "a"),
+    ]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: answers(f"{uri}/health"), 90)
+        yield uri
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+class Workers:
+    """The same command, started several times, and again whenever it was killed."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self._command, self._folder = command, folder
+        self.processes = [self._start(index) for index in range(WORKERS)]
+
+    def _start(self, index: int) -> "subprocess.Popen[bytes]":
+        with (self._folder / f"worker-{index}.log").open("ab") as log:
+            return subprocess.Popen(
+                self._command, cwd=self._folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
+            )
+
+    def kill(self, index: int) -> bool:
+        """Kill one and start it again; false when it had ended by itself."""
+        if self.processes[index].poll() is not None:
+            return False
+        self.processes[index].kill()
+        self.processes[index].wait()
+        self.processes[index] = self._start(index)
+        return True
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self._folder.glob("*.log")))
+
+
+@pytest.mark.timeout(900)
+def test_killed_workers_and_a_restarted_database_lose_and_double_no_trial(
+    postgres: Postgres, mlflow_server: str, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tune",
+        *search(tmp_path),
+        f"storage={postgres.url}",
+        f"tracking.uri={mlflow_server}",
+    ]
+    chooser = random.Random(3)
+    workers = Workers(command, tmp_path)
+    try:
+        restart_after, kills = KILLS // 2, 0
+        until(lambda: len(trials(postgres)) >= TRIALS, 120)
+        while kills < KILLS and any(process.poll() is None for process in workers.processes):
+            time.sleep(chooser.uniform(0, KILL_SPREAD_SECONDS))  # the moment is what is random here
+            kills += workers.kill(chooser.randrange(WORKERS))
+            if kills == restart_after:
+                restart_after = -1
+                postgres.restart(down_seconds=1)
+        for process in workers.processes:
+            assert process.wait(300) == 0, workers.logs()
+    finally:
+        for process in workers.processes:
+            process.kill()
+    print(f"{kills} kills, 1 database restart: {dict(Counter(t.state.name for t in trials(postgres)))}")
+    assert kills == KILLS
+    check_trials(trials(postgres))
+    check_record(mlflow_server, trials(postgres))
+
+
+def search(folder: Path) -> list[str]:
+    dropped = ("train.lr=", "train.validate_every_steps=", "train.checkpoint_every_steps=")
+    settings = [text for text in write_toy_corpus(folder) if not text.startswith(dropped)]
+    return [
+        *settings,
+        f"study={STUDY}",
+        f"trials={TRIALS}",
+        "settings=[]",
+        "trial=[train.max_tokens=150000]",
+        "final=[]",
+        "report_every_tokens=10000",
+        "train.checkpoint_every_steps=20",
+        "train.log_every_steps=20",
+        "pruner.warmup_tokens=50000",
+        "space={train.lr: {kind: float, low: 0.001, high: 0.03, log: true}}",
+        "heartbeat_seconds=2",
+        # Kills that hit one trial again and again must not use up its attempts.
+        "max_retries=50",
+    ]
+
+
+def trials(postgres: Postgres) -> list[FrozenTrial]:
+    storage = optuna.storages.RDBStorage(postgres.url)
+    try:
+        return optuna.load_study(study_name=STUDY, storage=storage).get_trials()
+    except KeyError:
+        return []
+    finally:
+        storage.engine.dispose()
+
+
+def check_trials(found: list[FrozenTrial]) -> None:
+    assert not [trial for trial in found if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+    ended = [trial for trial in found if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert Counter(trial.user_attrs["slot"] for trial in ended) == dict.fromkeys(range(TRIALS), 1)
+    # What failed was killed, and has a successor: nothing went wrong by itself.
+    assert [trial.user_attrs["error"] for trial in found if "error" in trial.user_attrs] == []
+    assert len({trial.user_attrs["ticket"] for trial in found}) == len(found)
+
+
+def check_record(uri: str, found: list[FrozenTrial]) -> None:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("dragoman")
+    runs = list(client.search_runs([experiment.experiment_id]))
+    assert not [run for run in runs if run.info.status in ("RUNNING", "SCHEDULED")]
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
+    children = [run for run in runs if run.data.tags["kind"] == "trial"]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children)
+    assert sorted(int(run.data.tags["slot"]) for run in children) == list(range(TRIALS))
+    states = {trial.user_attrs["slot"]: trial for trial in found if trial.state != TrialState.FAIL}
+    for run in children:
+        trial = states[int(run.data.tags["slot"])]
+        assert run.data.tags["trial_state"] == trial.state.name
+        complete = trial.state == TrialState.COMPLETE
+        assert run.info.status == ("FINISHED" if complete else "KILLED")
+        assert run.data.metrics.get("objective") == (trial.value if complete else None)
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "validation/chrf")]
+        assert len(steps) == len(set(steps))
