@@ -23,10 +23,12 @@ from deploy.server_process import free_port
 from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.manifest import Limits
+from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.webhooks import subscribe
 from tests.conftest import ROOT
-from tests.integration.test_registry import mlflow_server
+from tests.integration.mlflow_server import mlflow_server
+from tests.signing_keys import write_key_pair
 from tests.tiny_model import write_tiny_bundle
 
 SECRET = "the secret of these tests"
@@ -80,6 +82,7 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "http,https")
         patch.setenv("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "true")
+        patch.setenv("MLFLOW_WEBHOOK_REQUEST_MAX_RETRIES", "1")
         patch.setenv("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", Fernet.generate_key().decode())
         with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as server:
             yield server.uri
@@ -93,14 +96,14 @@ def secret_file(tmp_path: Path) -> Path:
 
 
 def test_a_champion_that_moves_in_mlflow_is_built_tested_and_published(
-    mlflow_uri: str, secret_file: Path, tmp_path: Path, toy_sentences: list[str]
+    mlflow_uri: str, secret_file: Path, tmp_path: Path, toy_sentences: list[str], capsys: pytest.CaptureFixture[str]
 ):
     bundle = open_bundle(write_tiny_bundle(tmp_path, toy_sentences, name="moving", limits=Limits()))
     with receiver(tmp_path, mlflow_uri, BENTOML_HOME=str(tmp_path / "bentoml")) as running:
-        first, again = (
-            subscribe(mlflow_uri, name="champions", url=running.url, secret_file=secret_file) for _ in range(2)
-        )
-        assert (first.split(",")[0], again.split(",")[0]) == ("webhook: champions made", "webhook: champions renewed")
+        arguments = ["webhook", "champions", "--url", running.url, "--secret-file", str(secret_file)]
+        for done in ("made", "renewed"):
+            assert main([*arguments, "--tracking-uri", mlflow_uri]) == 0
+            assert capsys.readouterr().out.startswith(f"webhook: champions {done}, ")
 
         version = Registry.open(mlflow_uri).register(bundle)
         MlflowClient(mlflow_uri).set_registered_model_alias("moving", "champion", str(version.number))
@@ -142,6 +145,22 @@ def deliver(running: Running, delivery_id: str, **data: str) -> httpx.Response:
         "content-type": "application/json",
     }
     return httpx.post(running.url, content=body, headers=headers, trust_env=False)
+
+
+def test_where_a_key_is_configured_an_unsigned_champion_is_not_published(
+    mlflow_uri: str, tmp_path: Path, tiny_bundle: Path
+):
+    Registry.open(mlflow_uri).register(open_bundle(tiny_bundle))
+    MlflowClient(mlflow_uri).set_registered_model_alias("tiny-en-de", "champion", "1")
+    public_key = write_key_pair(tmp_path).public
+    with receiver(tmp_path, mlflow_uri, DRAGOMAN_PUBLIC_KEY=str(public_key)) as running:
+        assert deliver(running, "a1").status_code == 202
+        until(lambda: running.events()[0]["state"] not in ("received", "building"), within_s=60)
+        (outcome,) = running.events()
+    assert (outcome["state"], outcome["bundle"]) == ("failed", None)
+    assert "ended with status 78" in outcome["reason"]
+    assert "is not signed" in outcome["reason"]
+    assert not running.out.exists()
 
 
 def test_nothing_accepted_is_lost_when_the_receiver_is_killed_or_ended(tmp_path: Path):

@@ -55,7 +55,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def mlflow_server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from tests.integration.test_registry import free_port, mlflow_server
+    from tests.integration.mlflow_server import free_port, mlflow_server
 
     with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as server:
         yield server.uri
