@@ -106,6 +106,7 @@ def _best_parser() -> argparse.ArgumentParser:
 
 
 def _show(joined: "Joined", display: "object") -> None:
+    from tune.database import shown
     from tune.display import SearchDisplay
     from tune.folder import study_folder
     from tune.slots import best_trials, feasible
@@ -123,7 +124,8 @@ def _show(joined: "Joined", display: "object") -> None:
     display.table(joined.objectives, found)
     display.say(f"results: {study_folder(settings.study)}")
     if settings.then is None:
-        display.say(f"next: python -m tune best --study {settings.study} --storage '{settings.storage}' then=train")
+        storage = shown(joined.storage.engine.url)
+        display.say(f"next: python -m tune best --study {settings.study} --storage '{storage}' then=train")
 
 
 def _then_train(joined: "Joined") -> int:

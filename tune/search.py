@@ -190,7 +190,7 @@ def _wrong_values(search: Search, space: Space) -> list[str]:
         config = _compose(trial_settings(search, corner), found)
         if config is not None and config.train.max_tokens is None and counts_tokens:
             found.append("folds and hyperband count on train.max_tokens: name it in trial=[train.max_tokens=…]")
-        _compose(final_settings(search, corner), found)
+    _compose(final_settings(search, {}), found)
     return list(dict.fromkeys(found))
 
 

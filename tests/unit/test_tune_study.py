@@ -1,0 +1,406 @@
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.trial import Trial, TrialState
+from sqlalchemy.exc import OperationalError
+
+from dragoman.errors import ConfigError, UnavailableError
+from train.loop import Report
+from tune import database
+from tune.database import check, parse_url, shown
+from tune.experimental import accepted
+from tune.heartbeat import Heartbeat, TrialLostError
+from tune.lock import exclusive
+from tune.objective import Watcher
+from tune.pictures import write_table
+from tune.plan import Joined, add_slots, join, reconcile
+from tune.recorder import UnrecordedStudy
+from tune.samplers import make_pruner, make_sampler, tokens_of_trial
+from tune.search import load_plan
+from tune.slots import ERROR, best_trials, by_slot, states, summary
+from tune.storage import NothingWaitsError, PatientStorage, open_storage
+
+JoinStudy = Callable[..., Joined]
+
+
+# Small, since every corner of a space is composed.
+SPACE = (
+    "space={train.lr: {kind: float, low: 0.0005, high: 0.01, log: true},"
+    " train.label_smoothing: {kind: float, low: 0, high: 0.2, step: 0.05}}"
+)
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with Optuna's tables, which take their time to make."""
+    path = tmp_path_factory.mktemp("empty") / "optuna.db"
+    open_storage(parse_url(f"sqlite:///{path}"), heartbeat_seconds=1, grace_seconds=1).engine.dispose()
+    return path
+
+
+@pytest.fixture
+def join_study(empty_database: Path, tmp_path: Path) -> JoinStudy:
+    """Joins a study in a database of its own, without training anything."""
+    shutil.copyfile(empty_database, tmp_path / "optuna.db")
+
+    def joined(*arguments: str) -> Joined:
+        url = parse_url(f"sqlite:///{tmp_path / 'optuna.db'}")
+        plan = load_plan(["trials=3", SPACE, *arguments])
+        storage = open_storage(url, heartbeat_seconds=1, grace_seconds=plan.search.grace_seconds)
+        return join(plan, storage, UnrecordedStudy())
+
+    return joined
+
+
+def claim(joined: Joined) -> Trial:
+    with accepted():
+        return joined.study.ask()
+
+
+def slot_states(joined: Joined) -> list[str]:
+    found = states(joined.study.get_trials(), joined.objectives)
+    return [found[slot].state for slot in sorted(found)]
+
+
+def test_a_study_has_its_planned_slots_whoever_joins_and_the_first_is_the_default(join_study: JoinStudy) -> None:
+    join_study()
+    joined = join_study()
+    assert sorted(by_slot(joined.study.get_trials())) == [0, 1, 2]
+    assert joined.worker == 1
+    first = claim(joined)
+    assert first.suggest_float("train.lr", 0.0005, 0.01, log=True) == 0.002
+    more = join_study("trials=5")
+    assert sorted(by_slot(more.study.get_trials())) == [0, 1, 2, 3, 4]
+
+
+def test_nothing_is_made_up_beyond_the_plan(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    claim(joined)
+    with pytest.raises(NothingWaitsError):
+        claim(joined)
+
+
+def test_another_space_is_refused_with_the_differences(join_study: JoinStudy) -> None:
+    join_study()
+    with pytest.raises(ConfigError, match=r"space\.train\.lr\.high is 0\.01 there and 0\.02 here"):
+        join_study("space.train.lr.high=0.02")
+    with pytest.raises(ConfigError, match="report_every_tokens is 100000 there and 50000 here"):
+        join_study("report_every_tokens=50000")
+
+
+def test_a_foreign_study_is_refused(tmp_path: Path, join_study: JoinStudy) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'optuna.db'}", study_name="phrasebook-t5-tiny")
+    study.add_trial(optuna.create_trial(value=1.0))
+    study._storage.remove_session()
+    with pytest.raises(ConfigError, match="was not made by python -m tune"):
+        join_study()
+
+
+def test_a_killed_trial_is_tried_again_with_the_same_settings_until_its_retries_are_spent(
+    join_study: JoinStudy,
+) -> None:
+    joined = join_study("trials=1", "max_retries=2")
+    settings = []
+    for attempt in range(3):
+        trial = claim(joined)
+        settings.append(trial.suggest_float("train.label_smoothing", 0, 0.2, step=0.05))
+        assert joined.storage.get_trial_system_attrs(trial._trial_id).get("retry_history", []) == list(range(attempt))
+        joined.study.tell(trial, state=TrialState.FAIL)
+        reconcile(joined)
+    assert len(set(settings)) == 1
+    (state,) = states(joined.study.get_trials(), joined.objectives).values()
+    assert (state.state, state.retries, state.error) == ("FAIL", 2, None)
+    reconcile(joined)
+    assert len(joined.study.get_trials()) == 3
+
+
+def test_a_trial_that_failed_by_itself_is_not_tried_again(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    trial = claim(joined)
+    trial.set_user_attr(ERROR, "NonFiniteLossError: the loss is nan")
+    joined.study.tell(trial, state=TrialState.FAIL)
+    reconcile(joined)
+    assert slot_states(joined) == ["FAIL"]
+    assert len(joined.study.get_trials()) == 1
+
+
+def test_an_attempt_is_planned_once_however_often_it_is_asked_for(join_study: JoinStudy) -> None:
+    joined, other = join_study("trials=1"), join_study("trials=1")
+    joined.study.tell(claim(joined), state=TrialState.FAIL)
+    dead = joined.study.get_trials()[0]
+    with accepted():
+        retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3)
+    retry(joined.study, dead)
+    retry(other.study, dead)
+    assert [trial.state.name for trial in other.study.get_trials()] == ["FAIL", "WAITING"]
+    add_slots(other, 1)
+    assert len(other.study.get_trials()) == 2
+
+
+def test_a_trial_that_never_gave_a_sign_of_life_is_found(join_study: JoinStudy, monkeypatch: Any) -> None:
+    joined = join_study("trials=1", "heartbeat_seconds=1")
+    claim(joined)
+    reconcile(joined)
+    assert slot_states(joined) == ["RUNNING"]
+    later = time.monotonic() + joined.plan.search.grace_seconds + 1
+    monkeypatch.setattr("tune.plan.time.monotonic", lambda: later)
+    reconcile(joined)
+    assert slot_states(joined) == ["WAITING"]
+
+
+def test_a_trial_whose_worker_fell_silent_is_found_but_not_right_after_the_database_was_away(
+    join_study: JoinStudy,
+) -> None:
+    joined = join_study("trials=1")
+    trial = claim(joined)
+    joined.storage.record_heartbeat(trial._trial_id)
+    with joined.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"))
+    joined.storage.last_trouble = time.monotonic()
+    reconcile(joined)
+    assert slot_states(joined) == ["RUNNING"]
+    joined.storage.last_trouble = None
+    reconcile(joined)
+    assert slot_states(joined) == ["WAITING"]
+    with pytest.raises(UpdateFinishedTrialError):
+        trial.report(1.0, 1)
+
+
+def test_a_worker_that_was_taken_for_dead_learns_it(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    trial = claim(joined)
+    with Heartbeat(joined.storage, joined.study, trial, every_seconds=0.01) as heart:
+        heart.check()
+        joined.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        time.sleep(0.05)  # longer than two beats, so that the next check looks for itself
+        with pytest.raises(TrialLostError):
+            heart.check()
+
+
+def test_a_pruned_trial_is_not_the_best_nor_are_its_reports_a_result(join_study: JoinStudy, tmp_path: Path) -> None:
+    joined = join_study("trials=3", "constraints={size_mb: 5}")
+    pruned, big, small = claim(joined), claim(joined), claim(joined)
+    pruned.report(99.0, 100_000)
+    joined.study.tell(pruned, state=TrialState.PRUNED)
+    big.set_constraint("size_mb", 1.0)
+    joined.study.tell(big, 80.0)
+    small.set_constraint("size_mb", -1.0)
+    joined.study.tell(small, 60.0)
+    assert [trial.number for trial in best_trials(joined.study)] == [small.number]
+    found = summary(joined.study, joined.objectives)
+    assert found.best_values == {"chrf": 60.0}
+    assert found.counts == {"PRUNED": 1, "COMPLETE": 2}
+    assert found.finished == 3
+    table = write_table(joined.study, tmp_path / "trials.csv", joined.objectives).read_text(encoding="utf-8")
+    assert "99" not in table
+
+
+def test_the_front_of_two_objectives_goes_from_high_to_low_chrf(join_study: JoinStudy) -> None:
+    joined = join_study("objectives=[chrf,size_mb]", "pruner.kind=none", "trials=3")
+    for values in ([50.0, 1.0], [60.0, 3.0], [55.0, 4.0]):
+        joined.study.tell(claim(joined), values)
+    assert [trial.values for trial in best_trials(joined.study)] == [[60.0, 3.0], [50.0, 1.0]]
+
+
+def report(tokens: int, chrf: float, *, validation: bool = True) -> Report:
+    figures = {"validation/chrf": chrf} if validation else {"train/loss": 1.0}
+    return Report(step=1, tokens=tokens, elapsed_seconds=0, progress=0, figures=figures, validation=validation)
+
+
+class Alive(Heartbeat):
+    def __init__(self) -> None:
+        """Gives no signs of life, and never loses its trial."""
+
+    def check(self) -> None:
+        """Nothing happened."""
+
+
+def test_reports_are_steps_of_tokens_on_a_common_grid_and_go_on_over_the_folds(join_study: JoinStudy) -> None:
+    joined = join_study("folds=2", "trial=[train.max_tokens=250000]")
+    trial = claim(joined)
+    watcher = Watcher(joined, trial, Alive())
+    for point in (report(90_000, 1), report(100_512, 2), report(150_000, 9, validation=False), report(203_000, 3)):
+        watcher.watch(point)
+    watcher.watch(report(250_100, 4))  # the end of training, not on the grid
+    first = {"score": 4.0, "reports": watcher.reports}
+    watcher.fold = 1
+    watcher.watch(report(100_001, 5))
+    expected = {100_000: 2.0, 200_000: 3.0, 400_000: 5.0}
+    assert joined.study.get_trials()[0].intermediate_values == expected
+    again = claim(joined)
+    Watcher(joined, again, Alive()).repeat(first)
+    assert joined.study.get_trials()[again.number].intermediate_values == {100_000: 2.0, 200_000: 3.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["pruner={kind: median, startup_trials: 3, warmup_tokens: 7}"], MedianPruner),
+        (["pruner={kind: hyperband}"], HyperbandPruner),
+        (["pruner={kind: wilcoxon}", "folds=3"], WilcoxonPruner),
+        (["pruner={kind: none}"], NopPruner),
+    ],
+)
+def test_the_pruner_is_the_one_asked_for(arguments: list[str], kind: type) -> None:
+    assert type(make_pruner(load_plan(arguments))) is kind
+
+
+def test_hyperband_counts_tokens_up_to_the_end_of_a_trial() -> None:
+    plan = load_plan(["pruner={kind: hyperband}", "trial=[train.max_tokens=750000]"])
+    assert tokens_of_trial(plan) == 800_000
+    pruner = make_pruner(plan)
+    assert isinstance(pruner, HyperbandPruner)
+    assert (pruner._min_resource, pruner._max_resource) == (100_000, 800_000)
+
+
+@pytest.mark.parametrize("kind", ["tpe", "gp", "random"])
+def test_each_worker_has_a_seed_of_its_own_and_the_same_one_again(kind: str) -> None:
+    plan = load_plan([f"sampler.kind={kind}"])
+
+    def first(worker: int) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(sampler=make_sampler(plan, worker))
+        return study.ask().suggest_float("x", 0, 1)
+
+    assert first(0) == first(0)
+    assert first(0) != first(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nonsense", "is no database URL; accepted are sqlite:///PATH"),
+        ("redis://host/0", "accepted are sqlite:///PATH"),
+        ("mysql://user:secret@host/db", "is of the kind 'mysql'"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("postgresql://host", "names no database"),
+    ],
+)
+def test_a_wrong_storage_is_refused_with_what_is_accepted(text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_url(text)
+    assert told in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(database, "WAITS_SECONDS", (0.0, 0.0))
+    with pytest.raises(UnavailableError, match="does not answer") as error:
+        check(parse_url("postgresql://tuner:secret@127.0.0.1:1/optuna"), None)
+    told = capsys.readouterr().err
+    assert told.count("again in") == 2
+    assert "127.0.0.1:1/optuna" in told
+    assert "secret" not in told + str(error.value)
+
+
+def test_a_file_that_is_no_database_and_a_directory_that_is_missing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("hello")
+    with pytest.raises(ConfigError, match="no SQLite database"):
+        check(parse_url(f"sqlite:///{tmp_path / 'text.db'}"), None)
+    with pytest.raises(ConfigError, match="does not exist"):
+        check(parse_url(f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"), None)
+
+
+@pytest.mark.parametrize(
+    ("storage", "tracking", "same"),
+    [
+        ("postgresql://a:b@localhost/db", "postgresql+psycopg2://c@127.0.0.1:5432/db", True),
+        ("postgresql://a@host/db", "postgresql://a@HOST:5432/db", True),
+        ("postgresql://a@host/db", "postgresql://a@host/other", False),
+        ("postgresql://a@host/db", "http://host:5000", False),
+        ("sqlite:///x/../mlflow.db", "sqlite:///mlflow.db", True),
+        ("sqlite:///optuna.db", "sqlite:///mlflow.db", False),
+    ],
+)
+def test_one_database_is_recognized_however_its_url_is_written(storage: str, tracking: str, same: bool) -> None:
+    assert (database._identity(parse_url(storage)) == database._identity_of_text(tracking)) == same
+
+
+def test_the_database_of_mlflow_is_refused_by_its_url_and_by_its_tables(tmp_path: Path) -> None:
+    url = parse_url(f"sqlite:///{tmp_path / 'both.db'}")
+    with pytest.raises(ConfigError, match="alembic_version"):
+        check(url, f"sqlite:///{tmp_path / 'both.db'}")
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        for table in ("experiments", "registered_models"):
+            connection.execute(sqlalchemy.text(f"CREATE TABLE {table} (id INTEGER)"))
+    engine.dispose()
+    with pytest.raises(ConfigError, match="is MLflow's database"):
+        check(url, "http://elsewhere:5000")
+
+
+def lost_connection() -> StorageInternalError:
+    error = StorageInternalError("lost")
+    error.__cause__ = OperationalError("COMMIT", {}, Exception("database is locked"))
+    return error
+
+
+def test_an_end_whose_confirmation_was_lost_is_not_told_twice(
+    join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = join_study("trials=1")
+    trial = claim(joined)
+    plain, calls = optuna.storages.RDBStorage.set_trial_state_values, []
+
+    def lossy(self: PatientStorage, *arguments: Any, **named: Any) -> bool:
+        done = plain(self, *arguments, **named)
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise lost_connection()
+        return done
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_state_values", lossy)
+    joined.study.tell(trial, 42.0)
+    (found,) = joined.study.get_trials()
+    assert (found.state, found.value) == (TrialState.COMPLETE, 42.0)
+    assert joined.storage.troubled_within(60)
+
+
+def test_a_creation_whose_confirmation_was_lost_makes_one_trial(
+    join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined = join_study("trials=1")
+    plain, calls = PatientStorage._insert_once, []
+
+    def lossy(self: PatientStorage, *arguments: Any) -> Any:
+        done = plain(self, *arguments)
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise lost_connection()
+        return done
+
+    monkeypatch.setattr(PatientStorage, "_insert_once", lossy)
+    add_slots(joined, 2)
+    assert len(calls) == 2
+    assert len(joined.study.get_trials()) == 2
+
+
+def test_an_error_that_waiting_does_not_mend_is_raised_at_once(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    with joined.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trial_heartbeats"))
+    started = time.monotonic()
+    with pytest.raises((StorageInternalError, OperationalError)):
+        joined.storage.record_heartbeat(1)
+    assert time.monotonic() - started < 5
+
+
+def test_the_lock_is_held_by_one_and_given_back(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    with exclusive(joined.storage.engine, "a"):
+        pass
+    with exclusive(joined.storage.engine, "a"):
+        assert shown(joined.storage.engine.url).startswith("sqlite")
