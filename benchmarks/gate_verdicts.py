@@ -1,0 +1,76 @@
+"""What the gate says in four cases whose answer is known: ``python -m benchmarks.gate_verdicts --help``.
+
+Every step is the command a user would type, against an MLflow store of its own.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from deploy.commands import run_command
+from dragoman.bundle import open_bundle
+from dragoman.errors import run_cli
+
+VERDICTS = (0, 1, 2)
+
+
+class Store:
+    """An MLflow store for the time of the measurement."""
+
+    def __init__(self, folder: Path, segments: list[str]) -> None:
+        self._uri = f"sqlite:///{folder}/mlflow.db"
+        self._segments = segments
+
+    def promote(self, bundle: Path) -> dict[str, Any]:
+        """Register a bundle, send it through the gate, and return the decision's figures."""
+        registry = ("-m", "model_registry", "--tracking-uri", self._uri)
+        run_command(*registry, "register", str(bundle))
+        name = open_bundle(bundle).manifest.name
+        done = run_command(*registry, "promote", name, "candidate", "--json", *self._segments, accepted=VERDICTS)
+        decision = json.loads(done.output)
+        comparison = decision["trial"]["comparison"] or {}
+        return {
+            "exit_code": done.status,
+            "verdict": decision["verdict"],
+            "reason": decision["reason"],
+            **{key: comparison[key] for key in ("candidate", "champion", "difference", "low", "high") if comparison},
+        }
+
+
+def main() -> None:
+    """Run the four cases and print them as JSON."""
+    options = _parser().parse_args()
+    segments = ["--source", str(options.source), "--reference", str(options.reference)]
+    with tempfile.TemporaryDirectory(prefix="gate-verdicts-") as folder:
+        noised = Path(folder) / "noised"
+        run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
+        store = Store(Path(folder), segments)
+        cases = {
+            "the first champion, trained too short": options.worse,
+            "a clearly better model": options.better,
+            "a copy of the champion with 5 % of its weights noised": noised,
+            "another seed of the champion's configuration": options.other_seed,
+        }
+        print(json.dumps({case: store.promote(bundle) for case, bundle in cases.items()}, indent=2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate_verdicts",
+        description="Send a worse model, a better one, a damaged copy and another seed through the gate.",
+    )
+    for name, meaning in (
+        ("--worse", "bundle of a model that was trained too short"),
+        ("--better", "bundle of the same configuration, trained whole"),
+        ("--other-seed", "bundle of the same configuration with another seed"),
+        ("--source", "held-out sentences, one a line"),
+        ("--reference", "their translations"),
+    ):
+        parser.add_argument(name, required=True, type=Path, metavar="PATH", help=meaning)
+    return parser
+
+
+if __name__ == "__main__":
+    run_cli(main)
