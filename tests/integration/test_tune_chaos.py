@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.integration.postgres import Postgres, free_port
 from tests.toy_corpus import write_toy_corpus
 
-KILLS = int(os.environ.get("TUNE_KILLS", "6"))
+KILLS = int(os.environ.get("TUNE_KILLS", "5"))
 WORKERS, TRIALS = 4, max(8, KILLS)
 KILL_SPREAD_SECONDS = 4.0
 STUDY = "chaos"
