@@ -41,7 +41,7 @@ def write_table(study: Study, path: Path, objectives: Sequence[str]) -> Path:
     names = sorted({name for trial in trials for name in trial.params})
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["number", "slot", "state", *objectives, "seconds", "error", *names])
+    table.writerow(["number", "slot", "state", *objectives, "started", "ended", "error", *names])
     for trial in trials:
         table.writerow(_row(trial, objectives, names))
     atomic.write_text(path, text.getvalue())
@@ -51,7 +51,7 @@ def write_table(study: Study, path: Path, objectives: Sequence[str]) -> Path:
 def _row(trial: FrozenTrial, objectives: Sequence[str], names: Sequence[str]) -> list[object]:
     # The value of a pruned trial is its last report, which must not be taken for a result.
     values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(objectives)
-    seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""
+    times = ["" if time is None else time.isoformat() for time in (trial.datetime_start, trial.datetime_complete)]
     settings = [json.dumps(trial.params[name]) if name in trial.params else "" for name in names]
     return [
         trial.number,

@@ -223,9 +223,7 @@ def test_each_fold_validates_on_another_part_and_the_mean_is_the_objective(here:
 
 def test_two_objectives_end_with_a_front_and_a_limit_is_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     two = ["objectives=[chrf,size_mb]", "constraints={p95_latency_ms: 10000}", "pruner.kind=none"]
-    varied = (
-        "space={train.lr: {kind: float, low: 0.001, high: 0.05}, model.d_ff: {kind: int, low: 32, high: 256, step: 32}}"
-    )
+    varied = "space={model.num_heads: {kind: int, low: 2, high: 8, step: 2}}"
     assert search(settings(here, *two, varied, "trials=3", "tracking.enabled=false", "sampler.kind=random")) == 0
     found = trials(here)
     assert [trial.state for trial in found] == [TrialState.COMPLETE] * 3
