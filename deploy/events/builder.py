@@ -6,6 +6,7 @@ gives the same archive, byte for byte, so what is published is what was tested.
 """
 
 import dataclasses
+import itertools
 import os
 import shutil
 import signal
@@ -116,7 +117,8 @@ class Builder:
         log.write(output)
         log.flush()
         if status:
-            raise StepFailedError(f"python -m {module} {arguments[0]} ended with status {status}: {_last_line(log)}")
+            what = " ".join([module, *itertools.takewhile(lambda word: not word.startswith("-"), arguments)])
+            raise StepFailedError(f"python -m {what} ended with status {status}: {_last_line(log)}")
         return output.decode("utf-8", "replace")
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint
 from model_registry.__main__ import main
 from model_registry.bento import build_bento
 from model_registry.mar import build_mar
+from model_registry.tracking import TrackedRun
 from tests.signing_keys import KeyPair, write_key_pair
 
 SENTENCE = "The man sees the red car."
@@ -98,6 +100,24 @@ def test_a_version_registered_unsigned_gets_the_signature_that_is_made_later(
         assert (fetched / SIGNATURE).read_bytes() == (unsigned / SIGNATURE).read_bytes()
     run(uri, "verify", reference, "--public-key", keys.public)
     assert f"signed by sha256:{fingerprint(keys.public)}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("key_configured")
+def test_a_configured_key_does_not_stand_in_the_way_of_training(tmp_path: Path):
+    from tests.toy_corpus import write_toy_corpus
+    from train.config import compose_config
+    from train.run_dir import RunDir
+    from train.session import start
+
+    def tracked(facts: Any) -> TrackedRun:
+        uri = f"sqlite:///{tmp_path}/mlflow.db"
+        return TrackedRun.open(tracking_uri=uri, experiment="toy", run_name="toy", params={}, tags={})
+
+    settings = [*write_toy_corpus(tmp_path), "train.max_steps=2", f"run_dir={tmp_path / 'run'}"]
+    assert start(compose_config(settings), tracked) == 0
+    with pytest.raises(BundleError, match="is not signed"):
+        run(f"sqlite:///{tmp_path}/mlflow.db", "register", tmp_path / "run")
+    assert open_unsigned(RunDir(tmp_path / "run").bundle).manifest.scores
 
 
 def test_signing_anew_with_another_key_reaches_the_registry_and_the_bento_store(
