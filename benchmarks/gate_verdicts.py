@@ -4,7 +4,9 @@ Every step is the command a user would type, against an MLflow store of its own.
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,15 +47,18 @@ def main() -> None:
     segments = ["--source", str(options.source), "--reference", str(options.reference)]
     with tempfile.TemporaryDirectory(prefix="gate-verdicts-") as folder:
         noised = Path(folder) / "noised"
-        run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
-        store = Store(Path(folder), segments)
         cases = {
             "the first champion, trained too short": options.worse,
             "a clearly better model": options.better,
             "a copy of the champion with 5 % of its weights noised": noised,
             "another seed of the champion's configuration": options.other_seed,
         }
-        print(json.dumps({case: store.promote(bundle) for case, bundle in cases.items()}, indent=2))
+        store = Store(Path(folder), segments)
+        # Standard output is for the result alone.
+        with contextlib.redirect_stdout(sys.stderr):
+            run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
+            found = {case: store.promote(bundle) for case, bundle in cases.items()}
+        print(json.dumps(found, indent=2))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from pathlib import Path
 from dragoman import atomic
 from dragoman.errors import run_cli
 
-PACKAGES = ("torch", "transformers", "ctranslate2", "sentencepiece", "sacrebleu", "bentoml", "torchserve", "mlflow")
+PACKAGES = ("torch", "transformers", "ctranslate2", "sentencepiece", "sacrebleu", "bentoml", "torchserve", "mlflow", "optuna")
 
 
 def main() -> int:
