@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context import registry as run_context
 
+from model_registry.new_run import create_run_once
 from model_registry.tracking import experiment_id
 
 PAGE = 1000
@@ -37,9 +37,7 @@ class DecisionLog:
     def open(self, tags: Mapping[str, str], metrics: Mapping[str, float], artifacts: Path | None) -> str:
         """Record a decision that is about to be carried out, with the files of a folder; returns its run's id."""
         experiment = experiment_id(self._client, f"{self._name} decisions")
-        run = self._client.create_run(
-            experiment, tags=run_context.resolve_tags(dict(tags)), run_name=f"{tags['kind']}-{tags['candidate']}"
-        )
+        run = create_run_once(self._client, experiment, tags=tags, run_name=f"{tags['kind']}-{tags['candidate']}")
         run_id = str(run.info.run_id)
         points = [Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()]
         if points:

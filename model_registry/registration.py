@@ -6,11 +6,11 @@ import logging
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context import registry as run_context
 
 from dragoman.bundle import Bundle
 from dragoman.manifest import Manifest
 from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
+from model_registry.new_run import create_run_once
 from model_registry.tracking import experiment_id
 from model_registry.versions import description, version_tags
 
@@ -101,8 +101,8 @@ def _training_run(client: MlflowClient, manifest: Manifest) -> Run | None:
 
 
 def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
-    tags = run_context.resolve_tags({"imported": "true", **version_tags(bundle.manifest)})
-    run = client.create_run(experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
+    tags = {"imported": "true", **version_tags(bundle.manifest)}
+    run = create_run_once(client, experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
     for name in ("config.yaml", "MODEL_CARD.md"):
         client.log_artifact(run.info.run_id, str(bundle.path / name))
     # A run directory holds the bundle beside the segments it was scored on, and the gate needs those.

@@ -1,0 +1,81 @@
+"""A proxy before a real server that does what a failing network does: the work is done, and the reply is lost."""
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import requests
+
+# Whether to lose the reply to a request, given its method and path.
+Lose = Callable[[str, str], bool]
+HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", "host", "keep-alive"}
+
+
+class FaultProxy:
+    """Forwards every request; ``lost`` counts, by the end of the path, the replies that were not passed on."""
+
+    def __init__(self, target: str) -> None:
+        self.lost: Counter[str] = Counter()
+        self.lose: Lose = lambda method, path: False
+        self._target = target
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.uri = f"http://127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def running(self) -> Iterator["FaultProxy"]:
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - self is the handler's inside
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.0"
+
+            def forward(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP_BY_HOP}
+                url = proxy._target + self.path
+                answer = requests.request(
+                    self.command, url, data=body, headers=headers, timeout=60, allow_redirects=False
+                )
+                path = self.path.partition("?")[0]
+                if answer.ok and proxy.lose(self.command, path):
+                    proxy.lost["/".join(path.split("/")[-2:])] += 1
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.send_response(answer.status_code)
+                for key, value in answer.headers.items():
+                    if key.lower() not in HOP_BY_HOP:
+                        self.send_header(key, value)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815 - the names http.server calls
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        return Handler
+
+
+def every_second(*endings: str) -> Lose:
+    """Lose the first reply, pass on the second, and so on, for each kind of request that ends so."""
+    seen: Counter[str] = Counter()
+
+    def lose(method: str, path: str) -> bool:
+        if method == "GET" or not path.endswith(endings):
+            return False
+        seen[path] += 1
+        return seen[path] % 2 == 1
+
+    return lose

@@ -1,0 +1,79 @@
+"""Promotions in processes of their own, some of which are killed on the way."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import matplotlib.figure  # noqa: F401 - imported once, for all processes
+from mlflow.tracking import MlflowClient
+
+import dragoman.tasks.translation  # noqa: F401
+import model_registry.promotion  # noqa: F401
+from model_registry import lease
+from model_registry.__main__ import main
+from model_registry.connection import connect
+
+# Every write that a promotion or a rollback makes, in the order in which they come.
+WRITES = (
+    "set_registered_model_tag",
+    "create_run",
+    "log_batch",
+    "log_artifacts",
+    "set_registered_model_alias",
+    "set_model_version_tag",
+    "set_terminated",
+    "delete_registered_model_tag",
+)
+
+
+def context() -> Any:
+    """Processes that need not import MLflow, which takes seconds: they are forked from one that has."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([__name__])
+    return found
+
+
+def settle_quickly() -> None:
+    """For tests where nobody competes: the lease then needs no long wait."""
+    lease.SETTLE_SECONDS, lease.LOOK_AND_WRITE_SECONDS = 0.05, 60.0
+
+
+def command(arguments: list[str]) -> None:
+    """Run a command in this process and end with its status."""
+    raise SystemExit(main(arguments))
+
+
+def take_lease_and_die(uri: str, name: str) -> None:
+    """Die while holding the lease."""
+    with lease.lease(MlflowClient(uri, uri), name):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_store(uri: str) -> None:
+    """Connect to a store, which may be new, and ask it something."""
+    connect(uri).search_experiments()
+
+
+def command_killed(arguments: list[str], after_writes: int) -> None:
+    """Run a command, and die without a word once it has written so often."""
+    settle_quickly()
+    count = 0
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            found = method(*args, **kwargs)
+            count += 1
+            if count == after_writes:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
+
+        return call
+
+    for name in WRITES:
+        setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
+    raise SystemExit(main(arguments))
