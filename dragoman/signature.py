@@ -73,24 +73,8 @@ def verify_signature(bundle_dir: Path, public_key: Path) -> str:
     another key or in part, or differs from what was signed.
     """
     library = _library()
-    key = fingerprint(public_key)
-    path = bundle_dir / SIGNATURE
-    try:
-        signature = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{bundle_dir} is not signed: it has no {SIGNATURE}, and the key {public_key} demands one; "
-            f"sign it with: python -m model_registry sign {bundle_dir} --private-key KEY"
-        ) from error
-    except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror or error}; sign the bundle again") from error
-    try:
-        claim = _Claim.read(signature)
-    except Exception as error:
-        # Anybody may have written this file: whatever reading it raises, it is no signature.
-        raise BundleError(
-            f"{path} is not a signature of model signing ({_named(error)}); sign the bundle again"
-        ) from error
+    key, path = fingerprint(public_key), bundle_dir / SIGNATURE
+    claim = _read_claim(bundle_dir, public_key)
     if claim.key != key:
         raise BundleError(
             f"{path} was made with the key sha256:{claim.key}, but {public_key} is sha256:{key}; sign the bundle with "
@@ -136,6 +120,24 @@ class _Claim:
             key=str(content["verificationMaterial"]["publicKey"]["hint"]),
             files={str(resource["name"]) for resource in statement["predicate"]["resources"]},
         )
+
+
+def _read_claim(bundle_dir: Path, public_key: Path) -> _Claim:
+    path = bundle_dir / SIGNATURE
+    try:
+        return _Claim.read(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{bundle_dir} is not signed: it has no {SIGNATURE}, and the key {public_key} demands one; "
+            f"sign it with: python -m model_registry sign {bundle_dir} --private-key KEY"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror or error}; sign the bundle again") from error
+    except Exception as error:
+        # Anybody may have written this file: whatever reading it raises, it is no signature.
+        raise BundleError(
+            f"{path} is not a signature of model signing ({_named(error)}); sign the bundle again"
+        ) from error
 
 
 def _library() -> ModuleType:

@@ -22,8 +22,8 @@ a secret, the receiver, and MLflow's side of it:
   python -m model_registry webhook --url http://127.0.0.1:8090/events --secret-file webhook.secret
 
 MLflow delivers to public https addresses only, unless its server runs with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https
-and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true. It forgets the secret at a restart, and shares it among its workers, only
-with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY. From another machine, put a proxy with TLS before this receiver.
+and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true. Only with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY does that server know the
+secret after a restart and in all its workers. For deliveries from another machine, put a proxy with TLS before this one.
 
 The secret is read from the file or from {SECRET_VARIABLE}. Outcomes: GET /events, and one JSON file each in the
 state directory. An event that was accepted survives any end of the receiver.
