@@ -42,7 +42,8 @@ def measure(options: argparse.Namespace, workers: int, folder: Path) -> float:
     command = [sys.executable, "-m", "tune", *search(options, study)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     processes = [subprocess.Popen(command, cwd=folder, env=environment) for _ in range(workers)]
-    if any([process.wait() for process in processes]):
+    statuses = [process.wait() for process in processes]
+    if any(statuses):
         raise SystemExit(f"a worker of {study} failed; what it said stands above")
     with (folder / "runs" / "tune" / study / "trials.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", required=True, help="an empty PostgreSQL database")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--tokens", type=int, default=100_000, help="tokens of one trial")
+    parser.add_argument("--tokens", type=int, default=40_000, help="tokens of one trial")
     parser.add_argument("--workers", type=int, default=2)
     return parser
 

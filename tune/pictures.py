@@ -58,7 +58,7 @@ def _row(trial: FrozenTrial, objectives: Sequence[str], names: Sequence[str]) ->
         slot_of(trial),
         trial.state.name,
         *values,
-        seconds,
+        *times,
         trial.user_attrs.get(ERROR, ""),
         *settings,
     ]

@@ -54,7 +54,7 @@ def join_study(empty_database: Path, tmp_path: Path) -> JoinStudy:
 
     def joined(*arguments: str) -> Joined:
         url = parse_url(f"sqlite:///{tmp_path / 'optuna.db'}")
-        plan = load_plan(["trials=3", SPACE, *arguments])
+        plan = load_plan(["trials=3", "report_every_tokens=100000", SPACE, *arguments])
         storage = open_storage(url, heartbeat_seconds=1, grace_seconds=plan.search.grace_seconds)
         return join(plan, storage, UnrecordedStudy())
 
@@ -255,7 +255,7 @@ def test_the_pruner_is_the_one_asked_for(arguments: list[str], kind: type) -> No
 
 
 def test_hyperband_counts_tokens_up_to_the_end_of_a_trial() -> None:
-    plan = load_plan(["pruner={kind: hyperband}", "trial=[train.max_tokens=750000]"])
+    plan = load_plan(["pruner={kind: hyperband}", "report_every_tokens=100000", "trial=[train.max_tokens=750000]"])
     assert tokens_of_trial(plan) == 800_000
     pruner = make_pruner(plan)
     assert isinstance(pruner, HyperbandPruner)
