@@ -17,7 +17,17 @@ from pathlib import Path
 from dragoman import atomic
 from dragoman.errors import run_cli
 
-PACKAGES = ("torch", "transformers", "ctranslate2", "sentencepiece", "sacrebleu", "bentoml", "torchserve", "mlflow", "optuna")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "ctranslate2",
+    "sentencepiece",
+    "sacrebleu",
+    "optuna",
+    "bentoml",
+    "torchserve",
+    "mlflow",
+)
 
 
 def main() -> int:
