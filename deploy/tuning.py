@@ -8,17 +8,17 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from deploy.commands import run_command
 from dragoman.errors import run_cli
 
 SEARCH = "phrasebook"
-# What both are trained with in the end; the search knows the same figure.
-FULL_LENGTH = "train.max_tokens=2500000"
+SEARCH_FILE = Path(__file__).resolve().parent.parent / "configs" / "tune" / f"{SEARCH}.yaml"
 VERDICTS = {
     0: "The tuned bundle is better than the default configuration's.",
-    1: "The tuned bundle is not better than the default configuration's: they differ by less than the margin.",
+    1: "The tuned bundle is not taken for better than the default configuration's; the line above says why.",
     2: "The tuned bundle is not shown to be better than the default configuration's: the interval holds both.",
 }
 
@@ -30,9 +30,11 @@ def main() -> int:
     started = time.monotonic()
     study = f"{SEARCH}-{datetime.now():%Y%m%d-%H%M%S}"
     console.rule("[bold]1. Train the default configuration", align="left")
+    # The same settings and the same full length as the best trial gets.
+    search = yaml.safe_load(SEARCH_FILE.read_text(encoding="utf-8"))
     default = run_command(
-        "-m", "train", "data=phrasebook", "model=t5_tiny", f"run_dir={Path('runs') / study}-default", FULL_LENGTH
-    )
+        "-m", "train", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
+    )  # fmt: skip
     console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
     searched = run_command(
         "-m", "tune", f"search={SEARCH}", f"study={study}", f"trials={arguments.trials}", "then=train",
