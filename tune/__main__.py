@@ -39,7 +39,7 @@ def search(arguments: Sequence[str]) -> int:
     from tune.corpora import Corpora
     from tune.database import check, parse_url
     from tune.display import SearchDisplay
-    from tune.plan import join
+    from tune.plan import join, running_elsewhere
     from tune.storage import open_storage
     from tune.worker import Worker
 
@@ -54,6 +54,11 @@ def search(arguments: Sequence[str]) -> int:
         storage = open_storage(url, heartbeat_seconds=settings.heartbeat_seconds, grace_seconds=settings.grace_seconds)
         joined = join(plan, storage, _study_record(plan.base.tracking))
         display.say(f"study {settings.study}: worker {joined.worker} joined")
+        if url.get_backend_name() == "sqlite" and (others := running_elsewhere(joined)):
+            display.say(
+                f"{len(others)} trials run already: SQLite is made for one worker at a time; if their workers live, "
+                "storage=postgresql://… is the better place for the study"
+            )
         if status := Worker(joined, corpora, display).run():
             return status
         _show(joined, display)
@@ -134,7 +139,8 @@ def _then_train(joined: "Joined") -> int:
 
     study = joined.study
     if running_elsewhere(joined) or not claim_final_training(joined):
-        print(f"another worker trains the best settings of {study.study_name}", file=sys.stderr)
+        again = f"python -m tune best --study {study.study_name} then=train"
+        print(f"another worker trains the best settings, or did; to do it (again): {again}", file=sys.stderr)
         return 0
     trial = choose_trial(study)
     if len(joined.objectives) > 1:

@@ -51,7 +51,7 @@ class Worker:
         except StoppedError as stop:
             self.leave()
             return stop.status
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, InferenceError):
             self.leave()
             raise
         self.leave()
@@ -123,6 +123,7 @@ class Worker:
         try:
             values = run.values()
         except TrialPruned as pruned:
+            self._failures = 0
             self._end(run, TrialState.PRUNED, str(pruned))
         except (TrialLostError, UpdateFinishedTrialError, StoppedError, *NOT_THE_TRIAL):
             raise

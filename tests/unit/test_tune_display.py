@@ -1,0 +1,47 @@
+import dataclasses
+
+import optuna
+import pytest
+
+from train.loop import Report
+from tune.display import SearchDisplay
+from tune.help import help_text
+from tune.recorder import Summary
+from tune.settings import PRUNERS, Search
+
+STANDING = Summary(
+    counts={"COMPLETE": 2, "PRUNED": 2, "RUNNING": 1, "WAITING": 5}, best_number=3, best_values={"chrf": 41}
+)
+
+
+def test_a_trial_that_ends_is_one_line_with_the_standing(capsys: pytest.CaptureFixture[str]) -> None:
+    with SearchDisplay(study="s", planned=10, hours=None) as display:
+        display.begin(7, STANDING)
+        display.stage("reading")
+        display.show(Report(step=5, tokens=9, elapsed_seconds=1, progress=0.5, figures={"validation/chrf": 3.0}))
+        display.wait([1, 2])
+        display.end(7, "chrf 40.00", STANDING)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("trial 7: chrf 40.00; 4/10 trials done, 1 running, 50% pruned, best chrf 41.00 (trial 3)")
+    assert line.endswith("left")
+
+
+def test_the_table_shows_the_best_trials_with_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    trial = optuna.create_trial(
+        values=[41.25],
+        params={"train.lr": 0.0012345},
+        distributions={"train.lr": optuna.distributions.FloatDistribution(0, 1)},
+    )
+    SearchDisplay(study="s", planned=1, hours=None).table(["chrf"], [trial])
+    printed = capsys.readouterr().err
+    assert "41.25" in printed
+    assert "0.001234" in printed
+
+
+def test_the_help_names_every_setting_and_every_pruner() -> None:
+    text = help_text()
+    names = {field.name for field in dataclasses.fields(Search)} - {"sampler", "pruner"}
+    for name in (*names, *PRUNERS, "sampler.seed", "constraints.NAME", "int step", "when"):
+        assert name in text
