@@ -23,7 +23,7 @@ a secret, the receiver, and MLflow's side of it:
 
 MLflow delivers to public https addresses only, unless its server runs with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https
 and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true. Only with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY does that server know the
-secret after a restart and in all its workers. For deliveries from another machine, put a proxy with TLS before this one.
+secret after a restart and in all its workers. For deliveries from another machine, put a TLS proxy before this one.
 
 The secret is read from the file or from {SECRET_VARIABLE}. Outcomes: GET /events, and one JSON file each in the
 state directory. An event that was accepted survives any end of the receiver.
