@@ -10,6 +10,7 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
+from dragoman.bundle import Bundle
 from dragoman.errors import DragomanError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import load
@@ -114,13 +115,12 @@ class TrialRun:
             bundle = fitted.export(Path(scratch) / "bundle")
             found = {"size_mb": sum(file.bytes for file in bundle.manifest.files) / 1e6}
             if "p95_latency_ms" in asked:
-                found["p95_latency_ms"] = _p95_latency_ms(
-                    bundle.path, [source for source, _ in corpus.splits.validation]
-                )
+                found["p95_latency_ms"] = _p95_latency_ms(bundle, [source for source, _ in corpus.splits.validation])
         return {name: found[name] for name in asked}
 
 
-def _p95_latency_ms(bundle: Path, sources: Sequence[str]) -> float:
+def _p95_latency_ms(bundle: Bundle, sources: Sequence[str]) -> float:
+    # As it was written here a moment ago: nobody can have signed it.
     predictor = load(bundle, device="cpu")
     try:
         latencies_ms(predictor, sources[:WARM_UP_SENTENCES])
