@@ -24,8 +24,8 @@ def test_good_translations_pass_every_guard():
 def test_each_fault_fails_its_own_guard():
     assert failed(["", *REFERENCES[1:]]) == {"empty_share"}
     assert failed([*SOURCES[:2], *REFERENCES[2:]]) == {"copied_share"}
-    assert failed(["ja ja ja ja Nummer null hier", *REFERENCES[1:]]) == {"repeated_share"}
-    assert failed(REFERENCES, cut=[3]) == {"repeated_share"}
+    assert failed(["ja ja ja ja Nummer null hier"] * 2 + REFERENCES[2:]) == {"repeated_share"}
+    assert failed(REFERENCES, cut=[3, 4]) == {"repeated_share"}
     assert failed([f"{text} {text}" for text in REFERENCES]) == {"length_ratio"}
     assert failed([text[:8] for text in REFERENCES]) == {"length_ratio", "brevity_penalty"}
     assert failed(REFERENCES, changed_in_batches=0.1) == {"changed_in_batches_share"}
