@@ -203,6 +203,7 @@ def main() -> int:
     parser.add_argument("--resamples", type=int, default=500, help="of each comparison (default: %(default)s)")
     parser.add_argument("--alpha", type=float, default=0.05, help="the stated error rate (default: %(default)s)")
     parser.add_argument("--margin", type=float, default=1.0, help="in points (default: %(default)s)")
+    parser.add_argument("--segments", type=int, help="drawn for each comparison (default: as many as the files hold)")
     options = parser.parse_args()
     sources, references = list(read_lines(options.source)), list(read_lines(options.reference))
     if len(sources) != len(references) or not sources:
@@ -218,8 +219,9 @@ def main() -> int:
         resamples=options.resamples,
         trials=options.trials,
     )
-    nulls = [measure(first, second, gate, len(sources)) for measure in (swapped_nulls, at_the_boundary)]
-    rates = [*nulls, *power(first, second, gate, len(sources))]
+    segments = options.segments or len(sources)
+    nulls = [measure(first, second, gate, segments) for measure in (swapped_nulls, at_the_boundary)]
+    rates = [*nulls, *power(first, second, gate, segments)]
     Console(file=sys.stderr, width=TABLE_WIDTH).print(_table(rates))
     print(
         json.dumps({"gate": asdict(gate), "rates": [{**asdict(rate), "rate": rate.rate} for rate in rates]}, indent=2)
