@@ -35,17 +35,19 @@ def search(arguments: Sequence[str]) -> int:
     from tune.search import load_plan
 
     plan = load_plan(arguments)
+    settings = plan.search
+    from tune.database import check, parse_url
+
+    # Before anything that takes seconds to import.
+    url = parse_url(settings.storage)
+    check(url, _tracking_uri(plan.base.tracking))
     _before_torch()
     from tune.corpora import Corpora
-    from tune.database import check, parse_url
     from tune.display import SearchDisplay
     from tune.plan import join, running_elsewhere
     from tune.storage import open_storage
     from tune.worker import Worker
 
-    settings = plan.search
-    url = parse_url(settings.storage)
-    check(url, _tracking_uri(plan.base.tracking))
     corpora = Corpora(settings.folds)
     with SearchDisplay(study=settings.study, planned=settings.trials, hours=settings.hours) as display:
         display.stage(f"reading {plan.base.data.name}")
