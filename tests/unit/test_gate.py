@@ -10,7 +10,7 @@ from model_registry.guards import Measured
 from model_registry.held_out import HeldOut, HeldOutSet
 from model_registry.outputs import Outputs
 
-SETTINGS = load_settings(DEFAULT_SETTINGS)
+SETTINGS = dataclasses.replace(load_settings(DEFAULT_SETTINGS), minimum_segments=100)
 WORDS = "der die das Mann Frau Kind sieht kauft bringt rotes Auto Haus Zug heute morgen gern".split()  # noqa: SIM905 - words read better than quoted words
 CHOOSER = random.Random(3)
 REFERENCES = [" ".join(CHOOSER.choices(WORDS, k=9)) for _ in range(400)]
