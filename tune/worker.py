@@ -1,6 +1,7 @@
 """One worker of a study: claims trials, carries them out, tells what became of them, and closes the study at last."""
 
 import time
+import traceback
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
-from dragoman.errors import InferenceError, OutputError, UnavailableError
+from dragoman.errors import DragomanError, InferenceError, OutputError, UnavailableError
 from tune.best import write_best
 from tune.corpora import Corpora
 from tune.display import SearchDisplay, describe
@@ -128,6 +129,9 @@ class Worker:
         except (TrialLostError, UpdateFinishedTrialError, StoppedError, *NOT_THE_TRIAL):
             raise
         except Exception as error:
+            if not isinstance(error, DragomanError):
+                # Nobody foresaw it, so its message alone explains nothing.
+                traceback.print_exc()
             message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_ERROR]
             run.trial.set_user_attr(ERROR, message)
             self._failures += 1
