@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,11 @@ from model_registry.command_line import NAMED, parser
 from model_registry.signing import sign_bundle, verify_bundle
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from model_registry.client import Registry
+    from model_registry.gate_settings import GateSettings
+    from model_registry.held_out import HeldOut
     from model_registry.promotion import Promotion
     from model_registry.versions import Version
 
@@ -52,19 +56,29 @@ def list_versions(options: argparse.Namespace) -> int:
 
 def promote(options: argparse.Namespace) -> int:
     """``promote NAME VERSION``."""
-    from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
-    from model_registry.held_out import from_files
-
     # What is wrong with files is told before MLflow is waited for.
-    settings = load_settings(options.gate or DEFAULT_SETTINGS)
-    if (options.source is None) != (options.reference is None):
-        raise ConfigError("--source and --reference belong together; give both or neither")
-    segments = from_files(options.source, options.reference) if options.source else None
+    settings, segments = _gate_settings(options), _segments(options)
     from model_registry.promotion import promote
 
     promotion = promote(_registry(options), options.name, options.version, settings, segments)
     _show(promotion, as_json=options.json)
     return VERDICTS[promotion.verdict]
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``compare CANDIDATE CHAMPION``."""
+    settings, segments = _gate_settings(options), _segments(options)
+    candidate, champion = bundle_directory(options.candidate), bundle_directory(options.champion)
+    from model_registry import report
+    from model_registry.comparison import compare_bundles
+
+    trial = compare_bundles(candidate, champion, settings, segments)
+    if options.json:
+        print(json.dumps(report.trial_as_dict(trial), indent=2, ensure_ascii=False))
+    else:
+        report.show_trial(trial, "candidate", "champion", _console())
+        print(f"would be {trial.verdict}: {trial.reason}")
+    return VERDICTS[trial.verdict]
 
 
 def rollback(options: argparse.Namespace) -> int:
@@ -145,6 +159,7 @@ COMMANDS = {
     "register": register,
     "list": list_versions,
     "promote": promote,
+    "compare": compare,
     "rollback": rollback,
     "history": history,
     "fetch": fetch,
@@ -193,15 +208,36 @@ def _fetched(options: argparse.Namespace) -> Bundle:
     return registry.fetch(registry.find(name, selector), options.out)
 
 
-def _show(promotion: "Promotion", *, as_json: bool) -> None:
+def _gate_settings(options: argparse.Namespace) -> "GateSettings":
+    from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
+
+    settings = load_settings(options.gate or DEFAULT_SETTINGS)
+    return replace(settings, mode=options.mode) if options.mode else settings
+
+
+def _segments(options: argparse.Namespace) -> "HeldOut | None":
+    from model_registry.held_out import from_files
+
+    if (options.source is None) != (options.reference is None):
+        raise ConfigError("--source and --reference belong together; give both or neither")
+    return from_files(options.source, options.reference) if options.source else None
+
+
+def _console() -> "Console":
     from rich.console import Console
 
+    from model_registry.report import WIDTH
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def _show(promotion: "Promotion", *, as_json: bool) -> None:
     from model_registry import report
 
     if as_json:
         print(json.dumps(report.as_dict(promotion), indent=2, ensure_ascii=False))
         return
-    report.show(promotion, Console(width=None if sys.stdout.isatty() else report.WIDTH))
+    report.show(promotion, _console())
     if promotion.changed and promotion.replaced is not None:
         print(f"previous: {promotion.replaced.reference} bundle {promotion.replaced.bundle_version}")
 

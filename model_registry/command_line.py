@@ -30,6 +30,7 @@ or the files given. Held-out means: neither trained on nor chosen by; the gate c
 Every decision is kept: see history, the run in MLflow, and the version's tags."""
 GATE_EXAMPLES = """examples:
   python -m model_registry promote translation-en-de candidate
+  python -m model_registry promote translation-en-de candidate --mode superiority
   python -m model_registry promote translation-en-de 7 --source news.en.gz --reference news.de.gz
   python -m model_registry promote translation-en-de candidate --gate configs/strict.yaml --json
 
@@ -74,6 +75,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("name", nargs="?", metavar="NAME", help="one model only")
 
     _add_promote(add("promote", "make a version champion, if it is good enough", GATE))
+
+    _add_compare(
+        add(
+            "compare",
+            "what the gate would say of two bundles",
+            "Put two bundles or runs on disk through the gate as promote does, on the held-out sets in the first one's "
+            "run directory or on the files given. Changes and records nothing. Exit status as for promote.",
+        )
+    )
 
     command = add(
         "rollback",
@@ -150,7 +160,20 @@ def _add_promote(command: argparse.ArgumentParser) -> None:
     command.formatter_class, command.epilog = argparse.RawDescriptionHelpFormatter, GATE_EXAMPLES
     command.add_argument("name", metavar="NAME", help="the model, as list shows it")
     command.add_argument("version", metavar="VERSION", help="a number, an alias (candidate) or a bundle version")
+    _add_gate_options(command)
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("candidate", type=Path, metavar="CANDIDATE", help="a run or bundle directory")
+    command.add_argument("champion", type=Path, metavar="CHAMPION", help="the one that it is held against")
+    _add_gate_options(command)
+
+
+def _add_gate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--gate", type=Path, metavar="FILE", help="the gate's settings (default: configs/gate.yaml)")
+    command.add_argument(
+        "--mode", choices=("non_inferiority", "superiority"), help="what passes (default: mode in the gate's settings)"
+    )
     command.add_argument("--source", type=Path, metavar="FILE", help="held-out segments, one a line, plain or .gz")
     command.add_argument("--reference", type=Path, metavar="FILE", help="their translations, line by line")
     command.add_argument("--json", action="store_true", help="print the decision as JSON instead of tables")

@@ -1,4 +1,4 @@
-"""A version on trial: fetched, verified, loaded as it is served, and translating the segments."""
+"""A bundle on trial: verified, loaded as it is served, and translating the segments."""
 
 import sys
 import tempfile
@@ -22,22 +22,22 @@ from model_registry.versions import Version
 
 
 class Contender:
-    """A loaded version; translates the same segments once, however often it is judged."""
+    """A loaded bundle; ``name`` is what messages call it. Translates the same segments once, however often judged."""
 
-    def __init__(self, version: Version, bundle: Bundle) -> None:
-        self.version, self.bundle = version, bundle
+    def __init__(self, name: str, bundle: Bundle) -> None:
+        self.name, self.bundle = name, bundle
         try:
             self.predictor = dragoman.load(bundle.path)
             self.predictor.warm_up()
         except (BundleError, ConfigError, InferenceError) as error:
-            raise type(error)(f"{version.reference} cannot be decoded: {error}") from error
+            raise type(error)(f"{name} cannot be decoded: {error}") from error
         self._translated: dict[str, tuple[Outputs, float]] = {}
 
     def measured(self, held_out: HeldOut, settings: GateSettings, p95_ms: float | None, progress: Progress) -> Measured:
         """What the gate looks at, given the latency."""
         if held_out.digest not in self._translated:
             sources = held_out.sources
-            task = progress.add_task(f"translating with {self.version.reference}", total=len(sources))
+            task = progress.add_task(f"translating with {self.name}", total=len(sources))
             outputs = translate(self.predictor, sources, lambda done: progress.update(task, completed=done))
             changed = changed_in_batches(self.predictor, sources, sample=settings.guards.batch_sample)
             self._translated[held_out.digest] = (outputs, changed)
@@ -48,12 +48,21 @@ class Contender:
 @contextmanager
 def contending(registry: Registry, version: Version) -> Iterator[Contender]:
     """Fetch and load a version for the time of a block; raises BundleError when it is gone, damaged or unreadable."""
-    with tempfile.TemporaryDirectory(prefix="dragoman-gate-") as folder:
-        contender = Contender(version, registry.fetch(version, Path(folder)))
-        try:
-            yield contender
-        finally:
-            contender.predictor.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="dragoman-gate-") as folder,
+        loaded(version.reference, registry.fetch(version, Path(folder))) as contender,
+    ):
+        yield contender
+
+
+@contextmanager
+def loaded(name: str, bundle: Bundle) -> Iterator[Contender]:
+    """Load a verified bundle for the time of a block; raises BundleError when it cannot be decoded."""
+    contender = Contender(name, bundle)
+    try:
+        yield contender
+    finally:
+        contender.predictor.close()
 
 
 def put_on_trial(candidate: Contender, champion: Contender | None, held_out: HeldOut, settings: GateSettings) -> Trial:

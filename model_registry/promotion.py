@@ -50,18 +50,20 @@ def promote(
     """
     with explained(registry.uri), contextlib.ExitStack() as stack:
         candidate: Contender | None = None
+        number: int | None = None
         for _ in range(TRIES):
             versions = _settled_versions(registry, name)
             version, champion = select(versions, name, selector), aliased(versions, CHAMPION)
-            if candidate is not None:
+            if number is not None:
                 # An alias may have moved meanwhile; what has been judged is this one.
-                version = select(versions, name, str(candidate.version.number))
+                version = select(versions, name, str(number))
             if champion is not None and champion.number == version.number:
                 return Promotion(
                     version=version, verdict="promoted", reason="is the champion already", replaced=champion
                 )
+            number = version.number
             candidate = candidate or stack.enter_context(contending(registry, version))
-            decided = _decide(registry, candidate, champion, settings, segments)
+            decided = _decide(registry, version, candidate, champion, settings, segments)
             if decided is not None:
                 return decided
     raise _restless(name)
@@ -91,19 +93,19 @@ def rollback(registry: Registry, name: str, reason: str) -> Promotion:
 
 def _decide(
     registry: Registry,
+    version: Version,
     candidate: Contender,
     champion: Version | None,
     settings: GateSettings,
     segments: HeldOut | None,
 ) -> Promotion | None:
     """Judge and carry out; None when the champion is another one by then, and the judgement void."""
-    version, name = candidate.version, candidate.version.name
-    log = DecisionLog(registry.client, name)
+    log = DecisionLog(registry.client, version.name)
     with _champion_contending(registry, champion) as opponent:
         unlike = another_work(candidate.bundle.manifest, opponent.bundle.manifest if opponent else None)
         trial = None
         if unlike is None:
-            held_out = segments or _stored_segments(registry, candidate, opponent, settings)
+            held_out = segments or _stored_segments(registry, version, candidate, opponent, settings)
             trial = put_on_trial(candidate, opponent, held_out, settings)
     promotion = Promotion(
         version=version,
@@ -122,7 +124,7 @@ def _decide(
         record = flip.Record(tags=tags, metrics=_metrics(trial), artifacts=Path(folder))
         if promotion.changed:
             judged = champion.number if champion else None
-            done = flip.move_champion(registry.client, name, judged=judged, to=version.number, record=record)
+            done = flip.move_champion(registry.client, version.name, judged=judged, to=version.number, record=record)
             return promotion if done else None
         log.close(log.open(record.tags, record.metrics, record.artifacts))
         return promotion
@@ -151,11 +153,11 @@ def _settled_versions(registry: Registry, name: str) -> list[Version]:
 
 
 def _stored_segments(
-    registry: Registry, candidate: Contender, champion: Contender | None, settings: GateSettings
+    registry: Registry, version: Version, candidate: Contender, champion: Contender | None, settings: GateSettings
 ) -> HeldOut:
     with tempfile.TemporaryDirectory(prefix="dragoman-segments-") as folder:
         return from_training(
-            registry.held_out_files(candidate.version, Path(folder)),
+            registry.held_out_files(version, Path(folder)),
             candidate.bundle.manifest,
             champion.bundle.manifest if champion else None,
             validation=settings.segments == "validation",

@@ -40,11 +40,7 @@ def as_dict(promotion: "Promotion") -> dict[str, Any]:
         "changed": promotion.changed,
     }
     if (trial := promotion.trial) is not None:
-        found["trial"] = {**asdict(trial), "look": promotion.look}
-        if trial.comparison:
-            comparison = {"difference": trial.comparison.difference, **asdict(trial.comparison)}
-            del comparison["resampled"]
-            found["trial"]["comparison"] = comparison
+        found["trial"] = {**trial_as_dict(trial), "look": promotion.look}
     return found
 
 
@@ -52,16 +48,28 @@ def show(promotion: "Promotion", console: Console) -> None:
     """Print the tables, and the decision as the last line."""
     if trial := promotion.trial:
         champion = promotion.replaced.reference if promotion.replaced else None
-        console.print(_scores(trial, promotion.version.reference, champion))
-        console.print(_guards(trial))
-        for label in trial.left_out:
-            console.print(
-                f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False
-            )
+        show_trial(trial, promotion.version.reference, champion, console)
         console.print(
             f"decision {promotion.look} on these segments; {trial.signature}", soft_wrap=True, highlight=False
         )
     console.print(decision(promotion), soft_wrap=True, highlight=False, markup=False)
+
+
+def show_trial(trial: Trial, candidate: str, champion: str | None, console: Console) -> None:
+    """Print the scores of both and the guards."""
+    console.print(_scores(trial, candidate, champion))
+    console.print(_guards(trial))
+    for label in trial.left_out:
+        console.print(f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False)
+
+
+def trial_as_dict(trial: Trial) -> dict[str, Any]:
+    """A judgement, ready for JSON, without the single resamples."""
+    found = asdict(trial)
+    if trial.comparison:
+        found["comparison"] = {"difference": trial.comparison.difference, **found["comparison"]}
+        del found["comparison"]["resampled"]
+    return found
 
 
 def decision(promotion: "Promotion") -> str:

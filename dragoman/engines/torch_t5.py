@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5ForConditionalGeneration
 
 from dragoman.bundle import Bundle
 from dragoman.engines import Hypothesis
@@ -51,6 +51,7 @@ class TorchEngine:
             output = self._model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,
+                past_key_values=growing_cache(),
                 generation_config=_generation_config(decoding, num_hypotheses, return_scores),
             )
         except RuntimeError as error:
@@ -77,6 +78,14 @@ class TorchEngine:
     def close(self) -> None:
         """Free the model."""
         del self._model
+
+
+def growing_cache() -> EncoderDecoderCache:
+    """An empty cache that takes as many layers as come.
+
+    Transformers itself counts the encoder's layers, and fails on a decoder that has more.
+    """
+    return EncoderDecoderCache(DynamicCache(), DynamicCache())
 
 
 def _generation_config(decoding: Decoding, num_hypotheses: int, return_scores: bool) -> GenerationConfig:

@@ -1,5 +1,6 @@
 """Training for a search: token grids and budgets, stopping by what watches, going on, and exporting what was found."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -63,6 +64,19 @@ def test_a_trial_validates_once_in_each_interval_of_tokens_and_ends_with_its_bud
     translate = dragoman.load(tmp_path / "bundle")
     assert len(translate(["the man sees the house today."])) == 1
     translate.close()
+
+
+def test_the_decoder_may_have_more_layers_than_the_encoder(config: Config, tmp_path: Path):
+    deep = dataclasses.replace(config, model=dataclasses.replace(config.model, num_decoder_layers=2))
+    fitted = trial(deep, tmp_path / "trial", [])
+    bundle = fitted.export(tmp_path / "bundle")
+    texts = ["the man sees the house today.", "my dog likes a book here."]
+    translations = []
+    for engine in ("ctranslate2", "torch"):
+        translate = dragoman.load(bundle, engine=engine, device="cpu")
+        translations.append([outcome.value.text for outcome in translate(texts)])
+        translate.close()
+    assert translations[0] == translations[1]
 
 
 def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(config: Config, tmp_path: Path):

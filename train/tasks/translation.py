@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dragoman.engines.torch_t5 import growing_cache
 from dragoman.segments import Pair
 from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Indices, Lengths, TokenBatches, by_length, cut
@@ -110,6 +111,7 @@ class TranslationTask:
         generated = model.generate(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
+            past_key_values=growing_cache(),
             max_new_tokens=limit,
             do_sample=False,
             num_beams=1,
