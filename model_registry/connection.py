@@ -31,11 +31,14 @@ ACCEPTED = "accepted are sqlite:///PATH, postgresql://…, mysql://…, http://H
 
 
 def resolve_uri(tracking_uri: str | None) -> str:
-    """The URI given, or $MLFLOW_TRACKING_URI, or SQLite in this directory; SQLite paths become absolute."""
+    """The URI given, or $MLFLOW_TRACKING_URI, or SQLite here; absolute for SQLite, with its driver for PostgreSQL."""
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     if uri.startswith("sqlite:"):
         # A run remembers its store; a relative path would silently mean another one in another directory.
         return f"sqlite:///{sqlite_path(uri).resolve()}"
+    if uri.startswith("postgresql://"):
+        # Which driver SQLAlchemy takes for it has changed between its versions; psycopg2 is the one installed with us.
+        uri = uri.replace("postgresql", "postgresql+psycopg2", 1)
     return uri.rstrip("/")
 
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context import registry as run_context
 
 from model_registry.connection import connect, explained, resolve_uri
+from model_registry.new_run import create_run_once
 from model_registry.tracking import PARAMS_PER_REQUEST, TrackedRun, experiment_id
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -104,8 +104,8 @@ class TrackedStudy:
                 self._parent_id = str(found[0].info.run_id)
                 self._client.update_run(self._parent_id, status="RUNNING")
                 return self._parent_id
-            tags = run_context.resolve_tags({"kind": "study", "study": name, "study_token": token})
-            run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
+            tags = {"kind": "study", "study": name, "study_token": token}
+            run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=name)
             self._parent_id = str(run.info.run_id)
             self._log_params(self._parent_id, {key: _text(value) for key, value in facts.items()})
         return self._parent_id
@@ -164,9 +164,8 @@ class TrackedStudy:
 
     def _create_trial(self, slot: int, number: int) -> str:
         tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(slot)}
-        run = self._client.create_run(
-            self._experiment_id, tags=run_context.resolve_tags(tags), run_name=f"{self._name}-trial-{number:04d}"
-        )
+        run_name = f"{self._name}-trial-{number:04d}"
+        run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=run_name)
         return str(run.info.run_id)
 
     def _settle(self, run: Run, facts: TrialFacts) -> None:

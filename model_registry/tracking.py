@@ -10,12 +10,12 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.context import registry as run_context
 
 from dragoman.bundle import open_unsigned
 from dragoman.errors import ConfigError
 from model_registry.connection import connect, explained, resolve_uri, sqlite_path
 from model_registry.logged_model import log_bundle
+from model_registry.new_run import create_run_once
 from model_registry.outbox import MetricOutbox
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,7 @@ class TrackedRun:
             if run_id is not None:
                 _reopen(client, run_id, uri)
                 return cls(client, run_id, resumed=True)
-            run = client.create_run(
-                experiment_id(client, experiment), tags=run_context.resolve_tags(dict(tags)), run_name=run_name
-            )
+            run = create_run_once(client, experiment_id(client, experiment), tags=tags, run_name=run_name)
             entries = [Param(key, str(value)) for key, value in params.items()]
             for start in range(0, len(entries), PARAMS_PER_REQUEST):
                 client.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from dragoman.errors import BundleError, ConfigError, DataError
 from model_registry.__main__ import main
 from model_registry.client import Registry
+from tests.integration.conftest import SEGMENTS
 
 # Where the kind of store makes no difference, the quick one will do.
 on_sqlite = pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
@@ -139,6 +140,52 @@ def test_a_failed_guard_rejects_even_the_first_champion(uri, run, make_bundle, g
     assert found["reason"].startswith("its size_mb is ")
     assert [guard["name"] for guard in found["trial"]["guards"] if not guard["passed"]] == ["size_mb"]
     assert aliases(uri, bundle.manifest.name) == {"candidate": 1}
+
+
+def test_two_bundles_on_disk_are_compared_as_promote_would(make_bundle, other_bundle, gate_file, capsys, tmp_path):
+    good, worse = make_bundle(50.0), make_bundle(60.0, weights=other_bundle)
+    before = sorted(tmp_path.rglob("*"))
+    gate = gate_file(minimum_segments=SEGMENTS)
+
+    def compare(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        status = main(["compare", *map(str, arguments), "--gate", str(gate)])
+        return status, capsys.readouterr().out
+
+    # A run and its bundle are one and the same.
+    status, printed = compare(good.path.parent, worse.path, "--mode", "superiority")
+    assert status == 0
+    assert printed.splitlines()[-1].startswith("would be promoted: chrF 100.00 against the champion's ")
+    status, printed = compare(worse.path, good.path, "--json")
+    found = json.loads(printed)
+    assert (status, found["verdict"]) == (1, "rejected")
+    assert found["comparison"]["candidate"] < found["comparison"]["champion"] == 100
+    assert found["comparison"]["difference"] < 0
+    # Equal bundles are not inferior, and not superior.
+    assert compare(good.path, good.path)[0] == 0
+    status, printed = compare(good.path, good.path, "--mode", "superiority")
+    assert (status, printed.splitlines()[-1].partition(":")[0]) == (1, "would be rejected")
+    assert sorted(set(tmp_path.rglob("*")) - {gate}) == before
+
+
+def test_bundles_of_different_work_and_bundles_without_segments_are_not_compared(make_bundle, gate_file):
+    german, french = make_bundle(50.0), make_bundle(60.0, target="fr")
+    with pytest.raises(ConfigError, match="these bundles cannot be compared: "):
+        main(["compare", str(german.path), str(french.path)])
+    shutil.rmtree(german.path.parent / "segments")
+    with pytest.raises(DataError, match="--source FILE --reference FILE"):
+        main(["compare", str(german.path), str(german.path)])
+
+
+@on_sqlite
+def test_the_mode_may_be_chosen_for_one_promotion(uri, run, make_bundle, gate_file):
+    first, equal = make_bundle(50.0), make_bundle(60.0)
+    for bundle in (first, equal):
+        run("register", bundle.path)
+    run("promote", first.manifest.name, "1", "--gate", gate_file())
+    status, printed = run("promote", first.manifest.name, "2", "--gate", gate_file(), "--mode", "superiority", "--json")
+    assert (status, json.loads(printed)["verdict"]) == (1, "rejected")
+    assert aliases(uri, first.manifest.name) == {"candidate": 2, "champion": 1}
 
 
 @on_sqlite

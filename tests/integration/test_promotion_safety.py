@@ -161,7 +161,14 @@ def test_lost_replies_make_no_second_version_no_wrong_alias_and_no_doubled_point
         for bundle in (first, *(make_bundle(51.0 + number) for number in range(5))):
             assert main(["register", str(bundle.path), "--tracking-uri", proxy.uri]) == 0
             assert main(["promote", name, "candidate", "--gate", gate, "--tracking-uri", proxy.uri]) == 0
-        run = TrackedRun.open(tracking_uri=proxy.uri, experiment="lost", run_name="toy", params={"a": 1}, tags={})
+        before = proxy.lost["runs/create"]
+        runs = [
+            TrackedRun.open(tracking_uri=proxy.uri, experiment="lost", run_name="toy", params={"a": 1}, tags={})
+            for _ in range(2)
+        ]
+        assert proxy.lost["runs/create"] == before + 2
+        run, idle = runs
+        idle.finish("FINISHED")
         for step in range(1, 201):
             run.metrics({"loss": 1 / step}, step=step, tokens=10 * step)
         run.finish("FINISHED")
@@ -175,6 +182,8 @@ def test_lost_replies_make_no_second_version_no_wrong_alias_and_no_doubled_point
     assert len(DecisionLog(client, name).entries()) == 6
     assert_settled(server.uri, name)
     assert [point.step for point in client.get_metric_history(run.run_id, "loss")] == list(range(1, 201))
+    kept = client.search_runs([client.get_experiment_by_name("lost").experiment_id])
+    assert {found.info.run_id: found.info.status for found in kept} == {r.run_id: "FINISHED" for r in runs}
 
 
 def test_processes_that_make_one_new_store_at_once_do_not_disturb_each_other(tmp_path, in_processes):

@@ -82,6 +82,11 @@ def test_the_store_is_the_option_then_the_environment_then_a_file_here(tmp_path,
     assert resolve_uri("sqlite:///other.db") == f"sqlite:///{tmp_path}/other.db"
 
 
+def test_a_postgresql_store_gets_the_driver_that_is_installed():
+    assert resolve_uri("postgresql://me:secret@db/mlflow") == "postgresql+psycopg2://me:secret@db/mlflow"
+    assert resolve_uri("postgresql+pg8000://db/mlflow") == "postgresql+pg8000://db/mlflow"
+
+
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "ftp://host", "databricks"])
 def test_a_store_of_another_kind_is_refused_with_the_kinds_there_are(uri):
     with pytest.raises(ConfigError, match="accepted are sqlite"):
