@@ -19,6 +19,7 @@ import dragoman
 from dragoman.errors import DataError, run_cli
 from dragoman.predictor import Result
 from dragoman.translate_files import read_lines
+from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
 from model_registry.paired_bootstrap import Counts, Mode, compare, corpus_score, decide, segment_counts
 
 # The chance that a gate whose true rate is alpha is called wrong here.
@@ -54,7 +55,7 @@ class ErrorRate:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """The settings of the gate that are simulated."""
+    """What is simulated: the gate's settings, and how often."""
 
     metric: str
     margin: float
@@ -198,25 +199,24 @@ def main() -> int:
     parser.add_argument("--champion", required=True, type=Path, help="another bundle directory")
     parser.add_argument("--source", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--reference", required=True, help="their translations, line by line")
-    parser.add_argument("--metric", default="chrF", choices=("chrF", "BLEU"), help="default: %(default)s")
+    parser.add_argument("--gate", type=Path, default=DEFAULT_SETTINGS, help="its settings (default: configs/gate.yaml)")
     parser.add_argument("--trials", type=int, default=200, help="comparisons for each case (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=500, help="of each comparison (default: %(default)s)")
-    parser.add_argument("--alpha", type=float, default=0.05, help="the stated error rate (default: %(default)s)")
-    parser.add_argument("--margin", type=float, default=1.0, help="in points (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, help="of each comparison (default: as the gate's settings say)")
     parser.add_argument("--segments", type=int, help="drawn for each comparison (default: as many as the files hold)")
     options = parser.parse_args()
     sources, references = list(read_lines(options.source)), list(read_lines(options.reference))
     if len(sources) != len(references) or not sources:
         raise DataError(f"{options.source} has {len(sources)} lines and {options.reference} has {len(references)}")
+    settings = load_settings(options.gate)
     first, second = (
-        segment_counts(options.metric, _translate(bundle, sources), references)
+        segment_counts(settings.metric, _translate(bundle, sources), references)
         for bundle in (options.candidate, options.champion)
     )
     gate = Gate(
-        metric=options.metric,
-        margin=options.margin,
-        alpha=options.alpha,
-        resamples=options.resamples,
+        metric=settings.metric,
+        margin=settings.margin,
+        alpha=settings.alpha,
+        resamples=options.resamples or settings.resamples,
         trials=options.trials,
     )
     segments = options.segments or len(sources)

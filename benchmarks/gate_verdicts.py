@@ -16,6 +16,13 @@ from dragoman.bundle import open_bundle
 from dragoman.errors import run_cli
 
 VERDICTS = (0, 1, 2)
+# What the gate must say. A seed is neither better nor worse by construction: promoted here means not inferior.
+EXPECTED = {
+    "the first champion, trained too short": ("promoted",),
+    "a clearly better model": ("promoted",),
+    "a copy of the champion with 5 % of its weights noised": ("rejected",),
+    "another seed of the champion's configuration": ("promoted", "undecided"),
+}
 
 
 class Store:
@@ -41,24 +48,22 @@ class Store:
         }
 
 
-def main() -> None:
-    """Run the four cases and print them as JSON."""
+def main() -> int:
+    """Run the four cases and print them as JSON; 1 when the gate has said something else than it should."""
     options = _parser().parse_args()
     segments = ["--source", str(options.source), "--reference", str(options.reference)]
     with tempfile.TemporaryDirectory(prefix="gate-verdicts-") as folder:
         noised = Path(folder) / "noised"
-        cases = {
-            "the first champion, trained too short": options.worse,
-            "a clearly better model": options.better,
-            "a copy of the champion with 5 % of its weights noised": noised,
-            "another seed of the champion's configuration": options.other_seed,
-        }
+        bundles = (options.worse, options.better, noised, options.other_seed)
         store = Store(Path(folder), segments)
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
-            found = {case: store.promote(bundle) for case, bundle in cases.items()}
+            found = {case: store.promote(bundle) for case, bundle in zip(EXPECTED, bundles, strict=True)}
+        for case, decision in found.items():
+            decision["as_expected"] = decision["verdict"] in EXPECTED[case]
         print(json.dumps(found, indent=2))
+    return 0 if all(decision["as_expected"] for decision in found.values()) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
