@@ -5,11 +5,12 @@ import json
 import logging
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.bundle import MANIFEST, Bundle, open_bundle
+from dragoman.bundle import MANIFEST, Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
 from model_registry.command_line import NAMED, parser
 from model_registry.signing import sign_bundle, verify_bundle
@@ -113,7 +114,10 @@ def history(options: argparse.Namespace) -> int:
 
 def fetch(options: argparse.Namespace) -> int:
     """``fetch NAME@ALIAS``."""
-    print(f"bundle: {_fetched(options).path}")
+    registry, version = _found(options)
+    bundle = registry.fetch(version, options.out)
+    print(f"version: {version.reference}")
+    print(f"bundle: {bundle.path}")
     return 0
 
 
@@ -142,7 +146,8 @@ def verify(options: argparse.Namespace) -> int:
     path = Path(options.target)
     with tempfile.TemporaryDirectory(prefix="dragoman-verify-") as folder:
         options.out = Path(folder)
-        bundle_dir = bundle_directory(path) if path.exists() else _fetched(options).path
+        # The key to be checked with is the one given, whatever key is configured.
+        bundle_dir = bundle_directory(path) if path.exists() else _fetched(options, open_unsigned).path
         print(verify_bundle(bundle_dir, options.public_key))
     return 0
 
@@ -202,10 +207,15 @@ def _registry(options: argparse.Namespace, *, create: bool = False) -> "Registry
     return Registry.open(options.tracking_uri, create=create)
 
 
-def _fetched(options: argparse.Namespace) -> Bundle:
+def _found(options: argparse.Namespace) -> "tuple[Registry, Version]":
     name, selector = parse_reference(options.target)
     registry = _registry(options)
-    return registry.fetch(registry.find(name, selector), options.out)
+    return registry, registry.find(name, selector)
+
+
+def _fetched(options: argparse.Namespace, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
+    registry, version = _found(options)
+    return registry.fetch(version, options.out, opened)
 
 
 def _gate_settings(options: argparse.Namespace) -> "GateSettings":

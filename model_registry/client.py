@@ -5,6 +5,7 @@ and verified against its manifest, and its manifest against the digest its versi
 """
 
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,14 +19,16 @@ from mlflow.tracking import MlflowClient
 from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError
+from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
 from model_registry.connection import connect, explained
 from model_registry.logged_model import ARTIFACT_FOLDER
 from model_registry.registration import ABSENT, SEGMENTS_FOLDER, register_bundle, restore_files
-from model_registry.signing import complete_copy, store_signature
+from model_registry.signing import store_signature, update_signature
 from model_registry.versions import Version, from_mlflow, select
 
 log = logging.getLogger(__name__)
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
 
@@ -80,31 +83,28 @@ class Registry:
             self.client.set_registered_model_alias(name, CANDIDATE, str(number))
         return self.find(name, str(number))
 
-    def fetch(self, version: Version, folder: Path) -> Bundle:
+    def fetch(self, version: Version, folder: Path, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
         """Download a bundle to ``folder/NAME-BUNDLEVERSION`` and verify it; what is there already is verified and kept.
 
-        Raises BundleError when a byte differs from what was registered; nothing is left behind then.
+        A copy that is there gets the signature that is stored now. ``opened`` verifies. Raises BundleError when a byte
+        differs from what was registered; nothing is left behind then.
         """
-        if not version.digest:
-            raise BundleError(
-                f"{version.reference} was not registered from a bundle (it has no digest tag); register the bundle"
-            )
-        destination = folder / f"{version.name}-{version.bundle_version}"
+        destination = folder / _label(version)
         if destination.exists():
             log.info("%s is there already, verifying it", destination)
             with explained(self.uri):
-                complete_copy(self.client, version.name, version.number, destination)
-            return _checked(open_bundle(destination), version)
+                update_signature(self.client, version.name, version.number, destination)
+            return _checked(opened(destination), version)
         with (
             atomic.directory(destination) as staging,
             tempfile.TemporaryDirectory(prefix=".fetch-", dir=destination.parent) as scratch,
         ):
             log.info("fetching %s from %s", version.reference, self.uri)
             downloaded = self._download(version, Path(scratch))
-            self._verify(downloaded, version)
+            self._verify(downloaded, version, opened)
             for child in downloaded.iterdir():
                 shutil.move(child, staging / child.name)
-        return open_bundle(destination)
+        return opened(destination)
 
     def held_out_files(self, version: Version, folder: Path) -> list[Path]:
         """The files of held-out segments that the version's run has stored, downloaded below ``folder``."""
@@ -161,6 +161,23 @@ def _gone(version: Version, place: str) -> Iterator[None]:
             f"the files of {version.reference} (bundle {version.bundle_version}) are gone from {place}; put them back "
             f"with: python -m model_registry register RUN_OR_BUNDLE"
         ) from error
+
+
+def _label(version: Version) -> str:
+    """The name of a fetched bundle's directory, of what the registry says only once it is known to be harmless."""
+    if not version.digest:
+        raise BundleError(
+            f"{version.reference} was not registered from a bundle (it has no digest tag); register the bundle"
+        )
+    if not (DIGEST.fullmatch(version.digest) and version.bundle_version == version.digest[:VERSION_LENGTH]):
+        raise BundleError(
+            f"the tags of {version.reference} are damaged: digest {version.digest[:80]!r} must be 64 hexadecimal "
+            f"digits, and bundle_version {version.bundle_version[:80]!r} their first {VERSION_LENGTH}; correct them, "
+            f"or register the bundle under a new version"
+        )
+    if not NAME_PATTERN.fullmatch(version.name):
+        raise BundleError(f"{version.name[:80]!r} is no name of a bundle; only models of Dragoman can be fetched")
+    return f"{version.name}-{version.bundle_version}"
 
 
 def _checked(bundle: Bundle, version: Version) -> Bundle:

@@ -47,23 +47,32 @@ def store_signature(client: "MlflowClient", bundle: Bundle, number: int) -> None
     client.log_model_artifact(model_id, str(signature), _stored_folder(client, model_id).path)
 
 
-def complete_copy(client: "MlflowClient", name: str, number: int, copy: Path) -> None:
-    """Add the signature to a copy that was fetched before the version was signed; only where one is demanded."""
-    if configured_public_key() is None or (copy / SIGNATURE).exists():
-        return
+def update_signature(client: "MlflowClient", name: str, number: int, copy: Path) -> None:
+    """Give a copy that was fetched earlier the signature that its version has now, if it has one.
+
+    Whether a key is configured here or not: the copy may be packaged for servers that have one.
+    """
     # Here, because signing alone must not wait seconds for MLflow.
     from mlflow.artifacts import download_artifacts
 
     model_id = _model_id(client, name, number)
-    folder = _stored_folder(client, model_id).path
-    stored = f"{folder}/{SIGNATURE}"
-    if any(entry.path == stored for entry in client.list_logged_model_artifacts(model_id, folder)):
-        root = client.get_model_version_download_uri(name, str(number))
-        with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
-            downloaded = download_artifacts(
-                artifact_uri=f"{root}/{stored}", dst_path=scratch, tracking_uri=client.tracking_uri
-            )
-            atomic.write_bytes(copy / SIGNATURE, Path(downloaded).read_bytes())
+    stored = [
+        entry.path
+        # None when the files are gone from the store, which is nothing to a copy that has them.
+        for folder in client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
+        for entry in client.list_logged_model_artifacts(model_id, folder.path)
+        if entry.path == f"{folder.path}/{SIGNATURE}"
+    ]
+    if not stored:
+        return
+    root = client.get_model_version_download_uri(name, str(number))
+    with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
+        downloaded = download_artifacts(
+            artifact_uri=f"{root}/{stored[0]}", dst_path=scratch, tracking_uri=client.tracking_uri
+        )
+        signature = Path(downloaded).read_bytes()
+    if not (copy / SIGNATURE).is_file() or (copy / SIGNATURE).read_bytes() != signature:
+        atomic.write_bytes(copy / SIGNATURE, signature)
 
 
 def _model_id(client: "MlflowClient", name: str, number: int) -> str:

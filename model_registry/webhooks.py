@@ -11,6 +11,8 @@ from dragoman.errors import ConfigError, UnavailableError
 from model_registry.connection import connect, explained
 
 EVENT = "model_version_alias.created"
+# As the receiver demands it, which is a program of its own.
+MIN_SECRET_BYTES = 16
 # What MLflow's server must be told before it delivers to another address than a public one with https.
 LOCAL = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
 
@@ -18,8 +20,8 @@ LOCAL = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIV
 def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Path) -> str:
     """Make or renew the webhook of this name, let MLflow deliver a test event, and say what was done.
 
-    Raises ConfigError for a store that is no server, for a secret that cannot be read and for a URL that MLflow
-    refuses, and UnavailableError when the test event does not arrive.
+    Raises ConfigError for a store that is no server, for a secret that cannot be read or is short and for a URL that
+    MLflow refuses, and UnavailableError when the test event does not arrive.
     """
     secret = _read_secret(secret_file)
     client = connect(tracking_uri, create=False)
@@ -66,6 +68,14 @@ def _find(client: MlflowClient, name: str) -> Webhook | None:
 
 def _read_secret(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        # Only what the receiver strips, which takes the secret as bytes.
+        secret = path.read_bytes().strip()
+        text = secret.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the secret in {path}: {error}") from error
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigError(
+            f"the secret must have at least {MIN_SECRET_BYTES} bytes, got {len(secret)} in {path}; make one with "
+            f"`openssl rand -hex 32`"
+        )
+    return text

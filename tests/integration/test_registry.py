@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -94,9 +95,33 @@ def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri,
     for _ in range(2):
         capsys.readouterr()
         assert main(["fetch", f"{bundle.manifest.name}@candidate", "--out", str(tmp_path), "--tracking-uri", uri]) == 0
-        path = Path(capsys.readouterr().out.removeprefix("bundle: ").strip())
-        assert path == tmp_path / f"{bundle.manifest.name}-{bundle.manifest.version}"
+        version, path = (line.partition(": ")[2] for line in capsys.readouterr().out.splitlines())
+        assert version == f"{bundle.manifest.name}/1"
+        assert Path(path) == tmp_path / f"{bundle.manifest.name}-{bundle.manifest.version}"
         assert open_bundle(path).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("bundle_version", "../../outside"), ("bundle_version", "0" * 12), ("digest", "../../outside"), ("digest", "a")],
+)
+def test_a_version_whose_tags_name_no_bundle_is_not_fetched(server, make_bundle, tmp_path, tag, value):
+    registry = Registry.open(server.uri)
+    version = registry.register(make_bundle(50.0))
+    registry.client.set_model_version_tag(version.name, "1", tag, value)
+    with pytest.raises(BundleError, match=rf"the tags of {version.reference} are damaged: .*64 hexadecimal"):
+        registry.fetch(registry.find(version.name, "1"), tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_copy_is_kept_when_the_stored_files_are_gone(server, make_bundle, tmp_path):
+    registry = Registry.open(server.uri)
+    version = registry.register(make_bundle(50.0))
+    copy = registry.fetch(version, tmp_path / "out")
+    (stored,) = (path for path in server.artifacts.rglob("manifest.json") if holds(path, version.name, "manifest.json"))
+    shutil.rmtree(stored.parents[1])
+    assert registry.fetch(version, tmp_path / "out") == copy
 
 
 def test_packaging_a_version_prints_the_archive_and_the_bento(server, make_bundle, tmp_path, monkeypatch, capsys):

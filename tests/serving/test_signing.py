@@ -120,7 +120,7 @@ def test_a_configured_key_does_not_stand_in_the_way_of_training(tmp_path: Path):
     assert open_unsigned(RunDir(tmp_path / "run").bundle).manifest.scores
 
 
-def test_signing_anew_with_another_key_reaches_the_registry_and_the_bento_store(
+def test_signing_anew_with_another_key_reaches_the_registry_the_copies_and_the_bento_store(
     signed, keys, tmp_path, monkeypatch, capsys
 ):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -129,11 +129,16 @@ def test_signing_anew_with_another_key_reaches_the_registry_and_the_bento_store(
     folder.mkdir()
     others = write_key_pair(folder)
     run(uri, "register", signed)
+    for folder_name in ("dist", "keyless"):
+        run(uri, "fetch", "tiny-en-de@candidate", "--out", tmp_path / folder_name)
     tag = build_bento(open_bundle(signed))
     run(uri, "sign", signed, "--private-key", others.private)
     run(uri, "register", signed)
+    run(uri, "fetch", "tiny-en-de@candidate", "--out", tmp_path / "keyless")
     monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(others.public))
     run(uri, "fetch", "tiny-en-de@candidate", "--out", tmp_path / "dist")
+    for copy in (*(tmp_path / "dist").iterdir(), *(tmp_path / "keyless").iterdir()):
+        assert (copy / SIGNATURE).read_bytes() == (signed / SIGNATURE).read_bytes()
     assert build_bento(open_bundle(signed)) == tag
     stored = tmp_path / "bentoml" / "models" / tag.replace(":", "/") / "bundle" / SIGNATURE
     assert stored.read_bytes() == (signed / SIGNATURE).read_bytes()
@@ -142,6 +147,11 @@ def test_signing_anew_with_another_key_reaches_the_registry_and_the_bento_store(
         run(uri, "fetch", "tiny-en-de@candidate", "--out", tmp_path / "dist")
     with pytest.raises(BundleError, match="was made with the key"):
         run(uri, "promote", "tiny-en-de", "candidate")
+    capsys.readouterr()
+    run(uri, "verify", "tiny-en-de@candidate", "--public-key", others.public)
+    assert f"signed by sha256:{fingerprint(others.public)}" in capsys.readouterr().out
+    with pytest.raises(BundleError, match="was made with the key"):
+        run(uri, "verify", "tiny-en-de@candidate")
 
 
 def test_a_bundle_that_does_not_verify_is_not_signed(signed: Path, keys: KeyPair):
