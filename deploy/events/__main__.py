@@ -10,8 +10,9 @@ import uvicorn
 from rich.console import Console
 
 from deploy.events.app import Receiver, application
-from deploy.events.builder import SECRET_VARIABLE, Builder
+from deploy.events.builder import FIRST_PAUSE_S, LONGEST_PAUSE_S, SECRET_VARIABLE, SERVER_TRIES, Builder
 from deploy.events.journal import Journal
+from deploy.events.signature import MAX_AGE_LIMIT_S
 from dragoman.errors import ConfigError, run_cli
 
 MIN_SECRET_BYTES = 16
@@ -26,7 +27,10 @@ and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true. Only with MLFLOW_WEBHOOK_SECRET_ENCRY
 secret after a restart and in all its workers. For deliveries from another machine, put a TLS proxy before this one.
 
 The secret is read from the file or from {SECRET_VARIABLE}. Outcomes: GET /events, and one JSON file each in the
-state directory. An event that was accepted survives any end of the receiver.
+state directory. An event that was accepted survives any end of the receiver. While MLflow is out of reach it waits and
+is tried again, after {FIRST_PAUSE_S:g} seconds at first and {LONGEST_PAUSE_S:g} at most; the same,
+but for {SERVER_TRIES} attempts only, where a server does not start for the conformance suite. Any other failure is
+final: mend its cause, then set the alias champion once more.
 
 exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot write, 130 interrupted, 143 terminated
 """
@@ -35,7 +39,7 @@ exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot 
 def main() -> None:
     """Serve until told to end."""
     options = _parser().parse_args()
-    secret = _secret(options.secret_file)
+    secret, max_age_s = _secret(options.secret_file), _max_age_s(options.max_age)
     console = Console(highlight=False, soft_wrap=True)
 
     def report(line: str) -> None:
@@ -48,7 +52,7 @@ def main() -> None:
         receiver = Receiver(
             journal=journal,
             secret=secret,
-            max_age_s=options.max_age,
+            max_age_s=max_age_s,
             is_building=lambda: builder.is_running,
             report=report,
         )
@@ -80,9 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8090, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
-        "--max-age", type=float, default=300.0, metavar="SECONDS", help="oldest delivery (default: %(default)g)"
+        "--max-age",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help=f"oldest delivery, up to {MAX_AGE_LIMIT_S:g} (default: %(default)g)",
     )
     return parser
+
+
+def _max_age_s(given: float) -> float:
+    # So written that it holds for nan as well.
+    if not 0 < given <= MAX_AGE_LIMIT_S:
+        raise ConfigError(
+            f"--max-age must be above 0 and at most {MAX_AGE_LIMIT_S:g} seconds, got {given:g}; older deliveries are "
+            f"forgotten, so that they could be repeated unseen"
+        )
+    return given
 
 
 def _secret(path: Path | None) -> bytes:

@@ -6,6 +6,7 @@ gives the same archive, byte for byte, so what is published is what was tested.
 """
 
 import dataclasses
+import functools
 import itertools
 import os
 import shutil
@@ -16,21 +17,42 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from deploy.events.journal import Event, Journal, now
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, OutputError, UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET_VARIABLE = "DRAGOMAN_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 STEP_LIMIT_S = 1800.0
 STOP_WITHIN_S = 40.0
+# Between the attempts of one event, doubling; also between attempts to write the journal.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10.0, 600.0
+# That a server does not start may be the machine's fault today, or the bundle's every day.
+SERVER_TRIES = 3
 
 Report = Callable[[str], None]
+Kept = TypeVar("Kept")
 
 
 class StepFailedError(DragomanError):
-    """One of the commands failed, or was stopped."""
+    """One of the commands failed, or was stopped; ``exit_status`` is what it ended with."""
+
+    def __init__(self, message: str, *, module: str = "", exit_status: int | None = None) -> None:
+        super().__init__(message)
+        self.module = module
+        self.exit_status = exit_status
+
+    def may_pass(self, tried: int) -> bool:
+        """Whether the same command may succeed later, after so many attempts that an outage put off."""
+        if self.exit_status != UnavailableError.exit_code:
+            return False
+        return self.module == "model_registry" or tried < SERVER_TRIES
+
+
+def pause_after(postponed: int) -> float:
+    """Seconds until the next attempt of an event that has been put off so many times."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(postponed - 1, 10), LONGEST_PAUSE_S)
 
 
 class Builder:
@@ -65,35 +87,59 @@ class Builder:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        while (event := self._journal.take()) is not None:
+        while (event := self._written(self._journal.take)) is not None:
             self._report(f"{event.model}: building the champion ({event.delivery_id})")
-            finished = self._outcome(event)
-            if self._stopping.is_set() and finished.state == "failed":
+            outcome = self._outcome(event)
+            if self._stopping.is_set() and outcome.state != "passed":
                 return
-            self._journal.finish(finished)
-            what = f"bundle {finished.bundle} is published" if finished.state == "passed" else finished.reason
-            self._report(f"{event.model}: {finished.state}: {what}; log: {event.log}")
+            self._written(functools.partial(self._keep, outcome))
+
+    def _written(self, write: Callable[[], Kept]) -> Kept | None:
+        """What a use of the journal gives, repeated while it cannot be written; None when told to end meanwhile."""
+        while True:
+            try:
+                return write()
+            except OutputError as error:
+                self._report(f"{error}; trying again in {FIRST_PAUSE_S:g} seconds")
+            if self._stopping.wait(FIRST_PAUSE_S):
+                return None
+
+    def _keep(self, outcome: Event) -> None:
+        what = outcome.reason
+        if outcome.state == "waiting":
+            pause_s = pause_after(outcome.postponed)
+            self._journal.postpone(outcome, pause_s)
+            what = f"{what}; trying again in {pause_s:g} seconds"
+        else:
+            self._journal.finish(outcome)
+        if outcome.state == "passed":
+            what = f"version {outcome.built_version}, bundle {outcome.bundle}, is published"
+        self._report(f"{outcome.model}: {outcome.state}: {what}; log: {outcome.log}")
 
     def _outcome(self, event: Event) -> Event:
         try:
-            bundle = self._build(event)
+            return dataclasses.replace(self._build(event), state="passed", reason=None, finished_at=now())
         except Exception as error:
             # Whatever it was, the next champion must not find the builder dead.
-            reason = str(error) or type(error).__name__
+            reason, postponed = str(error) or type(error).__name__, event.postponed + 1
+            if isinstance(error, StepFailedError) and error.may_pass(tried=postponed):
+                return dataclasses.replace(event, state="waiting", reason=reason, postponed=postponed)
             return dataclasses.replace(event, state="failed", reason=reason, finished_at=now())
-        return dataclasses.replace(event, state="passed", bundle=bundle, finished_at=now())
 
-    def _build(self, event: Event) -> str:
+    def _build(self, event: Event) -> Event:
         self._work.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="build-", dir=self._work) as folder,
             Path(event.log or os.devnull).open("wb") as log,
         ):
             fetched = self._step("model_registry", "fetch", f"{event.model}@champion", "--out", folder, log=log)
-            bundle = Path(fetched.strip().splitlines()[-1].removeprefix("bundle: "))
+            # The event may be old by now: what is built is the champion of this moment, and written down as that.
+            *_, version, path = fetched.strip().splitlines()
+            bundle = Path(path.removeprefix("bundle: "))
             self._step("deploy.conformance", "--bundle", str(bundle), log=log)
             self._step("model_registry", "package", str(bundle), "--out", str(self._out), log=log)
-            return bundle.name.rpartition("-")[2]
+            number = version.rpartition("/")[2]
+            return dataclasses.replace(event, built_version=number, bundle=bundle.name.rpartition("-")[2])
 
     def _step(self, module: str, *arguments: str, log: BinaryIO) -> str:
         """Run one of the project's commands, its output going to the log, and return what it printed."""
@@ -118,7 +164,8 @@ class Builder:
         log.flush()
         if status:
             what = " ".join([module, *itertools.takewhile(lambda word: not word.startswith("-"), arguments)])
-            raise StepFailedError(f"python -m {what} ended with status {status}: {_last_line(log)}")
+            message = f"python -m {what} ended with status {status}: {_last_line(log)}"
+            raise StepFailedError(message, module=module, exit_status=status)
         return output.decode("utf-8", "replace")
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:

@@ -9,24 +9,31 @@ import fcntl
 import json
 import os
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Self
 
+from deploy.events.signature import MAX_AGE_LIMIT_S
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, OutputError
 
-State = Literal["received", "building", "passed", "failed", "superseded"]
-PENDING: tuple[State, ...] = ("received", "building")
+State = Literal["received", "building", "waiting", "passed", "failed", "superseded"]
+PENDING: tuple[State, ...] = ("received", "building", "waiting")
 # Finished events beyond this many are forgotten, oldest first, once they are too old to be accepted again anyway.
 KEPT = 500
-REMEMBERED = timedelta(hours=1)
+# Twice the age that a delivery may have, since the sender's clock counts for the one and ours for the other.
+REMEMBERED = timedelta(seconds=2 * MAX_AGE_LIMIT_S)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A move of ``champion`` and its outcome; ``bundle`` is the version of the bundle that was built."""
+    """A move of ``champion`` to ``version``, and its outcome.
+
+    ``built_version`` is what was champion by the time it was built, ``bundle`` the version of its bundle, and
+    ``postponed`` how often an outage has put the build off.
+    """
 
     delivery_id: str
     model: str
@@ -35,7 +42,9 @@ class Event:
     state: State = "received"
     started_at: str | None = None
     finished_at: str | None = None
+    built_version: str | None = None
     bundle: str | None = None
+    postponed: int = 0
     reason: str | None = None
     log: str | None = None
 
@@ -70,6 +79,8 @@ class Journal:
             raise ConfigError(f"another receiver uses {folder}; stop it, or give another --state directory") from error
         self._changed = threading.Condition()
         self._closing = False
+        # Only of this process: the next one need not wait, and no clock that is set can make it wait for long.
+        self._not_before: dict[str, float] = {}
         try:
             self._events = {event.delivery_id: event for event in map(_read, sorted(self._events_dir.glob("*.json")))}
         except DataError:
@@ -89,28 +100,31 @@ class Journal:
             if event.delivery_id in self._events:
                 return False
             self._write(event)
-            self._forget_the_oldest()
             self._changed.notify_all()
+            self._forget_the_oldest()
             return True
 
     def take(self) -> Event | None:
         """Wait for the next thing to build: the newest event of the model that waits longest; None once closed.
 
-        Only the champion of this moment matters, so the model's older events are superseded.
+        Only the champion of this moment matters, so the model's older events are superseded. Raises OutputError when
+        the journal cannot be written; the event is then given the next time.
         """
         with self._changed:
-            while not (waiting := self._waiting()) and not self._closing:
-                self._changed.wait()
-            if self._closing:
-                return None
-            *older, newest = [event for event in waiting if event.model == waiting[0].model]
-            for event in older:
-                reason = f"delivery {newest.delivery_id} came later"
-                self._write(dataclasses.replace(event, state="superseded", finished_at=now(), reason=reason))
-            log = str(self.logs / f"{newest.delivery_id}.log")
-            building = dataclasses.replace(newest, state="building", started_at=now(), log=log)
-            self._write(building)
-            return building
+            while not self._closing:
+                newest = {event.model: event for event in self._waiting()}
+                pauses_s = {event.delivery_id: self._pause_s(event) for event in newest.values()}
+                for event in newest.values():
+                    if pauses_s[event.delivery_id] <= 0:
+                        return self._begin(event)
+                self._changed.wait(min(pauses_s.values(), default=None))
+            return None
+
+    def postpone(self, event: Event, pause_s: float) -> None:
+        """Let an event wait before ``take`` gives it again; a newer one of its model does not wait with it."""
+        with self._changed:
+            self._write(dataclasses.replace(event, state="waiting"))
+            self._not_before[event.delivery_id] = time.monotonic() + pause_s
 
     def finish(self, event: Event) -> None:
         """Write an outcome down."""
@@ -136,6 +150,19 @@ class Journal:
         # One builder takes events one by one: what is marked as building here was left by a process that ended.
         found = (event for event in self._events.values() if event.state in PENDING)
         return sorted(found, key=lambda event: event.order)
+
+    def _pause_s(self, event: Event) -> float:
+        return self._not_before.get(event.delivery_id, 0.0) - time.monotonic()
+
+    def _begin(self, newest: Event) -> Event:
+        for event in self._waiting():
+            if event.model == newest.model and event.delivery_id != newest.delivery_id:
+                reason = f"delivery {newest.delivery_id} came later"
+                self._write(dataclasses.replace(event, state="superseded", finished_at=now(), reason=reason))
+        log = str(self.logs / f"{newest.delivery_id}.log")
+        building = dataclasses.replace(newest, state="building", started_at=now(), log=log)
+        self._write(building)
+        return building
 
     def _write(self, event: Event) -> None:
         atomic.write_json(self._events_dir / f"{event.delivery_id}.json", dataclasses.asdict(event))

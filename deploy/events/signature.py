@@ -17,6 +17,8 @@ DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
 # The clocks of two machines may differ by this much.
 AHEAD_S = 5
+# The oldest delivery that a receiver may be told to accept; the journal must know all that could come again.
+MAX_AGE_LIMIT_S = 3600.0
 
 
 class UnauthorizedError(DragomanError):

@@ -114,6 +114,7 @@ def test_a_champion_that_moves_in_mlflow_is_built_tested_and_published(
     log = Path(outcome["log"]).read_text()
     assert outcome["state"] == "passed", log
     assert (outcome["model"], outcome["version"], outcome["bundle"]) == ("moving", "1", bundle.manifest.version)
+    assert outcome["built_version"] == "1"
     assert "answered alike everywhere" in log
     assert SECRET not in log
     assert [path.name for path in running.out.iterdir()] == [f"moving-{bundle.manifest.version}.mar"]
@@ -129,6 +130,11 @@ def test_a_subscription_that_cannot_work_says_why(mlflow_uri: str, secret_file: 
         subscribe(mlflow_uri, name="ftp", url="ftp://127.0.0.1/events", secret_file=secret_file)
     with pytest.raises(ConfigError, match="cannot read the secret"):
         subscribe(mlflow_uri, name="none", url=dead, secret_file=tmp_path / "none")
+    (tmp_path / "short").write_text(f"{'x' * 15}\n")
+    with pytest.raises(
+        ConfigError, match=r"at least 16 bytes, got 15 in .*short; make one with `openssl rand -hex 32`"
+    ):
+        subscribe(mlflow_uri, name="short", url=dead, secret_file=tmp_path / "short")
     Registry.open(f"sqlite:///{tmp_path}/mlflow.db", create=True)
     with pytest.raises(ConfigError, match="only an MLflow server delivers events"):
         subscribe(f"sqlite:///{tmp_path}/mlflow.db", name="x", url=dead, secret_file=secret_file)
@@ -181,12 +187,14 @@ def test_nothing_accepted_is_lost_when_the_receiver_is_killed_or_ended(tmp_path:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == 143
         left = running.written()
-    # The store does not answer, so what was tried has failed; what was interrupted has not.
-    assert left["a2"] == "failed"
-    assert left["b1"] in ("building", "failed")
-    failed = json.loads((running.state / "events" / "a2.json").read_text())
-    assert "ended with status 69" in failed["reason"]
-    assert nowhere in Path(failed["log"]).read_text()
+    # The store does not answer, so what was tried waits for it.
+    assert left["a1"] == "superseded"
+    assert left["a2"] in ("waiting", "building")
+    assert left["b1"] in ("waiting", "building")
+    waiting = json.loads((running.state / "events" / "a2.json").read_text())
+    assert waiting["postponed"] >= 1
+    assert "ended with status 69" in waiting["reason"]
+    assert nowhere in Path(waiting["log"]).read_text()
 
 
 @pytest.mark.parametrize(
@@ -195,6 +203,9 @@ def test_nothing_accepted_is_lost_when_the_receiver_is_killed_or_ended(tmp_path:
         ((), "", 64, "the secret must have at least 16 bytes, got 0"),
         ((), "short", 64, "the secret must have at least 16 bytes, got 5"),
         (("--secret-file", "/none"), SECRET, 64, "cannot read the secret in /none"),
+        (("--max-age", "nan"), SECRET, 64, "--max-age must be above 0 and at most 3600 seconds, got nan"),
+        (("--max-age", "-1"), SECRET, 64, "--max-age must be above 0 and at most 3600 seconds, got -1"),
+        (("--max-age", "3601"), SECRET, 64, "--max-age must be above 0 and at most 3600 seconds, got 3601"),
         (("--port", "70000"), SECRET, 64, "cannot listen on 127.0.0.1:70000"),
         (("--state", "/proc/none"), SECRET, 73, "cannot use /proc/none"),
     ],

@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from starlette.testclient import TestClient
 
 from deploy.events.app import MAX_BODY_BYTES, Receiver, application, parse_move
+from deploy.events.builder import Builder, StepFailedError, pause_after
 from deploy.events.journal import Event, Journal, now
-from deploy.events.signature import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, sign_delivery
+from deploy.events.signature import AHEAD_S, ID_HEADER, MAX_AGE_LIMIT_S, SIGNATURE_HEADER, TIME_HEADER, sign_delivery
 from dragoman.errors import ConfigError, DataError
 
 SECRET = b"a secret of the test"
@@ -287,3 +292,151 @@ def test_old_outcomes_are_forgotten_and_recent_ones_kept(journal: Journal, monke
     journal.accept(event("new"))
     assert set(states(journal)) == {"old2", "old3", "pending", "new"}
     assert {path.stem for path in (tmp_path / "state" / "events").iterdir()} == set(states(journal))
+
+
+def test_whatever_could_be_delivered_again_is_remembered(journal: Journal, monkeypatch):
+    monkeypatch.setattr("deploy.events.journal.KEPT", 0)
+    oldest = datetime.now(UTC) - timedelta(seconds=MAX_AGE_LIMIT_S + AHEAD_S)
+    journal.finish(event("old", state="passed", received_at=oldest.isoformat(timespec="microseconds")))
+    journal.accept(event("new"))
+    assert not journal.accept(event("old"))
+
+
+def test_an_event_that_waits_holds_up_neither_other_models_nor_a_newer_event_of_its_own(journal: Journal):
+    journal.accept(event("a1"))
+    waiting = journal.take()
+    assert waiting is not None
+    journal.postpone(waiting, pause_s=3600)
+    journal.accept(event("b1", model="other"))
+    taken = journal.take()
+    assert taken is not None
+    assert taken.delivery_id == "b1"
+    journal.finish(dataclasses.replace(taken, state="passed"))
+    journal.accept(event("a2"))
+    taken = journal.take()
+    assert taken is not None
+    assert taken.delivery_id == "a2"
+    assert states(journal) == {"a1": "superseded", "a2": "building", "b1": "passed"}
+
+
+def test_an_event_that_waits_is_given_again_after_its_pause_and_at_once_after_a_restart(tmp_path: Path):
+    with Journal(tmp_path) as journal:
+        journal.accept(event("a1"))
+        for pause_s in (0.2, 3600):
+            begun, taken = time.monotonic(), journal.take()
+            assert taken is not None
+            journal.postpone(taken, pause_s)
+        assert time.monotonic() - begun >= 0.19
+        assert states(journal) == {"a1": "waiting"}
+    with Journal(tmp_path) as reopened:
+        again = reopened.take()
+        assert again is not None
+        assert again.delivery_id == "a1"
+
+
+class ScriptedBuilder(Builder):
+    """A builder whose commands end as a test says: with what they print, or with an exit status."""
+
+    ends: Callable[[str], str | int]
+
+    def _step(self, module: str, *arguments: str, log: BinaryIO) -> str:
+        end = self.ends(" ".join([module, *arguments]))
+        if isinstance(end, int):
+            raise StepFailedError(f"ended with status {end}", module=module, exit_status=end)
+        return end
+
+
+FETCHED = "version: tiny/4\nbundle: somewhere/tiny-0a1b2c3d4e5f\n"
+
+
+@contextmanager
+def builder(journal: Journal, tmp_path: Path, ends: Callable[[str], str | int]) -> Iterator[list[str]]:
+    lines: list[str] = []
+    built = ScriptedBuilder(journal, out=tmp_path, work=tmp_path / "work", environment={}, report=lines.append)
+    built.ends = ends
+    built.start()
+    try:
+        yield lines
+    finally:
+        built.stop()
+
+
+def until(holds: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.01)
+
+
+def finished(journal: Journal) -> Event:
+    until(lambda: journal.events()[0].state not in ("received", "building", "waiting"))
+    return journal.events()[0]
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.events.builder.FIRST_PAUSE_S", 0.01)
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_an_outage_of_mlflow_loses_no_champion(journal: Journal, tmp_path: Path):
+    fetches: Iterator[str | int] = iter([69, 69, 69, 69, FETCHED])
+    journal.accept(event("a1"))
+    with builder(journal, tmp_path, lambda command: next(fetches) if " fetch " in command else "") as lines:
+        outcome = finished(journal)
+    assert (outcome.state, outcome.postponed, outcome.reason) == ("passed", 4, None)
+    assert "ended with status 69; trying again in 0.01 seconds" in lines[1]
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize(
+    ("step", "status", "attempts"), [(" fetch ", 78, 1), ("deploy.conformance", 1, 1), ("deploy.conformance", 69, 3)]
+)
+def test_what_is_no_outage_of_mlflow_ends_an_event(journal, tmp_path, step, status, attempts):
+    commands: list[str] = []
+
+    def ends(command: str) -> str | int:
+        commands.append(command)
+        return status if step in command else FETCHED
+
+    journal.accept(event("a1"))
+    with builder(journal, tmp_path, ends):
+        outcome = finished(journal)
+    assert (outcome.state, outcome.reason) == ("failed", f"ended with status {status}")
+    assert len([command for command in commands if step in command]) == attempts
+    assert not [command for command in commands if " package " in command]
+
+
+def test_pauses_grow_to_ten_minutes_and_no_further():
+    assert [pause_after(times) for times in (1, 2, 3, 6, 7, 100_000)] == [10, 20, 40, 320, 600, 600]
+
+
+def test_an_event_says_which_version_was_champion_when_it_was_built(journal: Journal, tmp_path: Path):
+    journal.accept(event("a1", version="3"))
+    with builder(journal, tmp_path, lambda command: FETCHED if " fetch " in command else "") as lines:
+        outcome = finished(journal)
+    assert (outcome.version, outcome.built_version, outcome.bundle) == ("3", "4", "0a1b2c3d4e5f")
+    assert "version 4, bundle 0a1b2c3d4e5f, is published" in lines[-1]
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_journal_that_cannot_be_written_for_a_while_stops_neither_the_builder_nor_the_event(journal, tmp_path):
+    folder, aside = tmp_path / "state" / "events", tmp_path / "aside"
+    fetched = threading.Event()
+
+    def ends(command: str) -> str:
+        if " package " in command:
+            folder.rename(aside)
+            fetched.set()
+        return FETCHED
+
+    journal.accept(event("a1"))
+    folder.rename(aside)
+    with builder(journal, tmp_path, ends) as lines:
+        for _ in ("to begin the event", "to end it"):
+            until(lambda: lines and "cannot write" in lines[-1])
+            aside.rename(folder)
+            lines.clear()
+            until(lambda: fetched.is_set())
+        assert finished(journal).state == "passed"
+    assert json.loads((folder / "a1.json").read_text())["state"] == "passed"
