@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dragoman.bundle import Bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
 from model_registry.client import Registry
 from model_registry.gate import Trial, judge
-from model_registry.gate_settings import GateSettings
+from model_registry.gate_settings import GateSettings, GuardSettings
 from model_registry.guards import Measured
 from model_registry.held_out import HeldOut
 from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, size_mb, translate
@@ -27,11 +27,11 @@ class Contender:
     def __init__(self, name: str, bundle: Bundle) -> None:
         self.name, self.bundle = name, bundle
         try:
-            self.predictor = dragoman.load(bundle.path)
+            self.predictor = dragoman.load(bundle)
             self.predictor.warm_up()
         except (BundleError, ConfigError, InferenceError) as error:
             raise type(error)(f"{name} cannot be decoded: {error}") from error
-        self._translated: dict[str, tuple[Outputs, float]] = {}
+        self._translated: dict[str, tuple[Outputs, float | None]] = {}
 
     def measured(self, held_out: HeldOut, settings: GateSettings, p95_ms: float | None, progress: Progress) -> Measured:
         """What the gate looks at, given the latency."""
@@ -39,7 +39,9 @@ class Contender:
             sources = held_out.sources
             task = progress.add_task(f"translating with {self.name}", total=len(sources))
             outputs = translate(self.predictor, sources, lambda done: progress.update(task, completed=done))
-            changed = changed_in_batches(self.predictor, sources, sample=settings.guards.batch_sample)
+            changed = None
+            if settings.guards.changed_in_batches_share_max is not None:
+                changed = changed_in_batches(self.predictor, sources, sample=settings.guards.batch_sample)
             self._translated[held_out.digest] = (outputs, changed)
         outputs, changed = self._translated[held_out.digest]
         return Measured(outputs=outputs, changed_in_batches=changed, p95_ms=p95_ms, size_mb=size_mb(self.predictor))
@@ -70,11 +72,17 @@ def put_on_trial(candidate: Contender, champion: Contender | None, held_out: Hel
     contenders = [candidate, *([champion] if champion else [])]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        timed = p95_latencies_ms(
-            [contender.predictor for contender in contenders], held_out.sources, sample=settings.guards.latency_sample
-        )
+        timed = _timed(contenders, held_out, settings.guards)
         found = [
             contender.measured(held_out, settings, p95_ms, progress)
             for contender, p95_ms in zip(contenders, timed, strict=True)
         ]
     return judge(found[0], found[1] if champion else None, held_out, settings)
+
+
+def _timed(contenders: Sequence[Contender], held_out: HeldOut, limits: GuardSettings) -> list[float | None]:
+    """The latencies, unless no limit asks for them; a ratio needs two."""
+    if limits.latency_p95_ms_max is None and (limits.latency_ratio_max is None or len(contenders) == 1):
+        return [None] * len(contenders)
+    predictors = [contender.predictor for contender in contenders]
+    return p95_latencies_ms(predictors, held_out.sources, sample=limits.latency_sample)

@@ -14,6 +14,8 @@ import yaml
 from dragoman.errors import ConfigError
 from model_registry.paired_bootstrap import Mode
 
+# An end of the interval is the resample at the share alpha: with fewer below it, it is nearly the smallest of all.
+RESAMPLES_BELOW_LIMIT = 5
 DEFAULT_SETTINGS = Path(__file__).resolve().parent.parent / "configs" / "gate.yaml"
 
 
@@ -63,7 +65,7 @@ class GateSettings:
 
 
 def load_settings(path: Path) -> GateSettings:
-    """Read the file; raises ConfigError with every unknown, missing, mistyped or out-of-range setting."""
+    """Read the file; raises ConfigError with all settings that are unknown, missing, wrong or contradictory."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -72,9 +74,22 @@ def load_settings(path: Path) -> GateSettings:
         ) from error
     problems: list[str] = []
     settings = _record(value, GateSettings, "", problems)
+    if settings is not None:
+        problems = _contradictions(settings)
     if problems:
         raise ConfigError(f"{path} has {len(problems)} wrong settings: " + "; ".join(problems))
     return typing.cast(GateSettings, settings)
+
+
+def _contradictions(settings: GateSettings) -> list[str]:
+    problems = []
+    low, high = settings.guards.length_ratio_min, settings.guards.length_ratio_max
+    if low is not None and high is not None and low > high:
+        problems.append(f"guards.length_ratio_min must be at most guards.length_ratio_max, got {low:g} and {high:g}")
+    if settings.alpha * settings.resamples < RESAMPLES_BELOW_LIMIT:
+        least = math.ceil(RESAMPLES_BELOW_LIMIT / settings.alpha)
+        problems.append(f"resamples must be at least {least} with alpha {settings.alpha:g}, got {settings.resamples}")
+    return problems
 
 
 def _record(value: Any, kind: type, where: str, problems: list[str]) -> Any:

@@ -17,10 +17,10 @@ REPEATED_WORDS, REPEATED_TIMES = 4, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One system on the segments; ``p95_ms`` is None when it answered none of the timed requests."""
+    """One system on the segments. None is what no limit asks for, and a ``p95_ms`` of nothing but refusals."""
 
     outputs: Outputs
-    changed_in_batches: float
+    changed_in_batches: float | None
     p95_ms: float | None
     size_mb: float
 

@@ -1,11 +1,18 @@
+import dataclasses
+import shutil
+
 import pytest
 
 import dragoman
+from dragoman.bundle import open_bundle
+from model_registry.contender import loaded, put_on_trial
 from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
 from model_registry.guards import Measured, check_guards, is_repeated
+from model_registry.held_out import HeldOut, HeldOutSet
 from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, spread, translate
 
-LIMITS = load_settings(DEFAULT_SETTINGS).guards
+SETTINGS = load_settings(DEFAULT_SETTINGS)
+LIMITS = SETTINGS.guards
 SOURCES = [f"the source number {number} is here" for number in range(20)]
 REFERENCES = [f"die Quelle Nummer {number} ist hier" for number in range(20)]
 
@@ -62,6 +69,48 @@ def test_a_packaged_model_is_measured_as_it_is_served(tiny_bundle, toy_sentences
     assert all(milliseconds > 0 for milliseconds in timed)
     assert p95_latencies_ms([predictor], [" "], sample=3) == [None]
     predictor.close()
+
+
+class Counting:
+    """A predictor that counts how often it is called."""
+
+    def __init__(self, predictor) -> None:
+        self.predictor, self.bundle, self.calls = predictor, predictor.bundle, 0
+
+    def __call__(self, items):
+        self.calls += 1
+        return self.predictor(items)
+
+    def warm_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.predictor.close()
+
+
+def test_what_no_limit_asks_for_is_not_measured(tiny_bundle, toy_sentences):
+    held_out = HeldOut(sets=(HeldOutSet(label="toy/test@0", pairs=[(text, text) for text in toy_sentences[:8]]),))
+    off = dict.fromkeys(("latency_p95_ms_max", "latency_ratio_max", "changed_in_batches_share_max"))
+
+    def calls(*, champion: bool, **limits: object) -> int:
+        settings = dataclasses.replace(SETTINGS, guards=dataclasses.replace(LIMITS, **{**off, **limits}))
+        with loaded("toy", open_bundle(tiny_bundle)) as contender:
+            contender.predictor = Counting(contender.predictor)
+            put_on_trial(contender, contender if champion else None, held_out, settings)
+            return contender.predictor.calls
+
+    assert calls(champion=True) == 1
+    assert calls(champion=False, latency_ratio_max=1.5) == 1
+    assert calls(champion=True, latency_ratio_max=1.5) > 8
+    assert calls(champion=False, latency_p95_ms_max=1e6) > 8
+    assert calls(champion=False, changed_in_batches_share_max=0.0) > 8
+
+
+def test_a_bundle_that_was_verified_is_not_verified_again_to_be_loaded(tiny_bundle, tmp_path):
+    bundle = open_bundle(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    (bundle.path / "MODEL_CARD.md").write_text("changed since", encoding="utf-8")
+    with loaded("toy", bundle) as contender:
+        assert contender.bundle is bundle
 
 
 def test_a_sample_is_spread_over_all_segments():

@@ -47,6 +47,17 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         assert part in message
 
 
+def test_settings_that_cannot_hold_together_are_refused(tmp_path):
+    guards = {**DEFAULT["guards"], "length_ratio_min": 1.3, "length_ratio_max": 1.2}
+    with pytest.raises(ConfigError) as refusal:
+        load_settings(written(tmp_path, {**DEFAULT, "alpha": 0.01, "resamples": 400, "guards": guards}))
+    message = str(refusal.value)
+    assert "has 2 wrong settings" in message
+    assert "guards.length_ratio_min must be at most guards.length_ratio_max, got 1.3 and 1.2" in message
+    assert "resamples must be at least 500 with alpha 0.01, got 400" in message
+    assert load_settings(written(tmp_path, {**DEFAULT, "alpha": 0.01, "resamples": 500})).resamples == 500
+
+
 @pytest.mark.parametrize("text", ["[1, 2]", "", "just words", "a: [unclosed"])
 def test_what_is_no_group_of_settings_is_refused(tmp_path, text):
     path = tmp_path / "gate.yaml"
