@@ -20,10 +20,10 @@ from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError
 from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
-from model_registry.connection import connect, explained
-from model_registry.logged_model import ARTIFACT_FOLDER
-from model_registry.registration import ABSENT, SEGMENTS_FOLDER, register_bundle, restore_files
-from model_registry.signing import store_signature, update_signature
+from model_registry.connection import connect, explained, without_password
+from model_registry.held_out import SEGMENTS_FOLDER
+from model_registry.registration import ABSENT, register_bundle, restore_files
+from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions import Version, from_mlflow, select
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,12 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
 
 class Registry:
-    """The registered models of one MLflow store."""
+    """The registered models of one MLflow store; ``place`` is its URI as messages show it."""
 
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
         self.uri: str = client.tracking_uri
+        self.place = without_password(self.uri)
 
     @classmethod
     def open(cls, tracking_uri: str | None, *, create: bool = False) -> "Registry":
@@ -58,7 +59,7 @@ class Registry:
                 if error.error_code not in ABSENT:
                     raise
                 names = ", ".join(self.names()) or "none yet"
-                raise ConfigError(f"{self.uri} has no model {name!r}; it has {names}") from error
+                raise ConfigError(f"{self.place} has no model {name!r}; it has {names}") from error
             found = [from_mlflow(version, aliases) for version in self.client.search_model_versions(f"name='{name}'")]
         return sorted(found, key=lambda version: -version.number)
 
@@ -69,18 +70,20 @@ class Registry:
     def register(self, bundle: Bundle) -> Version:
         """Make the bundle a version, once per digest, and the candidate; a repetition finds the version made before.
 
-        A version whose files are gone from the store, or damaged, gets them back.
+        A version whose files are gone from the store, or damaged, gets them back. The champion, and the one before it,
+        which are registered again for that, do not take the place of a candidate.
         """
         name = bundle.manifest.name
         with explained(self.uri):
             number = register_bundle(self.client, bundle)
             version = self.find(name, str(number))
             if not self._is_whole(version):
-                log.info("the files of %s in %s are gone or damaged, storing them again", version.reference, self.uri)
+                log.info("the files of %s in %s are gone or damaged, storing them again", version.reference, self.place)
                 restore_files(self.client, bundle, number)
                 self._check_stored(version)
             store_signature(self.client, bundle, number)
-            self.client.set_registered_model_alias(name, CANDIDATE, str(number))
+            if not {CHAMPION, PREVIOUS} & set(self.find(name, str(number)).aliases):
+                self.client.set_registered_model_alias(name, CANDIDATE, str(number))
         return self.find(name, str(number))
 
     def fetch(self, version: Version, folder: Path, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
@@ -99,7 +102,7 @@ class Registry:
             atomic.directory(destination) as staging,
             tempfile.TemporaryDirectory(prefix=".fetch-", dir=destination.parent) as scratch,
         ):
-            log.info("fetching %s from %s", version.reference, self.uri)
+            log.info("fetching %s from %s", version.reference, self.place)
             downloaded = self._download(version, Path(scratch))
             self._verify(downloaded, version, opened)
             for child in downloaded.iterdir():
@@ -131,7 +134,7 @@ class Registry:
         """Download a version's bundle below ``folder``."""
         with explained(self.uri):
             root = self.client.get_model_version_download_uri(version.name, str(version.number))
-            with _gone(version, f"{root} in {self.uri}"):
+            with _gone(version, f"{without_password(root)} in {self.place}"):
                 # MLflow keeps the name the directory had when it was logged, and nothing else stands beside it.
                 entries = list_artifacts(artifact_uri=f"{root}/{ARTIFACT_FOLDER}", tracking_uri=self.uri)
                 if len(entries) != 1:
@@ -144,7 +147,7 @@ class Registry:
             _checked(opened(downloaded), version)
         except BundleError as error:
             message = str(error).replace(f"{downloaded}/", "").replace(str(downloaded), "the download")
-            raise BundleError(f"{version.reference} in {self.uri} is damaged: {message}") from error
+            raise BundleError(f"{version.reference} in {self.place} is damaged: {message}") from error
 
 
 def aliased(versions: list[Version], alias: str) -> Version | None:

@@ -7,9 +7,7 @@ from dragoman.errors import ConfigError
 from model_registry.contender import loaded, put_on_trial
 from model_registry.gate import Trial, another_work
 from model_registry.gate_settings import GateSettings
-from model_registry.held_out import HeldOut, from_training
-
-SEGMENTS_FOLDER = "segments"
+from model_registry.held_out import SEGMENTS_FOLDER, HeldOut, from_training
 
 
 def compare_bundles(candidate: Path, champion: Path, settings: GateSettings, segments: HeldOut | None) -> Trial:

@@ -6,6 +6,7 @@ MLflow retries a dead server for minutes before it speaks up, so it is knocked a
 import fcntl
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 PATIENCE_SECONDS = 5
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SQLITE_MAGIC = b"SQLite format 3\x00"
+# Up to the last @: people forget to encode those inside a password.
+PASSWORD = re.compile(r"(://[^/@\s:]*:)\S*(?=@)|([?&]\w*password=)[^&\s]*")
 ACCEPTED = "accepted are sqlite:///PATH, postgresql://…, mysql://…, http://HOST:PORT and https://HOST"
 
 
@@ -57,7 +60,9 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
     elif scheme in DATABASE_PORTS:
         _probe_port(uri, DATABASE_PORTS[scheme])
     else:
-        raise ConfigError(f"the tracking URI {uri!r} is of an unknown kind; {ACCEPTED}", field="tracking_uri")
+        raise ConfigError(
+            f"the tracking URI {without_password(uri)!r} is of an unknown kind; {ACCEPTED}", field="tracking_uri"
+        )
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Standard output is for results: a training run ends with its bundle's path.
@@ -74,6 +79,11 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
     return client
 
 
+def without_password(text: str) -> str:
+    """A store's URI, or a message with URIs in it, as it may be shown."""
+    return PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
 def sqlite_path(uri: str) -> Path:
     """The file behind ``sqlite:///relative`` or ``sqlite:////absolute``."""
     return Path(uri.partition(":///")[2])
@@ -85,9 +95,9 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = without_password(str(error).strip().partition("\n")[0])
         raise UnavailableError(
-            f"the MLflow store {uri} could not do what was asked ({reason.rstrip('.')}); "
+            f"the MLflow store {without_password(uri)} could not do what was asked ({reason.rstrip('.')}); "
             f"look after it, or give another one {WHERE}"
         ) from error
 
@@ -137,12 +147,15 @@ def _probe_port(uri: str, default_port: int) -> None:
     try:
         target = (address.hostname or "localhost", address.port or default_port)
         socket.create_connection(target, timeout=PATIENCE_SECONDS).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _unreachable(uri, str(error)) from error
+    except ValueError as error:
+        # The reason may quote a piece of the password.
+        raise _unreachable(uri, "this is no address; a / in a password is written %2F") from error
 
 
 def _unreachable(uri: str, reason: str) -> UnavailableError:
     return UnavailableError(
-        f"the MLflow store {uri} does not answer ({reason}); start it, give another one "
+        f"the MLflow store {without_password(uri)} does not answer ({reason}); start it, give another one "
         f"{WHERE}, or use a local file: {DEFAULT_TRACKING_URI}"
     )

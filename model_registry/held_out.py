@@ -10,6 +10,8 @@ from dragoman.manifest import Manifest
 from dragoman.segments import LABEL_DIGEST_LENGTH, Pair, pairs_digest, read_segments
 from dragoman.translate_files import read_lines
 
+# Of a run's directory and of its artifacts.
+SEGMENTS_FOLDER = "segments"
 VALIDATION = "validation"
 GIVE_FILES = "give held-out segments with --source FILE --reference FILE"
 

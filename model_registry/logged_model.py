@@ -20,7 +20,6 @@ from model_registry.versions import headline_scores
 
 # What pyfunc_model.py needs where MLflow rebuilds an environment; MLflow adds itself.
 REQUIREMENTS = ("ctranslate2", "sentencepiece", "pandas")
-ARTIFACT_FOLDER = "artifacts"
 
 
 def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_id: str) -> str:

@@ -9,6 +9,8 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from model_registry.connection import without_password
+
 log = logging.getLogger(__name__)
 
 # The most that MLflow takes in one request.
@@ -66,11 +68,12 @@ class MetricOutbox:
             try:
                 self._client.log_batch(self._run_id, metrics=batch, synchronous=True)
             except MlflowException as error:
+                reason = without_password(str(error))
                 if error.error_code in REFUSALS:
-                    log.error("MLflow refused %d metric points: %s", len(batch), error)
+                    log.error("MLflow refused %d metric points: %s", len(batch), reason)
                     self._lost += len(batch)
                     break
-                log.warning("MLflow took no metrics (%s); trying again in %.0f s", str(error)[:200], delay)
+                log.warning("MLflow took no metrics (%s); trying again in %.0f s", reason[:200], delay)
                 if self._given_up.wait(delay):
                     return False
                 delay = min(2 * delay, LAST_RETRY_SECONDS)

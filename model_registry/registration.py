@@ -9,6 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from dragoman.bundle import Bundle
 from dragoman.manifest import Manifest
+from model_registry.connection import without_password
+from model_registry.held_out import SEGMENTS_FOLDER
 from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
 from model_registry.new_run import create_run_once
 from model_registry.tracking import experiment_id
@@ -17,7 +19,6 @@ from model_registry.versions import description, version_tags
 log = logging.getLogger(__name__)
 
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-SEGMENTS_FOLDER = "segments"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -81,7 +82,7 @@ def _logged_model(client: MlflowClient, bundle: Bundle) -> tuple[str, str]:
     if stored := find_logged_model(client, manifest.digest, [experiment]):
         return stored.model_id, stored.source_run_id
     run = run or _import_run(client, bundle, experiment)
-    log.info("storing %s %s in %s", manifest.name, manifest.version, client.tracking_uri)
+    log.info("storing %s %s in %s", manifest.name, manifest.version, without_password(client.tracking_uri))
     model_id = log_bundle(client, bundle, experiment_id=experiment, run_id=run.info.run_id)
     return model_id, run.info.run_id
 
@@ -95,7 +96,7 @@ def _training_run(client: MlflowClient, manifest: Manifest) -> Run | None:
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        uri = client.tracking_uri
+        uri = without_password(client.tracking_uri)
         log.info("the run %s that trained this bundle is not in %s; the bundle gets a run of its own", run_id, uri)
         return None
 

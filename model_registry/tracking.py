@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from dragoman.bundle import open_unsigned
 from dragoman.errors import ConfigError
-from model_registry.connection import connect, explained, resolve_uri, sqlite_path
+from model_registry.connection import connect, explained, resolve_uri, sqlite_path, without_password
 from model_registry.logged_model import log_bundle
 from model_registry.new_run import create_run_once
 from model_registry.outbox import MetricOutbox
@@ -102,7 +102,8 @@ class TrackedRun:
         """Send what is still queued and close the run."""
         self._monitor.finish()
         if unsent := self._outbox.close():
-            log.warning("%d metric points of run %s did not reach %s", unsent, self.run_id, self.tracking_uri)
+            place = without_password(self.tracking_uri)
+            log.warning("%d metric points of run %s did not reach %s", unsent, self.run_id, place)
         with explained(self.tracking_uri):
             self._client.set_terminated(self.run_id, status)
 
@@ -140,7 +141,8 @@ def _reopen(client: MlflowClient, run_id: str, uri: str) -> None:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise ConfigError(
-            f"the MLflow run {run_id} is not in {uri}; give the store it was started in as the tracking URI"
+            f"the MLflow run {run_id} is not in {without_password(uri)}; "
+            "give the store it was started in as the tracking URI"
         ) from error
 
 

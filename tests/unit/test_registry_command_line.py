@@ -4,10 +4,11 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from dragoman.errors import BundleError, ConfigError, DataError, UnavailableError
 from model_registry.__main__ import bundle_directory, main, parse_reference
-from model_registry.connection import connect, resolve_uri
+from model_registry.connection import connect, explained, resolve_uri, without_password
 from model_registry.versions import Version, select
 
 
@@ -85,6 +86,44 @@ def test_the_store_is_the_option_then_the_environment_then_a_file_here(tmp_path,
 def test_a_postgresql_store_gets_the_driver_that_is_installed():
     assert resolve_uri("postgresql://me:secret@db/mlflow") == "postgresql+psycopg2://me:secret@db/mlflow"
     assert resolve_uri("postgresql+pg8000://db/mlflow") == "postgresql+pg8000://db/mlflow"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql+psycopg2://me:secret@db:5432/mlflow", "postgresql+psycopg2://me:***@db:5432/mlflow"),
+        ("postgresql://me:sec/r@t@db/mlflow", "postgresql://me:***@db/mlflow"),
+        ("no answer from http://me:secret@host:5000/api now", "no answer from http://me:***@host:5000/api now"),
+        ("postgresql://db/mlflow?user=me&password=secret&ssl=on", "postgresql://db/mlflow?user=me&password=***&ssl=on"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////home/me/a:b@c.db", "sqlite:////home/me/a:b@c.db"),
+        ("toy@champion: models:/m-1", "toy@champion: models:/m-1"),
+    ],
+)
+def test_a_password_is_not_shown(text, shown):
+    assert without_password(text) == shown
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:secret@127.0.0.1:1",
+        "postgresql://me:secret@127.0.0.1:1/mlflow",
+        "postgresql://me:secret/s@127.0.0.1:1/mlflow",
+        "ftp://me:secret@host",
+    ],
+)
+def test_no_error_about_a_store_shows_its_password(uri):
+    with pytest.raises((UnavailableError, ConfigError), match=r"://me:\*\*\*@") as refusal:
+        connect(uri)
+    assert "secret" not in str(refusal.value)
+
+
+def test_what_mlflow_says_of_a_store_is_shown_without_its_password():
+    uri = "http://me:secret@host:5000"
+    with pytest.raises(UnavailableError, match=r"http://me:\*\*\*@host:5000 could not") as refusal, explained(uri):
+        raise MlflowException(f"API request to {uri}/api/2.0 failed")
+    assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "ftp://host", "databricks"])
