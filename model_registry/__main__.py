@@ -48,7 +48,7 @@ def list_versions(options: argparse.Namespace) -> int:
     names = [options.name] if options.name else registry.names()
     versions = [version for name in names for version in registry.versions(name)]
     if not versions:
-        print(f"no models are registered in {registry.uri}; register one with: python -m model_registry register RUN")
+        print(f"no models are registered in {registry.place}; register one with: python -m model_registry register RUN")
         return 0
     header = ("NAME", "VERSION", "BUNDLE", "ALIASES", "chrF", "BLEU", "RUN", "CREATED (UTC)")
     _print_table([header, *(_row(version) for version in versions)])
@@ -93,13 +93,10 @@ def rollback(options: argparse.Namespace) -> int:
 
 def history(options: argparse.Namespace) -> int:
     """``history NAME``."""
-    from model_registry.connection import explained
-    from model_registry.decisions import DecisionLog
-
     registry = _registry(options)
-    registry.versions(options.name)
-    with explained(registry.uri):
-        decisions = DecisionLog(registry.client, options.name).entries()
+    from model_registry.promotion import history
+
+    decisions = history(registry, options.name)
     if options.json:
         print(json.dumps([{**asdict(one), "at": one.at.isoformat()} for one in decisions], indent=2))
         return 0

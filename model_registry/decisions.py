@@ -1,5 +1,7 @@
 """The history of a model: one MLflow run for every decision and rollback, in an experiment of its own."""
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,9 +11,13 @@ from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
 
 from model_registry.new_run import create_run_once
+from model_registry.processes import is_dead, this_process
 from model_registry.tracking import experiment_id
 
 PAGE = 1000
+WRITER_TAG = "writer"
+# Whether the process of another machine lives cannot be known, but none takes so long, however its clock may err.
+LONGEST_DECISION_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,7 @@ class Decision:
 
 
 class DecisionLog:
-    """The decisions about one model. A run is RUNNING until its decision has been carried out."""
+    """The decisions about one model. A run is RUNNING until its decision has been carried out, or comes to nothing."""
 
     def __init__(self, client: MlflowClient, name: str) -> None:
         self._client, self._name = client, name
@@ -37,6 +43,7 @@ class DecisionLog:
     def open(self, tags: Mapping[str, str], metrics: Mapping[str, float], artifacts: Path | None) -> str:
         """Record a decision that is about to be carried out, with the files of a folder; returns its run's id."""
         experiment = experiment_id(self._client, f"{self._name} decisions")
+        tags = {**tags, WRITER_TAG: json.dumps(this_process())}
         run = create_run_once(self._client, experiment, tags=tags, run_name=f"{tags['kind']}-{tags['candidate']}")
         run_id = str(run.info.run_id)
         points = [Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()]
@@ -47,24 +54,39 @@ class DecisionLog:
         return run_id
 
     def close(self, run_id: str) -> None:
-        """The decision has been carried out: close its run, and show it with the candidate's version."""
-        tags = self._client.get_run(run_id).data.tags
-        shown = {"gate": f"{tags['verdict']}: {tags['reason']}", "gate_run": run_id, "gate_at": tags["at"]}
-        for key, value in shown.items():
-            self._client.set_model_version_tag(self._name, tags["candidate"], key, value)
+        """The decision has been carried out: close its run, and show it with the version that it is about."""
+        run = self._client.get_run(run_id)
+        if run.info.status == "FINISHED":
+            return
+        tags = run.data.tags
+        # A rollback is about the version that it removed.
+        removed = tags["kind"] == "rollback"
+        version, verdict = (tags["champion"], "rolled back") if removed else (tags["candidate"], tags["verdict"])
+        for key, value in {"gate": f"{verdict}: {tags['reason']}", "gate_run": run_id, "gate_at": tags["at"]}.items():
+            self._client.set_model_version_tag(self._name, version, key, value)
         self._client.set_terminated(run_id, "FINISHED")
 
-    def abandon(self) -> None:
-        """Close what killed processes left open; a decision whose writer still lives is closed as finished by it."""
-        for run in self._runs("attributes.status = 'RUNNING'"):
-            self._client.set_terminated(run.info.run_id, "KILLED")
+    def discard(self, run_id: str) -> None:
+        """The decision was not carried out: close its run, which the history then leaves out."""
+        if self._client.get_run(run_id).info.status == "RUNNING":
+            self._client.set_terminated(run_id, "KILLED")
+
+    def left_open(self) -> list[str]:
+        """The runs that nobody writes any more: their process has ended, or they are older than any decision takes."""
+        oldest = (time.time() - LONGEST_DECISION_SECONDS) * 1000
+        runs = self._runs("attributes.status = 'RUNNING'")
+        return [
+            run.info.run_id
+            for run in runs
+            if is_dead(run.data.tags.get(WRITER_TAG, "")) or run.info.start_time < oldest
+        ]
 
     def earlier(self, segments_digest: str) -> int:
         """How many decisions have been made on these segments."""
         return len(self._runs(f"attributes.status = 'FINISHED' and tags.segments = '{segments_digest}'"))
 
     def entries(self) -> list[Decision]:
-        """Every decision that was carried out, newest first."""
+        """Every decision that was carried out, in the order in which they were, the last one first."""
         return [_entry(run) for run in self._runs("attributes.status = 'FINISHED'")]
 
     def _runs(self, condition: str) -> list[Run]:
@@ -75,7 +97,7 @@ class DecisionLog:
             page = self._client.search_runs(
                 [experiment.experiment_id],
                 condition,
-                order_by=["attributes.start_time DESC"],
+                order_by=["attributes.end_time DESC"],
                 max_results=PAGE,
                 page_token=token,
             )

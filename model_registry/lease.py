@@ -6,29 +6,35 @@ its own. A holder that dies is succeeded at once on its own machine, where its p
 others once they have seen its token unchanged for as long as a lease lasts. No two clocks are ever compared.
 """
 
+import contextlib
 import json
 import os
 import random
-import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-import psutil
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
+from model_registry.processes import is_dead, this_process
 
 LEASE_TAG = "promotion_lease"
 # A look-and-write that took longer than the bound is not trusted, and everybody waits longer than that.
 LOOK_AND_WRITE_SECONDS, SETTLE_SECONDS = 1.2, 1.5
-LEASE_SECONDS = 20.0
-# The holder stops writing so long before others may take over.
-RESERVE_SECONDS = 5.0
+LEASE_SECONDS = 60.0
+# The holder begins no write so long before others may take over. A write takes at most two attempts of 4 s to connect
+# and 4 s to be answered, and MLflow waits 20 s for a busy SQLite file, even after its client has given up.
+RESERVE_SECONDS = 40.0
+# Left to itself, MLflow repeats a request for minutes, and the last one may arrive when another process is the holder.
+# One repetition is for the reply that was lost.
+PROMPT_REQUESTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 180.0
 
@@ -41,24 +47,40 @@ class Lease:
 
     def check(self) -> None:
         """Raise UnavailableError unless the lease is still held, with time to spare for a write."""
-        if time.monotonic() < self._until and _read(self._client, self._name) == self._token:
-            return
-        raise UnavailableError(
-            f"the lease on {self._name} was lost before its alias was moved, the store is too slow; "
-            "run the command again"
-        )
+        if not self._is_held():
+            raise UnavailableError(
+                f"the store is too slow, the lease on {self._name} was lost; {look_first(self._name)}"
+            )
+
+    def release(self) -> None:
+        """Let others have it at once; where the store does not answer any more, it runs out by itself."""
+        with contextlib.suppress(MlflowException):
+            if self._is_held():
+                self._client.delete_registered_model_tag(self._name, LEASE_TAG)
+
+    def _is_held(self) -> bool:
+        # In this order, since the store may take its time to answer.
+        return _read(self._client, self._name) == self._token and time.monotonic() < self._until
 
 
 @contextmanager
 def lease(client: MlflowClient, name: str) -> Iterator[Lease]:
-    """Wait for the lease on a model and hold it; raises UnavailableError when others hold it for minutes."""
-    token = json.dumps({"token": uuid.uuid4().hex, **_this_process()}, sort_keys=True)
+    """Wait for the lease on a model and hold it; raises UnavailableError when others hold it for minutes.
+
+    Inside the block MLflow gives up a request within seconds.
+    """
+    token = json.dumps({"token": uuid.uuid4().hex, **this_process()}, sort_keys=True)
     taken = _take(client, name, token)
-    try:
-        yield Lease(client, name, token, taken + LEASE_SECONDS - RESERVE_SECONDS)
-    finally:
-        if time.monotonic() < taken + LEASE_SECONDS - RESERVE_SECONDS and _read(client, name) == token:
-            client.delete_registered_model_tag(name, LEASE_TAG)
+    held = Lease(client, name, token, taken + LEASE_SECONDS - RESERVE_SECONDS)
+    with _prompt_requests():
+        yield held
+        # Not after an error: a write that was given up may still arrive, and then should find nobody else at work.
+        held.release()
+
+
+def look_first(name: str) -> str:
+    """What to do when nobody knows whether the alias has been moved."""
+    return f"whether its alias had been moved by then, this settles and shows: python -m model_registry history {name}"
 
 
 def _take(client: MlflowClient, name: str, token: str) -> float:
@@ -68,8 +90,9 @@ def _take(client: MlflowClient, name: str, token: str) -> float:
     while (started := time.monotonic()) < give_up:
         holder = _read(client, name)
         if holder != seen:
-            seen, seen_since = holder, started
-        if holder not in ("", token) and started < seen_since + LEASE_SECONDS and not _is_dead(holder):
+            # After the look, which may have taken long: the token may have been written at its end.
+            seen, seen_since = holder, time.monotonic()
+        if holder not in ("", token) and started < seen_since + LEASE_SECONDS and not is_dead(holder):
             time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads out who looks when
             continue
         try:
@@ -89,32 +112,16 @@ def _read(client: MlflowClient, name: str) -> str:
     return str(client.get_registered_model(name).tags.get(LEASE_TAG, ""))
 
 
-def _this_process() -> dict[str, Any]:
-    return {"machine": _machine(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-
-
-def _is_dead(holder: str) -> bool:
-    """Whether the holder is a process of this machine that has ended; false where that cannot be known."""
+@contextmanager
+def _prompt_requests() -> Iterator[None]:
+    """Bound the time of MLflow's requests; it reads these variables anew for each."""
+    before = {key: os.environ.get(key) for key in PROMPT_REQUESTS}
+    os.environ.update(PROMPT_REQUESTS)
     try:
-        process = json.loads(holder)
-        if process["machine"] != _machine():
-            return False
-        found = psutil.Process(process["pid"])
-        # Another start time is another process under the same number.
-        return abs(found.create_time() - process["started"]) > 1 or found.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except (ValueError, TypeError, KeyError, psutil.Error):
-        return False
-
-
-def _machine() -> str:
-    """What tells apart machines and containers, each of which has process numbers of its own."""
-    parts = [socket.gethostname()]
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    if boot.exists():
-        parts.append(boot.read_text(encoding="ascii").strip())
-    namespace = Path("/proc/self/ns/pid")
-    if namespace.exists():
-        parts.append(str(namespace.stat().st_ino))
-    return "/".join(parts)
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value

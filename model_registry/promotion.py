@@ -12,7 +12,7 @@ from model_registry import flip, report
 from model_registry.client import CHAMPION, PREVIOUS, Registry, aliased
 from model_registry.connection import explained
 from model_registry.contender import Contender, contending, put_on_trial
-from model_registry.decisions import DecisionLog, now
+from model_registry.decisions import Decision, DecisionLog, now
 from model_registry.gate import Trial, another_work
 from model_registry.gate_settings import GateSettings
 from model_registry.held_out import HeldOut, from_training
@@ -21,7 +21,7 @@ from model_registry.versions import Version, select
 # How often the champion may change while a candidate is judged against it, or a rollback is verified.
 TRIES = 20
 
-Verdict = Literal["promoted", "rejected", "undecided", "rolled back"]
+Verdict = Literal["promoted", "rejected", "undecided", "champion again"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,20 @@ def rollback(registry: Registry, name: str, reason: str) -> Promotion:
                 )
             with tempfile.TemporaryDirectory(prefix="dragoman-rollback-") as folder:
                 registry.fetch(previous, Path(folder))
-            tags = _tags("rollback", "rolled back", reason, previous, champion)
+            tags = _tags("rollback", "champion again", reason, previous, champion)
             record = flip.Record(tags=tags, metrics={})
             if flip.move_champion(registry.client, name, judged=champion.number, to=previous.number, record=record):
                 return Promotion(
-                    version=previous, verdict="rolled back", reason=reason, replaced=champion, changed=True
+                    version=previous, verdict="champion again", reason=reason, replaced=champion, changed=True
                 )
     raise _restless(name)
+
+
+def history(registry: Registry, name: str) -> list[Decision]:
+    """Every decision about a model that was carried out, the last one first; raises ConfigError for no such model."""
+    with explained(registry.uri):
+        _settled_versions(registry, name)
+        return DecisionLog(registry.client, name).entries()
 
 
 def _decide(

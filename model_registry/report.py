@@ -74,8 +74,9 @@ def trial_as_dict(trial: Trial) -> dict[str, Any]:
 
 def decision(promotion: "Promotion") -> str:
     """The decision as one line."""
-    version = promotion.version
-    return f"{promotion.verdict}: {version.reference} bundle {version.bundle_version}: {promotion.reason}"
+    version, replaced = promotion.version, promotion.replaced
+    instead = f", instead of {replaced.reference}" if replaced and promotion.verdict == "champion again" else ""
+    return f"{promotion.verdict}: {version.reference} bundle {version.bundle_version}{instead}: {promotion.reason}"
 
 
 def _scores(trial: Trial, candidate: str, champion: str | None) -> Table:

@@ -1,4 +1,4 @@
-"""A proxy before a real server that does what a failing network does: the work is done, and the reply is lost."""
+"""A proxy before a real server that does what a failing network does: it loses replies, and lets requests wait."""
 
 import socket
 import threading
@@ -9,17 +9,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-# Whether to lose the reply to a request, given its method and path.
+# Whether to lose the reply to a request, or to let it wait, given its method and path.
 Lose = Callable[[str, str], bool]
 HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", "host", "keep-alive"}
 
 
 class FaultProxy:
-    """Forwards every request; ``lost`` counts, by the end of the path, the replies that were not passed on."""
+    """Forwards every request; ``lost`` counts, by the end of the path, the replies that were not passed on.
+
+    A request that ``stall`` holds for is kept until ``flow`` is set, and then forwarded if its client still waits.
+    """
 
     def __init__(self, target: str) -> None:
         self.lost: Counter[str] = Counter()
         self.lose: Lose = lambda method, path: False
+        self.stall: Lose = lambda method, path: False
+        self.stalled, self.flow = threading.Event(), threading.Event()
         self._target = target
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -43,6 +48,11 @@ class FaultProxy:
             def forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {key: value for key, value in self.headers.items() if key.lower() not in HOP_BY_HOP}
+                if proxy.stall(self.command, self.path):
+                    proxy.stalled.set()
+                    proxy.flow.wait(120)
+                    if self.is_deserted():
+                        return
                 url = proxy._target + self.path
                 answer = requests.request(
                     self.command, url, data=body, headers=headers, timeout=60, allow_redirects=False
@@ -59,6 +69,12 @@ class FaultProxy:
                 self.send_header("Content-Length", str(len(answer.content)))
                 self.end_headers()
                 self.wfile.write(answer.content)
+
+            def is_deserted(self) -> bool:
+                try:
+                    return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return False
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815 - the names http.server calls
 

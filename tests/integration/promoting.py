@@ -15,6 +15,7 @@ import model_registry.promotion  # noqa: F401
 from model_registry import lease
 from model_registry.__main__ import main
 from model_registry.connection import connect
+from model_registry.decisions import DecisionLog
 
 # Every write that a promotion or a rollback makes, in the order in which they come.
 WRITES = (
@@ -27,6 +28,8 @@ WRITES = (
     "set_terminated",
     "delete_registered_model_tag",
 )
+
+REJECTION = {"kind": "promotion", "verdict": "rejected", "reason": "worse", "candidate": "1", "champion": "", "at": "-"}
 
 
 def context() -> Any:
@@ -50,6 +53,12 @@ def take_lease_and_die(uri: str, name: str) -> None:
     """Die while holding the lease."""
     with lease.lease(MlflowClient(uri, uri), name):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_decision_and_die(uri: str, name: str) -> None:
+    """Die while a rejection is being written."""
+    DecisionLog(MlflowClient(uri, uri), name).open(REJECTION, {}, None)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def open_store(uri: str) -> None:

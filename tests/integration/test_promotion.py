@@ -65,10 +65,13 @@ def test_a_champion_is_only_replaced_by_what_the_gate_lets_pass_and_rollback_und
     assert (status, printed.splitlines()[-2:]) == (
         0,
         [
-            f"rolled back: {name}/1 bundle {good.manifest.version}: customers complain",
+            f"champion again: {name}/1 bundle {good.manifest.version}, instead of {name}/2: customers complain",
             f"previous: {name}/2 bundle {equal.manifest.version}",
         ],
     )
+    # The blame is on the version that was removed.
+    gates = [MlflowClient(uri, uri).get_model_version(name, number).tags["gate"] for number in ("1", "2")]
+    assert gates == ["promoted: first champion", "rolled back: customers complain"]
     assert run("rollback", name)[0] == 0
     assert aliases(uri, name) == {"candidate": 3, "champion": 2, "previous": 1}
 
@@ -78,8 +81,8 @@ def test_a_champion_is_only_replaced_by_what_the_gate_lets_pass_and_rollback_und
     entries = json.loads(run("history", name, "--json")[1])
     found = [(entry["kind"], entry["candidate"], entry["champion"], entry["verdict"]) for entry in entries]
     assert found == [
-        ("rollback", "2", "1", "rolled back"),
-        ("rollback", "1", "2", "rolled back"),
+        ("rollback", "2", "1", "champion again"),
+        ("rollback", "1", "2", "champion again"),
         ("promotion", "3", "2", "rejected"),
         ("promotion", "2", "1", "promoted"),
         ("promotion", "1", "", "promoted"),
@@ -274,7 +277,14 @@ def test_a_champion_whose_files_are_gone_is_named_and_registering_it_again_resto
         with pytest.raises(BundleError, match=rf"cannot be judged against.*{name}/1.*rollback {name}"):
             run("promote", name, "2", "--gate", gate_file())
         assert run("register", first.path) == (0, f"registered: {name}/1 bundle {first.manifest.version}\n")
-    assert run("promote", name, "2", "--gate", gate_file())[0] == 0
+    # Registered again is not put forward again: the candidate still waits for its turn.
+    assert aliases(uri, name) == {"candidate": 2, "champion": 1}
+    status, printed = run("promote", name, "candidate", "--gate", gate_file())
+    assert (status, printed.splitlines()[-1].partition(" bundle")[0]) == (0, f"promoted: {name}/2")
+    third = make_bundle(70.0)
+    run("register", third.path)
+    run("register", first.path)
+    assert aliases(uri, name) == {"candidate": 3, "champion": 2, "previous": 1}
     assert run("rollback", name)[0] == 0
 
 

@@ -1,19 +1,23 @@
 """Promotions that are killed, that race, and whose replies are lost: the alias is right, and the history tells it."""
 
 import itertools
+import json
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
+from model_registry import flip
 from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.connection import connect
 from model_registry.decisions import DecisionLog
 from model_registry.flip import INTENT_TAG
-from model_registry.lease import LEASE_TAG, lease
+from model_registry.lease import LEASE_TAG, Lease, lease
 from model_registry.tracking import TrackedRun
 from tests.integration import promoting
 from tests.integration.fault_proxy import FaultProxy, every_second
@@ -47,6 +51,10 @@ def aliases(uri: str, name: str) -> dict[str, int]:
     return {alias: version.number for version in Registry.open(uri).versions(name) for alias in version.aliases}
 
 
+def status(client: MlflowClient, run_id: str) -> str:
+    return str(client.get_run(run_id).info.status)
+
+
 def assert_settled(uri: str, name: str) -> None:
     """Nothing is left half done, and every decision starts from what the one before it made champion."""
     client = MlflowClient(uri, uri)
@@ -54,7 +62,7 @@ def assert_settled(uri: str, name: str) -> None:
     assert INTENT_TAG not in model.tags
     experiment = client.get_experiment_by_name(f"{name} decisions")
     assert not client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-    moves = [one for one in DecisionLog(client, name).entries() if one.verdict in ("promoted", "rolled back")]
+    moves = [one for one in DecisionLog(client, name).entries() if one.verdict in ("promoted", "champion again")]
     for later, earlier in itertools.pairwise(moves):
         assert later.champion == earlier.candidate
     assert int(model.aliases["champion"]) == int(moves[0].candidate)
@@ -73,12 +81,19 @@ def test_a_kill_after_any_write_leaves_one_champion_and_the_next_command_mends_i
     rollback = ["rollback", name, "--tracking-uri", uri]
     main(["promote", name, "1", "--gate", gate, "--tracking-uri", uri])
 
+    def told() -> list[dict[str, str]]:
+        capsys.readouterr()
+        assert main(["history", name, "--json", "--tracking-uri", uri]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    known = told()
     steps = {"promote": 0, "rollback": 0}
     for arguments, before, after in ((promote, 1, 2), (rollback, 2, 1)) * 20:
         kind = arguments[0]
         if steps[kind] is None:
             (end,) = [main(arguments)]
             assert end == 0
+            known = told()
             continue
         steps[kind] += 1
         (end,) = in_processes((promoting.command_killed, (arguments, steps[kind])))
@@ -86,17 +101,18 @@ def test_a_kill_after_any_write_leaves_one_champion_and_the_next_command_mends_i
         at = aliases(uri, name)
         assert at["champion"] in (before, after)
         started = time.monotonic()
+        # The history alone settles what was left, and shows a decision if the alias had been moved.
+        decisions = told()
+        assert_settled(uri, name)
+        assert len(decisions) == len(known) + (at["champion"] == after)
         if at["champion"] == before:
             assert main(arguments) == 0
-        elif kind == "promote":
-            assert main(arguments) == 0
-            assert "is the champion already" in capsys.readouterr().out
-        else:
-            # A second rollback would lead forward again; any promotion of the champion mends, and does no more.
-            assert main([*promote[:2], "1", *promote[3:]]) == 0
+            decisions = told()
+            assert len(decisions) == len(known) + 1
         assert time.monotonic() - started < 10
         assert aliases(uri, name)["champion"] == after
         assert_settled(uri, name)
+        known = decisions
         if end == 0:
             steps[kind] = None
         if steps == {"promote": None, "rollback": None}:
@@ -134,11 +150,115 @@ def test_a_dead_holder_of_the_lease_is_succeeded_at_once_and_a_living_one_is_wai
         monkeypatch.setattr("model_registry.lease.PATIENCE_SECONDS", 1.0)
         with pytest.raises(UnavailableError, match="others have been promoting"), lease(client, name):
             pass
+        # Requests end in seconds while it is held, and as before when it is not.
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
         # Somebody who took it over, however that came about, is noticed before the next write.
         client.set_registered_model_tag(name, LEASE_TAG, "another")
         with pytest.raises(UnavailableError, match="was lost"):
             held.check()
     assert client.get_registered_model(name).tags[LEASE_TAG] == "another"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+@on_sqlite
+def test_a_run_that_nobody_writes_any_more_is_ended_and_one_that_is_being_written_is_left_alone(
+    uri, make_bundle, in_processes, quick_lease, monkeypatch
+):
+    name = Registry.open(uri, create=True).register(make_bundle(50.0)).name
+    client = MlflowClient(uri, uri)
+    log = DecisionLog(client, name)
+    ours = log.open(promoting.REJECTION, {}, None)
+    assert in_processes((promoting.open_decision_and_die, (uri, name))) == [-9]
+    (theirs,) = log.left_open()
+    assert flip.mend(client, name)
+    assert not flip.mend(client, name)
+    assert (status(client, theirs), status(client, ours)) == ("KILLED", "RUNNING")
+    log.close(ours)
+    assert [one.run_id for one in log.entries()] == [ours]
+    # Of another machine's process nothing is known but the age of its run.
+    far = log.open(promoting.REJECTION, {}, None)
+    client.set_tag(far, "writer", json.dumps({"machine": "far away", "pid": 1, "started": 0}))
+    assert not flip.mend(client, name)
+    monkeypatch.setattr("model_registry.decisions.LONGEST_DECISION_SECONDS", -1.0)
+    assert flip.mend(client, name)
+    assert status(client, far) == "KILLED"
+    # What was carried out stays in the history, whatever is found to be left over.
+    log.discard(ours)
+    assert [one.run_id for one in log.entries()] == [ours]
+
+
+def test_a_move_of_the_alias_that_stalls_is_given_up_before_others_may_promote(
+    server, make_bundle, gate_file, quick_lease
+):
+    bundles = [make_bundle(50.0 + number) for number in range(3)]
+    name, gate = bundles[0].manifest.name, str(gate_file())
+    for bundle in bundles:
+        Registry.open(server.uri).register(bundle)
+
+    def promote(number: int, uri: str) -> list[str]:
+        return ["promote", name, str(number), "--gate", gate, "--tracking-uri", uri]
+
+    assert main(promote(1, server.uri)) == 0
+    with FaultProxy(server.uri).running() as proxy:
+        proxy.stall = lambda method, path: method == "POST" and path.endswith("registered-models/alias")
+        stuck = promoting.context().Process(target=promoting.command, args=(promote(2, proxy.uri),))
+        stuck.start()
+        assert proxy.stalled.wait(120)
+        assert main(promote(3, server.uri)) == 0
+        proxy.flow.set()
+        stuck.join(120)
+    assert stuck.exitcode == 1
+    assert aliases(server.uri, name)["champion"] == 3
+    assert_settled(server.uri, name)
+    log = DecisionLog(MlflowClient(server.uri, server.uri), name)
+    assert [one.candidate for one in log.entries()] == ["3", "1"]
+
+
+@on_sqlite
+def test_a_lease_whose_time_passes_during_a_look_is_lost(uri, make_bundle, quick_lease, monkeypatch):
+    name = Registry.open(uri, create=True).register(make_bundle(50.0)).name
+
+    class Slow(MlflowClient):
+        def get_registered_model(self, name):
+            found = super().get_registered_model(name)
+            time.sleep(1.0)
+            return found
+
+    token = "ours"
+    client = MlflowClient(uri, uri)
+    client.set_registered_model_tag(name, LEASE_TAG, token)
+    with pytest.raises(UnavailableError, match=f"was lost; .*python -m model_registry history {name}"):
+        Lease(Slow(uri, uri), name, token, until=time.monotonic() + 0.5).check()
+    Lease(client, name, token, until=time.monotonic() + 30).check()
+
+
+@on_sqlite
+def test_files_are_sent_before_the_lease_is_taken_and_what_came_to_nothing_is_no_decision(
+    uri, make_bundle, quick_lease, tmp_path
+):
+    for number in range(2):
+        name = Registry.open(uri, create=True).register(make_bundle(50.0 + number)).name
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "verdict.txt").write_text("promoted", encoding="utf-8")
+    held = []
+
+    class Watching(MlflowClient):
+        def log_artifacts(self, run_id, local_dir):
+            held.append(LEASE_TAG in self.get_registered_model(name).tags)
+            # Somebody else is quicker.
+            move(MlflowClient(uri, uri), 1)
+            super().log_artifacts(run_id, local_dir)
+
+    def move(client: MlflowClient, number: int, artifacts: Path | None = None) -> bool:
+        tags = {**promoting.REJECTION, "verdict": "promoted", "candidate": str(number)}
+        record = flip.Record(tags=tags, metrics={}, artifacts=artifacts)
+        return flip.move_champion(client, name, judged=None, to=number, record=record)
+
+    assert not move(Watching(uri, uri), 2, tmp_path / "artifacts")
+    assert held == [False]
+    assert aliases(uri, name)["champion"] == 1
+    assert [one.candidate for one in DecisionLog(MlflowClient(uri, uri), name).entries()] == ["1"]
+    assert_settled(uri, name)
 
 
 def test_lost_replies_make_no_second_version_no_wrong_alias_and_no_doubled_point(
