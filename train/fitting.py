@@ -12,7 +12,7 @@ from train.loop import Outcome, Report, fit
 from train.model import parameter_groups
 from train.prepare import Prepared
 from train.progress import Display
-from train.provenance import config_digest
+from train.provenance import config_digest, training_digest
 from train.recorder import Recorder, RunFacts
 from train.run_dir import append_history, create, read_history, rewind_history
 from train.signals import StopRequest
@@ -32,9 +32,13 @@ class Fitting:
         prepared = self.prepared
         known = json.loads(prepared.run.mlflow.read_text(encoding="utf-8")) if prepared.run.mlflow.exists() else {}
         tags = {"corpus_fingerprint": prepared.corpus.fingerprint, "config_digest": config_digest(prepared.config)}
+        if prepared.config.study is not None:
+            tags["study"] = prepared.config.study.partition("/")[0]
+        params = flatten(prepared.config)
         return RunFacts(
             name=prepared.run.path.name,
-            params=flatten(prepared.config),
+            # The record knows where it is, and the URI may hold a password.
+            params={key: value for key, value in params.items() if not key.startswith("tracking.")},
             tags=tags,
             run_id=known.get("run_id"),
             tracking_uri=known.get("tracking_uri", prepared.config.tracking.uri),
@@ -100,7 +104,7 @@ class Fitting:
             atomic.write_json(run.mlflow, {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri})
 
     def _last_state(self) -> TrainingState:
-        prepared, digest = self.prepared, config_digest(self.prepared.config)
+        prepared, digest = self.prepared, training_digest(self.prepared.config)
         state = self.checkpoints.last()
         if state is None:
             return TrainingState(config_digest=digest)

@@ -1,5 +1,6 @@
 """Where a model comes from: the commit of the code and the digest of the configuration."""
 
+import dataclasses
 import hashlib
 import subprocess
 from pathlib import Path
@@ -13,6 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def config_digest(config: Config) -> str:
     """sha256 of the configuration without the places it was run and recorded at."""
     return hashlib.sha256(to_yaml(config, portable=True).encode("utf-8")).hexdigest()
+
+
+def training_digest(config: Config) -> str:
+    """sha256 of what a checkpoint depends on: another machine may go on with it, on a device of its own."""
+    anywhere = dataclasses.replace(config.train, device="auto", threads="auto")
+    return config_digest(dataclasses.replace(config, train=anywhere))
 
 
 def git_commit() -> str | None:

@@ -22,8 +22,6 @@ class Fitted:
     """A run after its fit; ``stopped`` is the exit status that a signal asks for, 0 where training came to its end."""
 
     best_score: float
-    step: int
-    tokens: int
     stopped: int
     fitting: Fitting
 
@@ -55,8 +53,6 @@ def run_trial(
     return Fitted(
         # A fit that a signal ended early may have no validation yet.
         best_score=state.best_score if state.best_score is not None else float("nan"),
-        step=state.step,
-        tokens=state.tokens,
         stopped=stop.exit_code if stop() else 0,
         fitting=fitting,
     )

@@ -54,7 +54,7 @@ def test_a_trial_validates_once_in_each_interval_of_tokens_and_ends_with_its_bud
     seen: list[Report] = []
     fitted = trial(config, tmp_path / "trial", seen)
     assert [report.tokens // GRID_TOKENS for report in seen] == [1, 2, 3, 4, 5]
-    assert 10_000 <= fitted.tokens < 10_000 + config.train.batch_tokens
+    assert 10_000 <= fitted.fitting.state.tokens < 10_000 + config.train.batch_tokens
     assert fitted.best_score == max(report.figures["validation/chrf"] for report in seen)
     assert not RunDir(tmp_path / "trial").bundle.exists()
 
@@ -87,7 +87,12 @@ def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(co
         trial(config, tmp_path / "cut", before, stop_after=3)
     after: list[Report] = []
     fitted = trial(config, tmp_path / "cut", after)
-    assert (fitted.best_score, fitted.step, fitted.tokens) == (expected.best_score, expected.step, expected.tokens)
+    ended, whole_state = fitted.fitting.state, expected.fitting.state
+    assert (ended.best_score, ended.step, ended.tokens) == (
+        whole_state.best_score,
+        whole_state.step,
+        whole_state.tokens,
+    )
     assert [report.figures["validation/chrf"] for report in after] == [
         report.figures["validation/chrf"] for report in whole
     ]
