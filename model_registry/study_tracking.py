@@ -111,7 +111,10 @@ class TrackedStudy:
         return self._parent_id
 
     def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
-        """Find or make the run of a planned trial, and go on writing it: what it holds is not written twice."""
+        """Find or make the run of a planned trial, and go on writing it: what it holds is not written twice.
+
+        Only one process at a time may do this, as with ``settle``.
+        """
         with explained(self._uri):
             found = self._children(f" and tags.slot = '{slot}'")
             run_id = str(found[0].info.run_id) if found else self._create_trial(slot, number)
@@ -133,10 +136,11 @@ class TrackedStudy:
         if not states:
             return
         with explained(self._uri):
-            runs = {int(run.data.tags["slot"]): run for run in self._children()}
-            for slot, facts in states.items():
-                if slot in runs and facts.state != "RUNNING":
-                    self._settle(runs[slot], facts)
+            # All runs of a slot: should there be two, neither is to stay open.
+            for run in self._children():
+                facts = states.get(int(run.data.tags["slot"]))
+                if facts is not None and facts.state != "RUNNING":
+                    self._settle(run, facts)
 
     def summarize(self, summary: StudyFacts) -> None:
         """The study's curves: the best objectives and the trials by state, against the number of ended trials."""

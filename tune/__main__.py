@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dragoman.errors import ConfigError, run_cli
+from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
 from train.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 from train.settings import Config, TrackingSettings
 
 if TYPE_CHECKING:
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
+    from train.run_dir import RunDir
     from tune.plan import Joined
     from tune.recorder import StudyRecord
 
@@ -70,8 +72,11 @@ def search(arguments: Sequence[str]) -> int:
 def best(arguments: Sequence[str]) -> int:
     """``best --study S [--storage URL] [then=train] [which=N] [key=value …]``."""
     options = _best_parser().parse_args(arguments)
-    given = dict(text.partition("=")[::2] for text in options.settings)
+    if wrong := [text for text in options.settings if "=" not in text]:
+        raise ConfigError(f"{wrong[0]!r} is not a setting: write then=train, which=7, or key=value of python -m train")
+    given = dict(text.split("=", 1) for text in options.settings)
     then, which = given.pop("then", None), given.pop("which", None)
+    more = [f"{key}={value}" for key, value in given.items()]
     if then not in (None, "train"):
         raise ConfigError(f"then must be train, got {then!r}")
     if which is not None and not which.isdecimal():
@@ -83,17 +88,26 @@ def best(arguments: Sequence[str]) -> int:
     from tune.storage import open_storage
 
     url = parse_url(options.storage)
-    check(url, None)
-    study = load_study(open_storage(url, heartbeat_seconds=1, grace_seconds=1), url, options.study)
+    check(url, None, create=False)
+    storage = open_storage(url, heartbeat_seconds=1, grace_seconds=1)
+    study = load_study(storage, url, options.study)
     chosen = choose_trial(study, int(which) if which is not None else None)
     names = objectives_of(study)
     for trial in best_trials(study) if which is None else [chosen]:
         print(f"trial {trial.number}: {describe(dict(zip(names, trial.values, strict=True)))}")
-        print(f"  {command_line(settings_of(study, trial))}")
+        print(f"  {command_line([*settings_of(study, trial), *more])}")
     if then is None:
         return 0
     _before_torch()
-    return _train_and_register(study, chosen.number, [f"{key}={value}" for key, value in given.items()])
+    from tune.final import alone
+
+    with alone(storage, study, chosen.number) as nobody_else:
+        if not nobody_else:
+            raise UnavailableError(f"another process trains trial {chosen.number} right now; try again when it is done")
+        status, run, tracking = _train(study, chosen, more)
+        if status == 0:
+            _register(run, tracking)
+        return status
 
 
 def _best_parser() -> argparse.ArgumentParser:
@@ -107,13 +121,14 @@ def _best_parser() -> argparse.ArgumentParser:
         "settings",
         nargs="*",
         metavar="then=train|which=N|key=value",
-        help="train the trial at full length and register it; which trial; further settings of python -m train",
+        help="train the trial at full length and register it; which trial; further settings of python -m train "
+        "(train.device=cuda, tracking.uri=URI, …)",
     )
     return parser
 
 
 def _show(joined: "Joined", display: "object") -> None:
-    from tune.database import shown
+    from tune.database import option
     from tune.display import SearchDisplay
     from tune.folder import study_folder
     from tune.slots import best_trials, feasible
@@ -131,38 +146,65 @@ def _show(joined: "Joined", display: "object") -> None:
     display.table(joined.objectives, found)
     display.say(f"results: {study_folder(settings.study)}")
     if settings.then is None:
-        storage = shown(joined.storage.engine.url)
-        display.say(f"next: python -m tune best --study {settings.study} --storage '{storage}' then=train")
+        display.say(
+            f"next: python -m tune best --study {settings.study} {option(joined.storage.engine.url)} then=train"
+        )
 
 
 def _then_train(joined: "Joined") -> int:
-    from tune.best import choose_trial, claim_final_training
+    from tune.best import choose_trial
+    from tune.database import option
+    from tune.final import alone, finished_elsewhere, note_finished
     from tune.plan import running_elsewhere
 
     study = joined.study
-    if running_elsewhere(joined) or not claim_final_training(joined):
-        again = f"python -m tune best --study {study.study_name} then=train"
-        print(f"another worker trains the best settings, or did; to do it (again): {again}", file=sys.stderr)
+    if running_elsewhere(joined):
+        print("other workers still have trials: whoever ends the last one trains the best settings", file=sys.stderr)
         return 0
     trial = choose_trial(study)
-    if len(joined.objectives) > 1:
-        print(f"training trial {trial.number}, of the front's highest chrF; for another: which=N", file=sys.stderr)
-    return _train_and_register(study, trial.number, [])
+    again = f"python -m tune best --study {study.study_name} {option(joined.storage.engine.url)} then=train"
+    with alone(joined.storage, study, trial.number) as nobody_else:
+        if not nobody_else:
+            print(f"another worker trains trial {trial.number}; should it fail: {again}", file=sys.stderr)
+            return 0
+        if place := finished_elsewhere(joined, trial):
+            print(f"trial {trial.number} was trained already: {place}; to do it again: {again}", file=sys.stderr)
+            return 0
+        if len(joined.objectives) > 1:
+            print(f"training trial {trial.number}, of the front's highest chrF; for another: which=N", file=sys.stderr)
+        status, run, tracking = _train(study, trial, joined.plan.own)
+        if status == 0:
+            note_finished(joined, trial, run)
+            _register(run, tracking)
+        return status
 
 
-def _train_and_register(study: "Study", number: int, extra: Sequence[str]) -> int:
+def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
     from train.config import compose_config
-    from tune.best import choose_trial, settings_of, train_best
+    from tune.best import settings_of
+    from tune.final import train_whole
 
-    trial = choose_trial(study, number)
-    config: Config = compose_config([*settings_of(study, trial), *extra])
-    status, bundle = train_best(study, trial, extra, _run_recorder(config.tracking))
-    if bundle is not None and config.tracking.enabled:
-        from model_registry.client import Registry
+    config: Config = compose_config([*settings_of(study, trial), *more])
+    return *train_whole(study, trial, more, _run_recorder(config.tracking)), config.tracking
 
-        version = Registry.open(config.tracking.uri, create=True).register(bundle)
-        print(f"registered: {version.reference} bundle {version.bundle_version}")
-    return status
+
+def _register(run: "RunDir", tracking: TrackingSettings) -> None:
+    """Make the bundle a version; where bundles must be signed, that waits for a person with a key."""
+    if not tracking.enabled:
+        return
+    from dragoman.bundle import open_bundle
+    from dragoman.signature import SIGNATURE, configured_public_key
+    from model_registry.client import Registry
+
+    if configured_public_key() is not None and not (run.bundle / SIGNATURE).exists():
+        store = "" if tracking.uri is None else " --tracking-uri URI"
+        raise BundleError(
+            f"{run.bundle} is trained but not registered: DRAGOMAN_PUBLIC_KEY demands signed bundles, and nobody has "
+            f"signed it yet; do so: python -m model_registry sign {run.path} --private-key FILE; and then: "
+            f"python -m model_registry register {run.path}{store}"
+        )
+    version = Registry.open(tracking.uri, create=True).register(open_bundle(run.bundle))
+    print(f"registered: {version.reference} bundle {version.bundle_version}")
 
 
 def _study_record(tracking: TrackingSettings) -> "StudyRecord":

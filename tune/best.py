@@ -1,4 +1,4 @@
-"""From the trials of a study to the settings of one: which is best, how to train it at full length, and doing so."""
+"""From the trials of a study to the settings of one: which is best, and the command that trains it at full length."""
 
 import json
 import shlex
@@ -11,18 +11,12 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL
 
 from dragoman import atomic
-from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, DataError
-from train.config import compose_config, load_config
-from train.recorder import OpenRecorder
 from tune.database import shown
-from tune.folder import final_run
-from tune.plan import DEFINITION, FINAL, Joined
+from tune.plan import DEFINITION
 from tune.slots import best_trials, feasible
 from tune.space import as_settings
 from tune.storage import PatientStorage
-
-CLAIM = "final_training"
 
 
 def load_study(storage: PatientStorage, url: URL, name: str) -> Study:
@@ -64,7 +58,7 @@ def choose_trial(study: Study, which: int | None = None) -> FrozenTrial:
 def settings_of(study: Study, trial: FrozenTrial) -> list[str]:
     """The settings of the full-length training, which name the trial that found them."""
     lineage = f"study={study.study_name}/trial-{trial.number}"
-    return [*study.user_attrs[FINAL], *as_settings(trial.params), lineage]
+    return [*json.loads(study.user_attrs[DEFINITION])["final"], *as_settings(trial.params), lineage]
 
 
 def command_line(settings: Sequence[str]) -> str:
@@ -83,28 +77,3 @@ def write_best(study: Study, trials: Sequence[FrozenTrial], path: Path) -> Path:
         lines += [f"  command: {json.dumps(command_line(settings_of(study, trial)))}"]
     atomic.write_text(path, "\n".join(lines) + "\n")
     return path
-
-
-def claim_final_training(joined: Joined) -> bool:
-    """Whether this worker is the one that trains the best settings: one of many that come to the end together."""
-    with joined.locked():
-        if joined.study.user_attrs.get(CLAIM) is not None:
-            return False
-        joined.study.set_user_attr(CLAIM, {"worker": joined.worker})
-        return True
-
-
-def train_best(
-    study: Study, trial: FrozenTrial, extra: Sequence[str], open_recorder: OpenRecorder
-) -> tuple[int, Bundle | None]:
-    """Train a trial's settings at full length, or go on with it; returns the exit status and the bundle."""
-    # Torch takes seconds to import: not before there is something to train.
-    from train.session import resume, start
-
-    settings = [*settings_of(study, trial), *extra]
-    run = final_run(study.study_name, trial.number, compose_config(settings))
-    if run.config.exists():
-        status = resume(load_config(run.config), run.path, open_recorder)
-    else:
-        status = start(compose_config([*settings, f"run_dir={run.path}"]), open_recorder)
-    return status, open_bundle(run.bundle) if status == 0 else None

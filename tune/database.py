@@ -1,5 +1,7 @@
 """The database of a search: which URLs are accepted, whether it answers, and that MLflow does not live in it."""
 
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -24,8 +26,9 @@ def parse_url(text: str) -> URL:
     """The URL, with an absolute path for SQLite; raises ConfigError for one of another kind."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise ConfigError(f"storage={text!r} is no database URL; {ACCEPTED}") from error
+    except (ArgumentError, ValueError) as error:
+        hidden = re.sub(r"://[^/]*@", "://***@", text)
+        raise ConfigError(f"storage={hidden!r} is no database URL; {ACCEPTED}") from error
     kind = url.get_backend_name() if "://" in text else ""
     if kind not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage={shown(url)} is of the kind {url.drivername!r}; {ACCEPTED}")
@@ -51,12 +54,23 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def check(url: URL, tracking_uri: str | None) -> None:
-    """Raise ConfigError when MLflow uses this database, UnavailableError when it does not answer."""
+def option(url: URL) -> str:
+    """``--storage URL`` for a person to type, without the password: PGPASSWORD and ~/.pgpass have it, or nobody."""
+    bare = URL.create(
+        url.drivername, username=url.username, host=url.host, port=url.port, database=url.database, query=url.query
+    )
+    return f"--storage {shlex.quote(bare.render_as_string())}"
+
+
+def check(url: URL, tracking_uri: str | None, *, create: bool = True) -> None:
+    """Raise ConfigError when MLflow uses this database, UnavailableError when it does not answer.
+
+    ``create`` allows a new SQLite file.
+    """
     if tracking_uri is not None and _identity(url) == _identity_of_text(tracking_uri):
         raise _shared(url)
     if url.get_backend_name() == "sqlite":
-        _check_file(Path(str(url.database)))
+        _check_file(Path(str(url.database)), create=create)
     try:
         engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
     except (ImportError, ArgumentError) as error:
@@ -71,7 +85,9 @@ def check(url: URL, tracking_uri: str | None) -> None:
         raise _shared(url)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, *, create: bool) -> None:
+    if not create and not path.is_file():
+        raise ConfigError(f"there is no database {path}; give the storage of the search: --storage URL")
     if not path.parent.is_dir():
         raise ConfigError(f"storage=sqlite:///{path}: the directory {path.parent} does not exist; make it first")
     if path.is_file() and path.stat().st_size:
@@ -106,7 +122,7 @@ def _shared(url: URL) -> ConfigError:
 def _identity_of_text(text: str) -> tuple[object, ...] | None:
     try:
         return _identity(make_url(text))
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return None
 
 

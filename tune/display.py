@@ -25,7 +25,7 @@ class SearchDisplay:
         self._study, self._planned, self._hours = study, planned, hours
         self._started = time.monotonic()
         self._own_trials = 0
-        self._standing = self._current = ""
+        self._standing = ""
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -56,14 +56,15 @@ class SearchDisplay:
         self._update(f"step {report.step} ({report.progress:.0%}){shown}")
 
     def begin(self, number: int, summary: Summary) -> None:
-        """A trial begins."""
-        self._stand(summary)
+        """A trial of this worker begins."""
+        self._stand(summary, workers=summary.counts.get("RUNNING", 0))
         self._update(f"trial {number}")
 
     def end(self, number: int, what: str, summary: Summary) -> None:
         """A trial of this worker has ended."""
         self._own_trials += 1
-        self._stand(summary)
+        # This worker goes on, though it runs nothing right now.
+        self._stand(summary, workers=summary.counts.get("RUNNING", 0) + 1)
         self.say(f"trial {number}: {what}; {self._standing}")
 
     def wait(self, slots: Sequence[int]) -> None:
@@ -81,7 +82,7 @@ class SearchDisplay:
             table.add_row(str(trial.number), *(f"{value:.2f}" for value in trial.values), *settings)
         self._console.print(table)
 
-    def _stand(self, summary: Summary) -> None:
+    def _stand(self, summary: Summary, *, workers: int) -> None:
         done, running = summary.finished, summary.counts.get("RUNNING", 0)
         of = f"/{self._planned}" if self._planned is not None else ""
         parts = [f"{done}{of} trials done", f"{running} running"]
@@ -89,7 +90,7 @@ class SearchDisplay:
             parts.append(f"{summary.counts.get('PRUNED', 0) / done:.0%} pruned")
         if summary.best_values:
             parts.append(f"best {describe(summary.best_values)} (trial {summary.best_number})")
-        self._standing = ", ".join([*parts, *self._time_left(done, max(1, running))])
+        self._standing = ", ".join([*parts, *self._time_left(done, max(1, workers))])
 
     def _time_left(self, done: int, workers: int) -> list[str]:
         elapsed = time.monotonic() - self._started
@@ -102,7 +103,6 @@ class SearchDisplay:
         return [f"about {round(seconds) // 60}:{round(seconds) % 60:02d} left"]
 
     def _update(self, current: str) -> None:
-        self._current = current
         if self._status is not None:
             self._status.update(f"{self._standing}; {current}" if self._standing else current)
 

@@ -2,18 +2,22 @@
 
 ::
 
+    runs/tune/STUDY/study.json            the study that all of this belongs to
     runs/tune/STUDY/trial-0007/           an attempt, laid out like any run (see train.run_dir)
     runs/tune/STUDY/trial-0007/fold-1/    … and so for each fold
     runs/tune/STUDY/*.png, trials.csv     the results
     runs/tune/STUDY/best-trial-0007/      the full-length training with the best trial's settings
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from dragoman import atomic
+from dragoman.errors import ConfigError, OutputError
 from train.config import load_config
-from train.provenance import config_digest
+from train.provenance import training_digest
 from train.run_dir import RUNS, RunDir
 from train.settings import Config
 
@@ -21,6 +25,33 @@ from train.settings import Config
 def study_folder(study: str) -> Path:
     """Where a study keeps its files."""
     return RUNS / "tune" / study
+
+
+def claim_folder(study: str, token: str) -> None:
+    """Take the study's directory, or join those that have; raises ConfigError when it holds another study's trials.
+
+    Their checkpoints and vocabularies would be gone on with, since trials of every study have the same numbers.
+    """
+    folder = study_folder(study)
+    owner = folder / "study.json"
+    if owner.exists():
+        try:
+            found = json.loads(owner.read_text(encoding="utf-8"))["token"]
+        except (ValueError, KeyError, TypeError):
+            found = None
+        if found == token:
+            return
+    elif not list(folder.glob("[!.]*")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {folder}: {error.strerror}; start from a writable directory") from error
+        atomic.write_json(owner, {"study": study, "token": token})
+        return
+    raise ConfigError(
+        f"{folder} holds another study named {study}, whose database was deleted or is not this one; move it away, "
+        "give that study's storage=URL, or choose another name (study=NAME)"
+    )
 
 
 def trial_folder(study: str, number: int) -> Path:
@@ -69,4 +100,4 @@ def final_run(study: str, number: int, config: Config) -> RunDir:
 
 
 def _same_settings(path: Path, config: Config) -> bool:
-    return config_digest(load_config(path)) == config_digest(config)
+    return training_digest(load_config(path)) == training_digest(config)

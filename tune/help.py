@@ -16,7 +16,8 @@ Searches for good settings of python -m train: many short trials, then one full-
   python -m tune then=train                                … then a bundle, registered as candidate
   python -m tune search=multi30k storage=postgresql://tuner:secret@db/optuna
                                                            the same on every machine: each joins the study and helps
-  python -m tune study=mine trials=30 train.seed=3         key=value of python -m train is fixed for every trial
+  python -m tune study=mine trials=30 train.seed=3         key=value of python -m train holds for all trainings
+  python -m tune trial=[train.max_tokens=500000] final=[train.max_minutes=5]         … for trials, or the final one
   python -m tune space.train.lr.high=0.02 space.train.clip_norm='{kind: float, low: 0.5, high: 2}'
   python -m tune search=quality_and_latency                two objectives: a Pareto front
   python -m tune best --study mine                         the best trial as a command line of python -m train
@@ -27,7 +28,7 @@ A search is a file of configs/tune/. A worker that is stopped (SIGTERM, Ctrl-C) 
 that is killed is found by its silence; both go on from their last checkpoint, if it can be reached. SQLite is for one
 worker; give PostgreSQL for several, and never the database that MLflow uses. Results: runs/tune/STUDY/ and MLflow.
 Exit status: 0 done, 64 wrong setting, 65 wrong data, 69 storage, hub or tracking server out of reach, 70 three trials
-in a row failed, 73 cannot write, 130 or 143 stopped by a signal.
+in a row failed, 73 cannot write, 78 the new bundle waits for a signature, 130 or 143 stopped by a signal.
 """
 
 

@@ -27,12 +27,12 @@ from tune.heartbeat import Heartbeat, TrialLostError
 from tune.plan import Joined
 from tune.recorder import TrialRecorder
 from tune.samplers import tokens_of_trial
-from tune.search import trial_settings
+from tune.search import of_the_worker, trial_settings
 from tune.settings import WilcoxonSettings
 from tune.space import suggest
 from tune.storage import SLOT
 
-FOLDS_DONE, MEASURED, RESUMED = "folds_done", "measured", "resumed_from"
+FOLDS_DONE, RESUMED = "folds_done", "resumed_from"
 WARM_UP_SENTENCES, TIMED_SENTENCES = 5, 60
 
 
@@ -65,11 +65,14 @@ class TrialRun:
         ancestor = inherit(folder, [trial_folder(joined.plan.search.study, number) for number in history], config)
         if ancestor is not None:
             trial.set_user_attr(RESUMED, {"folder": ancestor.name, "step": last_step(folder)})
-        self.recorder = joined.record.open_trial(
-            slot=trial.user_attrs[SLOT], number=trial.number, retries=len(history), params=flatten(config)
-        )
+        # The next attempt may be another machine's, and MLflow lets nobody change a parameter.
+        params = {key: value for key, value in flatten(config).items() if not of_the_worker(key)}
+        with joined.locked():
+            self.heart.check()
+            self.recorder = joined.record.open_trial(
+                slot=trial.user_attrs[SLOT], number=trial.number, retries=len(history), params=params
+            )
         measured = self._measured(config, folder)
-        trial.set_user_attr(MEASURED, measured)
         for name, limit in joined.plan.constraints.items():
             # An attempt that died at the very end may have noted it already.
             if f"constraints:{name}" not in attributes:

@@ -15,15 +15,16 @@ from optuna.trial import TrialState
 from dragoman.errors import ConfigError
 from train.config import flatten
 from tune.experimental import accepted
+from tune.folder import claim_folder
 from tune.lock import exclusive
 from tune.recorder import StudyRecord
 from tune.samplers import directions, make_pruner, make_sampler
-from tune.search import Plan, final_settings
+from tune.search import Plan
 from tune.slots import by_slot, slot_of, states, to_retry
 from tune.space import baseline
 from tune.storage import SLOT, PatientStorage
 
-DEFINITION, TOKEN, WORKERS, FINAL = "definition", "token", "workers", "final"
+DEFINITION, TOKEN, WORKERS = "definition", "token", "workers"
 
 
 @dataclass(kw_only=True)
@@ -44,8 +45,8 @@ class Joined:
         return self.plan.search.objectives
 
     def locked(self) -> Any:
-        """The lock of the study."""
-        return exclusive(self.storage.engine, self.plan.search.study)
+        """The lock of the study; it is not to be taken twice."""
+        return exclusive(self.storage.engine, self.plan.search.study, self.storage.patience_seconds)
 
 
 def join(plan: Plan, storage: PatientStorage, record: StudyRecord) -> Joined:
@@ -63,11 +64,11 @@ def join(plan: Plan, storage: PatientStorage, record: StudyRecord) -> Joined:
         attributes = study.user_attrs
         worker = int(attributes.get(WORKERS, 0))
         study.set_user_attr(WORKERS, worker + 1)
-        # For whoever trains the best trial's settings later, and has no file of the search at hand.
-        study.set_user_attr(FINAL, final_settings(plan.search, {}))
         study.sampler = make_sampler(plan, worker)
         joined = Joined(plan=plan, study=study, storage=storage, record=record, worker=worker)
-        record.open_study(name=name, token=_token(study), facts=_facts(plan))
+        token = _token(study)
+        claim_folder(name, token)
+        record.open_study(name=name, token=token, facts=_facts(plan))
         if plan.search.trials is not None:
             add_slots(joined, plan.search.trials)
         reconcile(joined)
@@ -83,16 +84,18 @@ def add_slots(joined: Joined, count: int) -> None:
 
 
 def reconcile(joined: Joined) -> None:
-    """Declare trials of silent workers dead, and plan another attempt at each slot that has none alive."""
+    """Declare trials of silent workers dead, and plan another attempt at each slot that has none alive.
+
+    For a worker that holds the lock of the study, as is ``settle``.
+    """
     study, grace = joined.study, joined.plan.search.grace_seconds
     # Right after the database was away, everybody seems dead.
     if not joined.storage.troubled_within(grace):
         _fail_silent(joined, grace)
-    max_retries = joined.plan.search.max_retries
     with accepted():
-        retry = RetryHeartbeatStaleTrialCallback(max_retry=max_retries)
+        retry = RetryHeartbeatStaleTrialCallback()
     # A worker that was killed between declaring a trial dead and planning the next attempt is made up for here.
-    for trial in to_retry(study.get_trials(deepcopy=False), max_retries):
+    for trial in to_retry(study.get_trials(deepcopy=False), joined.plan.search.max_retries):
         retry(study, trial)
     settle(joined)
 

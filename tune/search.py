@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ DEFAULT = "phrasebook"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEYS = (*(field.name for field in dataclasses.fields(Search)), "space", "constraints")
 # Where a worker computes and what it records to are its own affair.
-OF_THE_WORKER = ("tracking.", "train.device=", "train.threads=")
+OF_THE_WORKER = re.compile(r"tracking\..+|train\.(device|threads)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +46,30 @@ class Plan:
     def definition(self) -> dict[str, Any]:
         """What makes trials comparable: workers that join a study must agree in it."""
         search = self.search
-        fixed = [*search.settings, *search.trial]
         return {
             "objectives": list(search.objectives),
             "constraints": dict(self.constraints),
             "folds": search.folds,
             "report_every_tokens": search.report_every_tokens,
-            "settings": sorted(text for text in fixed if not text.startswith(OF_THE_WORKER)),
+            "settings": _of_the_study([*search.settings, *search.trial]),
+            "final": _of_the_study([*search.settings, *search.final]),
             "space": json.loads(json.dumps({name: vars(item) for name, item in self.space.items()})),
         }
+
+    @property
+    def own(self) -> list[str]:
+        """This worker's own part of the settings of the final training."""
+        return [text for text in (*self.search.settings, *self.search.final) if of_the_worker(key_of(text))]
+
+
+def key_of(text: str) -> str:
+    """The name of the setting in ``key=value``."""
+    return text.partition("=")[0].strip().lstrip("+")
+
+
+def of_the_worker(key: str) -> bool:
+    """Whether workers of one study may differ in this setting."""
+    return OF_THE_WORKER.fullmatch(key) is not None
 
 
 def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
@@ -84,9 +100,10 @@ def trial_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
     return [*search.settings, *search.trial, grid, *as_settings(point)]
 
 
-def final_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
-    """The settings of the final training."""
-    return [*search.settings, *search.final, *as_settings(point)]
+def _of_the_study(settings: Sequence[str]) -> list[str]:
+    """What counts of settings, of which the last wins, whatever their order; without what is the worker's own."""
+    last = {key_of(text): text for text in settings}
+    return sorted(text for key, text in last.items() if not of_the_worker(key))
 
 
 def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict[str, Any]:
@@ -100,14 +117,24 @@ def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict
     for text in arguments:
         key, equals, _ = text.partition("=")
         if not equals or not key:
-            problems.append(f"{text!r} is not a setting: write key=value, such as trials=20 or train.max_tokens=500000")
+            problems.append(f"{text!r} is not a setting: write key=value, such as trials=20 or train.seed=3")
         elif key.partition(".")[0] in KEYS:
             _override(value, key, text, problems)
         elif key != "search":
             extra.append(text)
     if isinstance(value.get("settings", []), list):
         value["settings"] = [*value.get("settings", []), *extra]
+    problems += [problem for text in extra for part in ("trial", "final") for problem in _hidden(text, part, value)]
     return value
+
+
+def _hidden(text: str, part: str, value: Mapping[str, Any]) -> list[str]:
+    """A setting of the command line that would go unheard, since ``trial`` or ``final`` has the last word on it."""
+    fixed = value.get(part)
+    if not isinstance(fixed, list) or not any(key_of(str(item)) == key_of(text) for item in fixed):
+        return []
+    instead = ",".join(text if key_of(str(item)) == key_of(text) else str(item) for item in fixed)
+    return [f"{text} would be overridden by {part}=[{','.join(map(str, fixed))}]: write {part}=[{instead}] instead"]
 
 
 def _override(value: dict[str, Any], key: str, text: str, problems: list[str]) -> None:
@@ -125,6 +152,9 @@ def _override(value: dict[str, Any], key: str, text: str, problems: list[str]) -
     # The settings of a space have dots in their own names.
     name = next((name for name in inside if group == "space" and rest.startswith(f"{name}.")), None)
     if name is not None:
+        if not isinstance(inside[name], Mapping):
+            problems.append(f"{text!r} reaches into space.{name}, which is {inside[name]!r} and no range of values")
+            return
         inside[name] = {**inside[name], rest.removeprefix(f"{name}."): item}
     elif rest == "kind" and inside.get("kind") != item:
         # The settings of the file's kind mean nothing to another one.
@@ -158,6 +188,8 @@ def _contradictions(search: Search, space: Space) -> list[str]:
         found.append(f"hours must be more than 0, got {search.hours:g}")
     if not 1 <= len(search.objectives) <= 2 or len(set(search.objectives)) != len(search.objectives):
         found.append(f"objectives must be one or two different ones, got [{', '.join(search.objectives)}]")
+    elif len(search.objectives) == 2 and search.objectives[0] != "chrf":
+        found.append(f"two objectives must begin with chrf, got [{', '.join(search.objectives)}]")
     elif len(search.objectives) == 2 and not isinstance(search.pruner, NoPruning):
         found.append(
             f"pruner.kind is {search.pruner.kind}, but no trial can be pruned for two objectives: set pruner.kind=none"
@@ -166,11 +198,25 @@ def _contradictions(search: Search, space: Space) -> list[str]:
         found.append(
             f"pruner.kind is {search.pruner.kind}, but only chrf is known before the end: set pruner.kind=none"
         )
-    if isinstance(search.pruner, WilcoxonSettings) and search.folds < 2:
-        found.append(f"pruner.kind=wilcoxon compares folds: set folds to at least 2, got {search.folds}")
-    for name in sorted(set(space) & {text.partition("=")[0] for text in (*search.settings, *search.trial)}):
+    if isinstance(search.pruner, WilcoxonSettings):
+        found += _idle_wilcoxon(search.pruner, search.folds)
+    for name in sorted(set(space) & {key_of(text) for text in (*search.settings, *search.trial, *search.final)}):
         found.append(f"{name} is both fixed and in the space: leave it out of one of them")
     return found
+
+
+def _idle_wilcoxon(pruner: WilcoxonSettings, folds: int) -> list[str]:
+    """Why the signed-rank test could not stop a trial before its last fold, whatever the scores."""
+    if pruner.p_threshold == 0:
+        return ["pruner.p_threshold is 0, and no p-value is below it: set it to 0.1, say"]
+    # Of n differences that all have one sign the p-value is 0.5**n, and there is none less.
+    least = max(2, pruner.startup_folds, math.floor(-math.log2(pruner.p_threshold)) + 1)
+    if folds > least:
+        return []
+    return [
+        f"pruner.kind=wilcoxon stops nothing on {folds} folds: with pruner.p_threshold={pruner.p_threshold:g} and "
+        f"pruner.startup_folds={pruner.startup_folds} it takes folds={least + 1}"
+    ]
 
 
 def _wrong_names(space: Space, base: Config) -> list[str]:
@@ -190,7 +236,7 @@ def _wrong_values(search: Search, space: Space) -> list[str]:
         config = _compose(trial_settings(search, corner), found)
         if config is not None and config.train.max_tokens is None and counts_tokens:
             found.append("folds and hyperband count on train.max_tokens: name it in trial=[train.max_tokens=…]")
-    _compose(final_settings(search, {}), found)
+    _compose([*search.settings, *search.final], found)
     return list(dict.fromkeys(found))
 
 

@@ -12,6 +12,8 @@ from tune.storage import SLOT
 
 ERROR = "error"
 """The user attribute of a trial that failed by itself, and would fail again."""
+HANDED_BACK = "handed_back"
+"""The user attribute that names the attempts which ended politely; later attempts inherit it."""
 
 
 def slot_of(trial: FrozenTrial) -> int:
@@ -34,9 +36,14 @@ def deciding(attempts: Sequence[FrozenTrial]) -> FrozenTrial:
 
 
 def to_retry(trials: Sequence[FrozenTrial], max_retries: int) -> list[FrozenTrial]:
-    """The dead attempts that another has to follow."""
-    last = [deciding(attempts) for attempts in by_slot(trials).values() if len(attempts) <= max_retries]
-    return [trial for trial in last if trial.state == TrialState.FAIL and ERROR not in trial.user_attrs]
+    """The dead attempts that another has to follow; those that were handed back use up no retries."""
+    found = []
+    for attempts in by_slot(trials).values():
+        last = deciding(attempts)
+        died = len(attempts) - len(last.user_attrs.get(HANDED_BACK, []))
+        if last.state == TrialState.FAIL and ERROR not in last.user_attrs and died <= max_retries:
+            found.append(last)
+    return found
 
 
 def states(trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> dict[int, SlotState]:

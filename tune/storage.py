@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
+from dragoman.errors import UnavailableError
 from tune.database import PATIENCE_SECONDS, connect_arguments, shown
 from tune.experimental import accepted
 from tune.lock import exclusive
@@ -40,6 +41,7 @@ class PatientStorage(RDBStorage):
         self._name = shown(url)
         self.last_trouble: float | None = None
         """When (``time.monotonic``) the database was last found not to answer."""
+        self._given_up = False
         with accepted():
             super().__init__(
                 # A brace in a password must not be taken for a template's.
@@ -48,6 +50,11 @@ class PatientStorage(RDBStorage):
                 heartbeat_interval=heartbeat_seconds,
                 grace_period=grace_seconds,
             )
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long to wait for the database; once it has stayed away for so long, no longer until it answers."""
+        return 0.0 if self._given_up else PATIENCE_SECONDS
 
     def troubled_within(self, seconds: float) -> bool:
         """Whether the database was out of reach lately, so that no silence of a worker means anything."""
@@ -118,20 +125,33 @@ class PatientStorage(RDBStorage):
             return self._build_frozen_trial_from_trial_model(trial)
 
     def _patiently(self, attempt: Callable[[], Result]) -> Result:
-        wait, deadline = FIRST_WAIT_SECONDS, time.monotonic() + PATIENCE_SECONDS
+        wait, deadline = FIRST_WAIT_SECONDS, time.monotonic() + self.patience_seconds
         while True:
             try:
-                return attempt()
+                result = attempt()
+                self._given_up = False
+                return result
             except (StorageInternalError, DBAPIError, PendingRollbackError) as error:
-                if not _connection_lost(error, self.engine.name) or time.monotonic() > deadline:
+                if not _connection_lost(error, self.engine.name):
                     raise
+                if time.monotonic() > deadline:
+                    self._given_up = True
+                    raise UnavailableError(
+                        f"the storage {self._name} stayed out of reach ({_reason(error)}); look after it, and start "
+                        "the command again"
+                    ) from error
                 if not self.troubled_within(LAST_WAIT_SECONDS * 2):
-                    reason = str(error.__cause__ or error).splitlines()[0]
-                    print(f"the storage {self._name} is out of reach ({reason}); waiting for it", file=sys.stderr)
+                    print(
+                        f"the storage {self._name} is out of reach ({_reason(error)}); waiting for it", file=sys.stderr
+                    )
                 self.last_trouble = time.monotonic()
                 self.scoped_session.remove()
                 time.sleep(wait)
                 wait = min(2 * wait, LAST_WAIT_SECONDS)
+
+
+def _reason(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0]
 
 
 def _connection_lost(error: Exception, engine: str) -> bool:

@@ -1,5 +1,6 @@
 """One worker of a study: claims trials, carries them out, tells what became of them, and closes the study at last."""
 
+import logging
 import time
 import traceback
 from pathlib import Path
@@ -19,10 +20,11 @@ from tune.folder import drop_checkpoints, study_folder, trial_folder
 from tune.heartbeat import Heartbeat, TrialLostError
 from tune.objective import StoppedError, TrialRun
 from tune.pictures import draw
-from tune.plan import Joined, add_slots, reconcile, running_elsewhere, settle
-from tune.slots import ERROR, best_trials, by_slot, slot_of, states, summary
+from tune.plan import Joined, add_slots, reconcile, running_elsewhere
+from tune.slots import ERROR, HANDED_BACK, best_trials, by_slot, slot_of, states, summary
 from tune.storage import NothingWaitsError
 
+log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 3
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.5, 5.0
 LONGEST_ERROR = 500
@@ -49,11 +51,14 @@ class Worker:
         try:
             while (trial := self._claim()) is not None:
                 self._work(trial)
-        except StoppedError as stop:
-            self.leave()
-            return stop.status
-        except (KeyboardInterrupt, SystemExit, InferenceError):
-            self.leave()
+        except BaseException as error:
+            try:
+                self.leave()
+            except Exception as second:
+                # What ended the worker is what has to be told.
+                log.error("the study could not be left in order: %s", second)
+            if isinstance(error, StoppedError):
+                return error.status
             raise
         self.leave()
         return 0
@@ -62,7 +67,8 @@ class Worker:
         """Close the study unless others still work on it; whoever comes last does it, and twice is as once."""
         joined = self._joined
         with joined.locked():
-            settle(joined)
+            # Also what was handed back a moment ago: its next attempt is planned, and its record waits with it.
+            reconcile(joined)
             standing = summary(joined.study, joined.objectives)
             joined.record.summarize(standing)
             if standing.counts.get("RUNNING", 0):
@@ -77,7 +83,8 @@ class Worker:
         """The next trial, or None when there is none left for this worker."""
         wait = FIRST_POLL_SECONDS
         while True:
-            reconcile(self._joined)
+            with self._joined.locked():
+                reconcile(self._joined)
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return None
             try:
@@ -160,21 +167,25 @@ class Worker:
 
     def _hand_back(self, run: TrialRun) -> None:
         """Let somebody else, or this worker another time, go on with the trial."""
-        joined = self._joined
-        if run.recorder is not None:
-            run.recorder.finish("KILLED")
+        joined, trial = self._joined, run.trial
         try:
-            joined.study.tell(run.trial, state=TrialState.FAIL)
+            trial.set_user_attr(HANDED_BACK, [*trial.user_attrs.get(HANDED_BACK, []), trial.number])
+            joined.study.tell(trial, state=TrialState.FAIL)
+            self._display.say(f"trial {trial.number} was handed back and goes on from its last checkpoint")
         except (ValueError, UpdateFinishedTrialError):
-            return
-        reconcile(joined)
-        self._settle(run.trial)
-        self._display.say(f"trial {run.trial.number} was handed back and goes on from its last checkpoint")
+            pass
+        except (UnavailableError, StorageInternalError, DBAPIError) as error:
+            log.error("trial %d could not be handed back, its silence will tell: %s", trial.number, error)
+        finally:
+            if run.recorder is not None:
+                # The record is not closed: to settle it, once the next attempt is planned, is part of leaving.
+                run.recorder.abandon()
 
     def _settle(self, trial: Trial) -> None:
         joined = self._joined
-        slot = slot_of(joined.storage.get_trial(trial._trial_id))
-        joined.record.settle({slot: states(joined.study.get_trials(deepcopy=False), joined.objectives)[slot]})
+        with joined.locked():
+            slot = slot_of(joined.storage.get_trial(trial._trial_id))
+            joined.record.settle({slot: states(joined.study.get_trials(deepcopy=False), joined.objectives)[slot]})
 
     def _attempts(self, trial: Trial) -> list[Path]:
         study = self._joined.plan.search.study

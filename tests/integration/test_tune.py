@@ -1,5 +1,7 @@
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +18,13 @@ from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
 from dragoman.bundle import open_bundle
-from dragoman.errors import ConfigError, DataError, InferenceError
+from dragoman.errors import BundleError, ConfigError, DataError, InferenceError
+from model_registry.study_tracking import TrackedStudy
 from tests.conftest import ROOT
+from tests.signing_keys import write_key_pair
 from tests.toy_corpus import write_toy_corpus
 from tune.__main__ import best, search
+from tune.recorder import SlotState
 
 SPACE = (
     "space={train.lr: {kind: float, low: 0.001, high: 0.05, log: true},"
@@ -103,6 +108,8 @@ def test_the_best_trial_becomes_a_registered_candidate_that_names_its_study(sear
     assert version_line == f"registered: translation-en-de/1 bundle {bundle.manifest.version}"
     version = searched.client.get_model_version_by_alias("translation-en-de", "candidate")
     assert version.tags["study"] == lineage
+    run = searched.client.get_run(bundle.manifest.provenance.mlflow_run_id)
+    assert run.data.tags["study"] == "toy"
     config = yaml.safe_load((bundle.path / "config.yaml").read_text(encoding="utf-8"))
     assert config["train"]["lr"] == best_trial.params["train.lr"]
     assert config["train"]["max_steps"] == 30
@@ -119,6 +126,7 @@ def test_mlflow_holds_the_study_with_a_run_for_each_trial(searched: Searched) ->
         run = by_slot[trial.user_attrs["slot"]]
         assert run.data.tags["trial_state"] == trial.state.name
         assert run.data.params["train.lr"] == str(trial.params["train.lr"])
+        assert not {"tracking.uri", "train.threads", "train.device"} & set(run.data.params)
         complete = trial.state == TrialState.COMPLETE
         assert run.info.status == ("FINISHED" if complete else "KILLED")
         assert run.data.metrics.get("objective") == (trial.values[0] if complete else None)
@@ -167,6 +175,50 @@ def test_best_prints_the_command_that_trains_it(
         best(["--study", "other", *storage])
     with pytest.raises(ConfigError, match="does not exist"):
         best(["--study", "toy", *storage, "which=99"])
+    with pytest.raises(ConfigError, match="'train' is not a setting"):
+        best(["--study", "toy", *storage, "train"])
+    assert best(["--study", "toy", *storage, "train.seed=7"]) == 0
+    assert "train.seed=7" in capsys.readouterr().out
+
+
+def test_another_trial_than_the_best_can_be_trained_whole(
+    searched: Searched, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worst = min(searched.complete, key=lambda trial: trial.values[0])
+    asked = ["--study", "toy", "--storage", f"sqlite:///{searched.folder / 'optuna.db'}", f"which={worst.number}"]
+    own = ["tracking.enabled=false", "train.threads=1", "train.device=cpu"]
+    assert best([*asked, "then=train", *own]) == 0
+    bundle = open_bundle(capsys.readouterr().out.splitlines()[-1].removeprefix("bundle: "))
+    assert bundle.manifest.provenance.study == f"toy/trial-{worst.number}"
+    with pytest.raises(ConfigError, match="move it away"):
+        search([*settings(searched.folder, "tracking.enabled=false"), f"storage=sqlite:///{here / 'other.db'}"])
+
+
+def test_a_final_training_that_was_broken_off_goes_on_and_waits_for_a_signature_where_one_is_demanded(
+    searched: Searched, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(searched.folder / "runs", here / "runs")
+    shutil.copyfile(searched.folder / "optuna.db", here / "optuna.db")
+    again = settings(searched.folder, "trials=5", f"tracking.uri=sqlite:///{searched.folder / 'mlflow.db'}")
+    again += [f"storage=sqlite:///{here / 'optuna.db'}", "then=train"]
+    (bundle,) = here.glob("runs/tune/toy/best-trial-*/bundle")
+    shutil.rmtree(bundle)
+    number = int(bundle.parent.name.removeprefix("best-trial-"))
+    with (here / f"optuna.db.toy-final-{number}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert search(again) == 0
+        assert f"another worker trains trial {number}; should it fail: python -m tune best" in capsys.readouterr().err
+        assert not bundle.exists()
+    public_key = write_key_pair(here).public
+    monkeypatch.setenv("DRAGOMAN_PUBLIC_KEY", str(public_key))
+    with pytest.raises(
+        BundleError, match=r"sign runs/tune/toy/best-trial-\d+ --private-key FILE; and then: .*register"
+    ):
+        search(again)
+    assert bundle.is_dir()
+    monkeypatch.delenv("DRAGOMAN_PUBLIC_KEY")
+    assert search(again) == 0
+    assert "registered: translation-en-de/" in capsys.readouterr().out
 
 
 def test_another_space_cannot_join(searched: Searched, here: Path) -> None:
@@ -174,18 +226,22 @@ def test_another_space_cannot_join(searched: Searched, here: Path) -> None:
         search([*settings(searched.folder), "space.train.lr.high=0.2", "tracking.enabled=false"])
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+# Who is asked to stop uses up no retry.
+@pytest.mark.parametrize(
+    ("sent", "status", "retries"), [(signal.SIGKILL, -signal.SIGKILL, 1), (signal.SIGTERM, 143, 0)]
+)
 def test_the_trial_of_a_worker_that_ends_goes_on_from_its_checkpoint(
-    tmp_path: Path, sent: signal.Signals, status: int
+    tmp_path: Path, sent: signal.Signals, status: int, retries: int
 ) -> None:
     long = ["trial=[train.max_tokens=60000]", "trials=1", "tracking.enabled=false", "train.checkpoint_every_steps=10"]
-    arguments = settings(tmp_path, *long)
+    arguments = settings(tmp_path, *long, f"max_retries={retries}")
     first = command(arguments, tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/tune/toy/trial-0000/checkpoints/step-*")), first)
     first.send_signal(sent)
     first.communicate(timeout=60)
     assert first.returncode == status
-    second = command(arguments, tmp_path)
+    # Another machine may compute otherwise.
+    second = command([*arguments, "train.device=auto"], tmp_path)
     _, told = second.communicate(timeout=120)
     assert second.returncode == 0, told
     dead, retried = trials(tmp_path)
@@ -252,6 +308,24 @@ def test_hours_alone_plan_trials_until_they_are_over(here: Path) -> None:
     found = trials(here)
     assert found
     assert [trial.user_attrs["slot"] for trial in found] == list(range(len(found)))
+
+
+def test_no_run_of_a_trial_stays_open_should_there_be_two_and_its_objective_is_written_once(searched: Searched) -> None:
+    client = searched.client
+    record = TrackedStudy(tracking_uri=f"sqlite:///{searched.folder / 'mlflow.db'}", experiment="twins")
+    parent = record.open_study(name="toy", token="t", facts={})
+    record.open_trial(slot=0, number=0, retries=0, params={"train.lr": 0.1}).abandon()
+    experiment = client.get_run(parent).info.experiment_id
+    tags = {"mlflow.parentRunId": parent, "kind": "trial", "slot": "0", "trial_state": "RUNNING"}
+    client.create_run(experiment, tags=tags)
+    assert record.running() == {0}
+    state = SlotState(slot=0, number=0, state="COMPLETE", retries=0, values={"chrf": 50.0})
+    for _ in range(2):
+        record.settle({0: state})
+    assert record.running() == set()
+    for run in client.search_runs([experiment], "tags.kind = 'trial'"):
+        assert run.info.status == "FINISHED"
+        assert len(client.get_metric_history(run.info.run_id, "objective")) == 1
 
 
 def test_the_database_of_mlflow_is_refused(here: Path) -> None:

@@ -3,6 +3,7 @@ import dataclasses
 import optuna
 import pytest
 
+from deploy.tuning import _parser
 from train.loop import Report
 from tune.display import SearchDisplay
 from tune.help import help_text
@@ -28,6 +29,17 @@ def test_a_trial_that_ends_is_one_line_with_the_standing(capsys: pytest.CaptureF
     assert line.endswith("left")
 
 
+def test_the_time_left_is_shared_by_all_workers_this_one_included(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 60.0])
+    monkeypatch.setattr("tune.display.time.monotonic", lambda: next(clock))
+    standing = Summary(counts={"COMPLETE": 4, "RUNNING": 1, "WAITING": 5}, best_number=None, best_values={})
+    SearchDisplay(study="s", planned=10, hours=None).end(7, "chrf 40.00", standing)
+    # Six trials of a minute each, by this worker and the one that runs a trial at the moment.
+    assert "about 3:00 left" in capsys.readouterr().err
+
+
 def test_the_table_shows_the_best_trials_with_their_settings(capsys: pytest.CaptureFixture[str]) -> None:
     trial = optuna.create_trial(
         values=[41.25],
@@ -38,6 +50,12 @@ def test_the_table_shows_the_best_trials_with_their_settings(capsys: pytest.Capt
     printed = capsys.readouterr().err
     assert "41.25" in printed
     assert "0.001234" in printed
+
+
+def test_the_comparison_of_make_tune_takes_no_setting_that_one_side_alone_would_have() -> None:
+    assert _parser().parse_args(["--trials", "3"]).trials == 3
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["train.seed=3"])
 
 
 def test_the_help_names_every_setting_and_every_pruner() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from dragoman.errors import ConfigError
 from train.config import compose_config
+from train.provenance import training_digest
 from tune.search import DEFAULT, load_plan, trial_settings
 from tune.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
 
@@ -80,11 +81,20 @@ def test_a_wrong_space_is_refused_with_the_reason(space: str, told: str) -> None
         (["objectives=[size_mb]"], "only chrf is known before the end"),
         (["constraints={size: 3}"], "constraints.size is not measured; p95_latency_ms, size_mb are"),
         (["constraints={size_mb: -1}"], "constraints.size_mb must be a number more than 0"),
-        (["pruner.kind=wilcoxon"], "set folds to at least 2"),
+        (["pruner.kind=wilcoxon", "folds=4"], "stops nothing on 4 folds"),
+        (["pruner={kind: wilcoxon, p_threshold: 0.03}", "folds=4"], "it takes folds=7"),
+        (["pruner={kind: wilcoxon, startup_folds: 6}", "folds=5"], "it takes folds=7"),
+        (["pruner={kind: wilcoxon, p_threshold: 0}", "folds=9"], "no p-value is below it"),
+        (["objectives=[size_mb,chrf]", "pruner.kind=none"], "two objectives must begin with chrf, got [size_mb, chrf]"),
         (["pruner.kind=median2"], "pruner.kind must be one of median, hyperband, wilcoxon, none"),
         (["pruner.startup=3"], "did you mean startup_trials?"),
         (["folds=3", "trial=[train.max_steps=9]"], "folds and hyperband count on train.max_tokens"),
         (["train.lr=0.001"], "train.lr is both fixed and in the space"),
+        (["final=[train.lr=0.001]"], "train.lr is both fixed and in the space"),
+        (["train.max_tokens=500000"], "write trial=[train.max_tokens=500000] instead"),
+        (["train.max_minutes=9"], "write final=[train.max_minutes=9] instead"),
+        (["final=[train.seed=1,train.max_steps=5]", "+train.seed=2"], "write final=[+train.seed=2,train.max_steps=5]"),
+        (["space.train.lr=3", "space.train.lr.high=0.02"], "reaches into space.train.lr, which is 3"),
         (["train.lrr=0.001"], "train.lrr is not a setting"),
         (["final=[train.lrr=1]"], "train.lrr is not a setting"),
     ],
@@ -174,6 +184,21 @@ def test_there_is_a_default_search() -> None:
 
 
 def test_workers_that_record_or_compute_elsewhere_agree_about_the_study() -> None:
-    ours = load_plan(["tracking.uri=http://elsewhere:5000", "train.device=cpu", "train.threads=1", "trials=99"])
-    assert ours.definition == load_plan([]).definition
-    assert load_plan(["train.seed=4"]).definition != load_plan([]).definition
+    own = ["tracking.uri=postgresql://u:secret@elsewhere/db", "train.device=cpu", "+train.threads=1"]
+    ours, theirs = load_plan([*own, "trials=99"]), load_plan([])
+    assert ours.definition == theirs.definition
+    assert (ours.own, theirs.own) == (own, [])
+    assert load_plan(["train.seed=4"]).definition != theirs.definition
+    assert load_plan(["final=[train.max_minutes=3]"]).definition != theirs.definition
+
+
+def test_the_order_of_settings_makes_no_other_study() -> None:
+    one = load_plan(["train.seed=4", "train.clip_norm=2", "train.seed=5"])
+    other = load_plan(["train.clip_norm=2", "train.seed=5"])
+    assert one.definition == other.definition
+
+
+def test_a_checkpoint_fits_whatever_the_device_but_no_other_settings() -> None:
+    here, there = compose_config(["train.threads=1", "train.device=cpu"]), compose_config([])
+    assert training_digest(here) == training_digest(there)
+    assert training_digest(compose_config(["train.lr=0.5"])) != training_digest(there)

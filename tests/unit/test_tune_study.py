@@ -15,9 +15,12 @@ from sqlalchemy.exc import OperationalError
 
 from dragoman.errors import ConfigError, UnavailableError
 from train.loop import Report
+from train.run_dir import RunDir
 from tune import database
-from tune.database import check, parse_url, shown
+from tune.best import settings_of
+from tune.database import check, option, parse_url
 from tune.experimental import accepted
+from tune.final import alone, finished_elsewhere, note_finished
 from tune.heartbeat import Heartbeat, TrialLostError
 from tune.lock import exclusive
 from tune.objective import Watcher
@@ -26,7 +29,7 @@ from tune.plan import Joined, add_slots, join, reconcile
 from tune.recorder import UnrecordedStudy
 from tune.samplers import make_pruner, make_sampler, tokens_of_trial
 from tune.search import load_plan
-from tune.slots import ERROR, best_trials, by_slot, states, summary
+from tune.slots import ERROR, HANDED_BACK, best_trials, by_slot, states, summary
 from tune.storage import NothingWaitsError, PatientStorage, open_storage
 
 JoinStudy = Callable[..., Joined]
@@ -48,12 +51,14 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def join_study(empty_database: Path, tmp_path: Path) -> JoinStudy:
+def join_study(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JoinStudy:
     """Joins a study in a database of its own, without training anything."""
-    shutil.copyfile(empty_database, tmp_path / "optuna.db")
+    monkeypatch.chdir(tmp_path)
 
-    def joined(*arguments: str) -> Joined:
-        url = parse_url(f"sqlite:///{tmp_path / 'optuna.db'}")
+    def joined(*arguments: str, database: str = "optuna.db") -> Joined:
+        if not (tmp_path / database).exists():
+            shutil.copyfile(empty_database, tmp_path / database)
+        url = parse_url(f"sqlite:///{tmp_path / database}")
         plan = load_plan(["trials=3", "report_every_tokens=100000", SPACE, *arguments])
         storage = open_storage(url, heartbeat_seconds=1, grace_seconds=plan.search.grace_seconds)
         return join(plan, storage, UnrecordedStudy())
@@ -97,7 +102,37 @@ def test_another_space_is_refused_with_the_differences(join_study: JoinStudy) ->
         join_study("report_every_tokens=50000")
 
 
+def test_workers_that_would_train_the_best_settings_otherwise_are_refused(join_study: JoinStudy) -> None:
+    join_study()
+    with pytest.raises(ConfigError, match=r"final is .*max_minutes=2.* there and .*max_minutes=9.* here"):
+        join_study("final=[train.max_minutes=9]")
+
+
+def test_what_is_a_workers_own_stays_out_of_the_study(join_study: JoinStudy) -> None:
+    joined = join_study("tracking.uri=postgresql://u:secret@host/db", "train.device=cpu")
+    trial = claim(joined)
+    joined.study.tell(trial, 50.0)
+    command = settings_of(joined.study, joined.study.get_trials()[0])
+    assert not [text for text in command if text.startswith(("tracking.", "train.device"))]
+    assert "train.max_minutes=2" in command
+    assert "secret" not in str(joined.study.user_attrs)
+
+
+def test_a_study_of_the_same_name_does_not_go_on_in_the_folder_of_another(
+    tmp_path: Path, join_study: JoinStudy
+) -> None:
+    join_study()
+    join_study()
+    with pytest.raises(ConfigError, match=r"holds another study named .*; move it away"):
+        join_study(database="other.db")
+    join_study("study=new", database="other.db")
+    (tmp_path / "runs" / "tune" / "old" / "trial-0000").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="runs/tune/old holds another study"):
+        join_study("study=old")
+
+
 def test_a_foreign_study_is_refused(tmp_path: Path, join_study: JoinStudy) -> None:
+    join_study("study=other")
     study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'optuna.db'}", study_name="phrasebook-t5-tiny")
     study.add_trial(optuna.create_trial(value=1.0))
     study._storage.remove_session()
@@ -121,6 +156,20 @@ def test_a_killed_trial_is_tried_again_with_the_same_settings_until_its_retries_
     assert (state.state, state.retries, state.error) == ("FAIL", 2, None)
     reconcile(joined)
     assert len(joined.study.get_trials()) == 3
+
+
+def test_an_attempt_that_was_handed_back_uses_up_no_retry(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1", "max_retries=1")
+    for polite in (True, True, False, True):
+        trial = claim(joined)
+        if polite:
+            trial.set_user_attr(HANDED_BACK, [*trial.user_attrs.get(HANDED_BACK, []), trial.number])
+        joined.study.tell(trial, state=TrialState.FAIL)
+        reconcile(joined)
+        assert slot_states(joined) == ["WAITING"]
+    joined.study.tell(claim(joined), state=TrialState.FAIL)
+    reconcile(joined)
+    assert slot_states(joined) == ["FAIL"]
 
 
 def test_a_trial_that_failed_by_itself_is_not_tried_again(join_study: JoinStudy) -> None:
@@ -201,7 +250,7 @@ def test_a_pruned_trial_is_not_the_best_nor_are_its_reports_a_result(join_study:
     assert found.counts == {"PRUNED": 1, "COMPLETE": 2}
     assert found.finished == 3
     table = write_table(joined.study, tmp_path / "trials.csv", joined.objectives).read_text(encoding="utf-8")
-    assert "99" not in table
+    assert ",99" not in table
 
 
 def test_the_front_of_two_objectives_goes_from_high_to_low_chrf(join_study: JoinStudy) -> None:
@@ -246,7 +295,7 @@ def test_reports_are_steps_of_tokens_on_a_common_grid_and_go_on_over_the_folds(j
     [
         (["pruner={kind: median, startup_trials: 3, warmup_tokens: 7}"], MedianPruner),
         (["pruner={kind: hyperband}"], HyperbandPruner),
-        (["pruner={kind: wilcoxon}", "folds=3"], WilcoxonPruner),
+        (["pruner={kind: wilcoxon}", "folds=5"], WilcoxonPruner),
         (["pruner={kind: none}"], NopPruner),
     ],
 )
@@ -285,6 +334,8 @@ def test_each_worker_has_a_seed_of_its_own_and_the_same_one_again(kind: str) -> 
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("postgresql://host", "names no database"),
+        ("postgresql://host:abc/db", "is no database URL"),
+        ("postgresql://tuner:secret@host:abc/db", "is no database URL"),
     ],
 )
 def test_a_wrong_storage_is_refused_with_what_is_accepted(text: str, told: str) -> None:
@@ -312,6 +363,19 @@ def test_a_file_that_is_no_database_and_a_directory_that_is_missing_are_refused(
         check(parse_url(f"sqlite:///{tmp_path / 'text.db'}"), None)
     with pytest.raises(ConfigError, match="does not exist"):
         check(parse_url(f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"), None)
+
+
+def test_reading_a_study_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no database .*none\.db; give the storage"):
+        check(parse_url(f"sqlite:///{tmp_path / 'none.db'}"), None, create=False)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_storage_is_named_as_it_can_be_typed_again_and_without_its_password() -> None:
+    assert option(parse_url("postgresql://tuner:secret@db:5433/optuna?sslmode=require")) == (
+        "--storage 'postgresql+psycopg2://tuner@db:5433/optuna?sslmode=require'"
+    )
+    assert parse_url(option(parse_url("sqlite:///a b.db")).split("'")[1]) == parse_url("sqlite:///a b.db")
 
 
 @pytest.mark.parametrize(
@@ -398,9 +462,58 @@ def test_an_error_that_waiting_does_not_mend_is_raised_at_once(join_study: JoinS
     assert time.monotonic() - started < 5
 
 
-def test_the_lock_is_held_by_one_and_given_back(join_study: JoinStudy) -> None:
-    joined = join_study("trials=1")
-    with exclusive(joined.storage.engine, "a"):
+def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_once(
+    join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = join_study("trials=1").storage
+    monkeypatch.setattr("tune.storage.PATIENCE_SECONDS", 0.3)
+    calls = []
+
+    def lost() -> None:
+        calls.append(time.monotonic())
+        raise lost_connection()
+
+    with pytest.raises(UnavailableError, match=r"stayed out of reach \(.*locked"):
+        storage._patiently(lost)
+    assert len(calls) > 1
+    calls.clear()
+    with pytest.raises(UnavailableError):
+        storage._patiently(lost)
+    assert len(calls) == 1
+    assert storage.patience_seconds == 0
+    storage.get_all_studies()
+    assert storage.patience_seconds == 0.3
+
+
+def test_a_lock_of_a_database_that_is_away_is_told_without_its_password() -> None:
+    engine = sqlalchemy.create_engine("postgresql+psycopg2://tuner:secret@127.0.0.1:1/optuna")
+    with (
+        pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1/optuna does not answer") as error,
+        exclusive(engine, "a", 0),
+    ):
         pass
-    with exclusive(joined.storage.engine, "a"):
-        assert shown(joined.storage.engine.url).startswith("sqlite")
+    assert "secret" not in str(error.value)
+
+
+def test_the_final_training_of_a_trial_is_one_process_at_a_time(join_study: JoinStudy) -> None:
+    joined = join_study("trials=1")
+    with alone(joined.storage, joined.study, 3) as first:
+        with alone(joined.storage, joined.study, 3) as second, alone(joined.storage, joined.study, 4) as other:
+            assert (first, second, other) == (True, False, True)
+        with joined.locked():
+            pass  # the study itself stays free
+    with alone(joined.storage, joined.study, 3) as again:
+        assert again
+
+
+def test_a_final_training_is_over_for_its_trial_alone(join_study: JoinStudy, tmp_path: Path) -> None:
+    joined = join_study("trials=2")
+    joined.study.tell(claim(joined), 40.0)
+    joined.study.tell(claim(joined), 50.0)
+    first, better = joined.study.get_trials()
+    assert finished_elsewhere(joined, first) is None
+    note_finished(joined, first, RunDir(tmp_path / "run"))
+    assert str(finished_elsewhere(joined, first)).endswith(str(tmp_path / "run" / "bundle"))
+    assert finished_elsewhere(joined, better) is None
+    (tmp_path / "run" / "bundle").mkdir(parents=True)
+    assert finished_elsewhere(joined, first) is None

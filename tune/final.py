@@ -1,0 +1,57 @@
+"""The full-length training of a trial's settings: by one process at a time, gone on with where it was broken off."""
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from train.config import compose_config
+from train.recorder import OpenRecorder
+from train.run_dir import RunDir
+from tune.best import settings_of
+from tune.folder import claim_folder, final_run
+from tune.lock import attempt
+from tune.plan import TOKEN, Joined
+from tune.storage import PatientStorage
+
+FINISHED = "final_training"
+
+
+@contextmanager
+def alone(storage: PatientStorage, study: Study, number: int) -> Iterator[bool]:
+    """Whether nobody else trains this trial's settings; nobody does while the block lasts, and the dead lose it."""
+    with attempt(storage.engine, f"{study.study_name}-final-{number}") as held:
+        yield held
+
+
+def train_whole(
+    study: Study, trial: FrozenTrial, more: Sequence[str], open_recorder: OpenRecorder
+) -> tuple[int, RunDir]:
+    """Train a trial's settings and ``more`` at full length, or go on with it; returns the exit status and the run."""
+    # Torch takes seconds to import: not before there is something to train.
+    from train.session import resume, start
+
+    settings = [*settings_of(study, trial), *more]
+    claim_folder(study.study_name, study.user_attrs[TOKEN])
+    run = final_run(study.study_name, trial.number, compose_config(settings))
+    # Not the settings in the directory: where to compute and what to record to may be another worker's there.
+    config = compose_config([*settings, f"run_dir={run.path}"])
+    status = resume(config, run.path, open_recorder) if run.config.exists() else start(config, open_recorder)
+    return status, run
+
+
+def finished_elsewhere(joined: Joined, trial: FrozenTrial) -> str | None:
+    """Where the trial's bundle is, if another machine, or another directory, has trained it."""
+    known = joined.study.user_attrs.get(FINISHED, {})
+    if known.get("trial") != trial.number or Path(known["bundle"]).exists():
+        return None
+    return f"{known['host']}:{known['bundle']}"
+
+
+def note_finished(joined: Joined, trial: FrozenTrial, run: RunDir) -> None:
+    """Let other workers know that there is nothing left to train, unless better trials come."""
+    found = {"trial": trial.number, "host": socket.gethostname(), "bundle": str(run.bundle.resolve())}
+    joined.study.set_user_attr(FINISHED, found)
