@@ -38,7 +38,6 @@ def main() -> int:
     console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
     searched = run_command(
         "-m", "tune", f"search={SEARCH}", f"study={study}", f"trials={arguments.trials}", "then=train",
-        *arguments.settings,
     )  # fmt: skip
     console.rule("[bold]3. Compare both on held-out sentences", align="left")
     compared = run_command(
@@ -60,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Search the hyperparameters of the built-in phrasebook and compare the result with the defaults.",
     )
     parser.add_argument("--trials", type=int, default=12, help="trials of the search (default: %(default)s)")
-    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="further settings of python -m tune")
     return parser
 
 
