@@ -272,7 +272,7 @@ def test_a_store_that_is_not_there_is_named_within_seconds(tmp_path):
     started = time.monotonic()
     with pytest.raises(UnavailableError, match=f"{uri} does not answer .* --tracking-uri .* or MLFLOW_TRACKING_URI"):
         TrackedRun.open(tracking_uri=uri, experiment="x", run_name="x", params={}, tags={})
-    with pytest.raises(UnavailableError, match=r"postgresql://.*does not answer"):
+    with pytest.raises(UnavailableError, match=r"postgresql\+psycopg2://.*does not answer"):
         Registry.open(f"postgresql://127.0.0.1:{free_port()}/mlflow")
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
