@@ -58,7 +58,7 @@ def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Inv
 
 @dataclass(frozen=True, kw_only=True)
 class PaddingEffect:
-    """What batches of unequal lengths, which the core avoids for int8, would change."""
+    """What batches of unequal lengths change, however unlike their sentences."""
 
     engine: str
     sentences: int

@@ -7,21 +7,17 @@ from collections.abc import Sequence
 BATCH_TOKENS = 1_024
 
 
-def token_batches(
-    lengths: Sequence[int], *, equal_lengths: bool = False, batch_tokens: int = BATCH_TOKENS
-) -> list[list[int]]:
+def token_batches(lengths: Sequence[int], *, batch_tokens: int = BATCH_TOKENS) -> list[list[int]]:
     """Group the indices of sequences into batches of similar length, each at most ``batch_tokens`` with padding.
 
-    ``lengths`` are in tokens; with ``equal_lengths`` a batch holds sequences of one length only, so nothing is padded.
-    A sequence longer than the budget gets a batch of its own. Longest first, so that the batch which takes most time
-    starts first; equal lengths keep their order, so the result is deterministic.
+    ``lengths`` are in tokens. A sequence longer than the budget gets a batch of its own. Longest first, so that the
+    batch which takes most time starts first; equal lengths keep their order, so the result is deterministic.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         # Sorted, so the first sequence of the open batch is its longest and sets the padded width.
         width = lengths[batches[-1][0]] if batches else 0
-        fits = batches and width * (len(batches[-1]) + 1) <= batch_tokens
-        if fits and (width == lengths[index] or not equal_lengths):
+        if batches and width * (len(batches[-1]) + 1) <= batch_tokens:
             batches[-1].append(index)
         else:
             batches.append([index])

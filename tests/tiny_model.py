@@ -12,13 +12,19 @@ SMALL_LIMITS = Limits(max_characters=400, max_source_tokens=96, max_new_tokens=6
 
 
 def write_tiny_bundle(
-    folder: Path, sentences: list[str], *, seed: int = 1, name: str = "tiny-en-de", limits: Limits = SMALL_LIMITS
+    folder: Path,
+    sentences: list[str],
+    *,
+    seed: int = 1,
+    width: int = 32,
+    name: str = "tiny-en-de",
+    limits: Limits = SMALL_LIMITS,
 ) -> Path:
     """Write the bundle into ``folder``/bundle; another seed gives another model over the same vocabulary."""
     model_dir = folder / "model"
     model_dir.mkdir()
     _write_vocabulary(model_dir, sentences)
-    _write_weights(model_dir, seed)
+    _write_weights(model_dir, seed, width)
     _convert(model_dir, folder / "ct2")
     write_bundle(
         folder / "bundle",
@@ -71,7 +77,7 @@ def _write_vocabulary(model_dir: Path, sentences: list[str]) -> None:
     T5Tokenizer.from_pretrained(model_dir, extra_ids=0).save_pretrained(model_dir)
 
 
-def _write_weights(model_dir: Path, seed: int) -> None:
+def _write_weights(model_dir: Path, seed: int, width: int) -> None:
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -80,9 +86,9 @@ def _write_weights(model_dir: Path, seed: int) -> None:
     torch.manual_seed(seed)
     config = T5Config(
         vocab_size=Tokenizer(model_dir / "spiece.model").size,
-        d_model=32,
-        d_kv=8,
-        d_ff=64,
+        d_model=width,
+        d_kv=width // 4,
+        d_ff=2 * width,
         num_layers=2,
         num_decoder_layers=2,
         num_heads=4,

@@ -35,8 +35,9 @@ class Engine(Protocol):
     device: str
     parallel_batches: int
     """How many batches the engine computes at once; more callers than that wait inside it."""
-    equal_lengths: bool
-    """Whether the sources of a batch must have one length for each to get the answer it would get alone."""
+    mixed_lengths_up_to: int
+    """Sources of at most so many tokens may share a batch; longer ones only with others of their own length, or the
+    answers would not be those that they get alone."""
 
     def decode(
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool

@@ -13,16 +13,18 @@ from dragoman.tokenizer import EOS_ID, Tokenizer
 
 CONVERSION = "ct2-int8"
 MAX_CPU_WORKERS = 4
+# The order in which attention sums, and so the last bits of its results, is that of the matrix product's kernel, which is
+# chosen by the width of a batch. Rounding activations to 8 bits turns last bits into other scores, and into other tokens
+# where two are close. Between these two widths the order is one and the same: every answer is then, to the bit, what it
+# is alone. Found by counting (`python -m benchmarks.batch_invariance`) with oneDNN on AVX2.
+NARROWEST, WIDEST = 16, 192
 
 
 class CTranslate2Engine:
     """A CTranslate2 translator over the bundle's int8 conversion."""
 
     name = "ctranslate2"
-    # Padding changes the order in which attention sums, so the last bits of its results. Rounding activations to 8 bits
-    # turns that into other scores, and other tokens where two are close; with equal lengths every answer is what it is
-    # alone. `python -m benchmarks.batch_invariance` counts both.
-    equal_lengths = True
+    mixed_lengths_up_to = WIDEST
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
         """Load the conversion on ``device``; raises ConfigError when the device is not there."""
@@ -50,9 +52,15 @@ class CTranslate2Engine:
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
     ) -> list[list[Hypothesis]]:
         """See ``Engine.decode``."""
+        rows = [self._tokenizer.pieces(ids) for ids in sources]
+        narrow = max(map(len, rows)) < NARROWEST
+        if narrow:
+            # A row of its own widens the batch; its translation is given, and is its end, so it costs no step.
+            rows.append([self._end] * NARROWEST)
         try:
             results = self._translator.translate_batch(
-                [self._tokenizer.pieces(ids) for ids in sources],
+                rows,
+                target_prefix=[[]] * len(sources) + [[self._end]] if narrow else None,
                 beam_size=decoding.num_beams,
                 num_hypotheses=num_hypotheses,
                 length_penalty=decoding.length_penalty,
@@ -64,7 +72,7 @@ class CTranslate2Engine:
             )
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"CTranslate2 failed on a batch of {len(sources)} texts: {error}") from error
-        return [self._hypotheses(result) for result in results]
+        return [self._hypotheses(result) for result in results[: len(sources)]]
 
     def _hypotheses(self, result: "ctranslate2.TranslationResult") -> list[Hypothesis]:
         scores = result.scores or [None] * len(result.hypotheses)

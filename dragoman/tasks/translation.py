@@ -1,7 +1,7 @@
 """Translation at run time: texts in, texts out, over either engine."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class PreparedItem:
 
     @property
     def options(self) -> tuple[Decoding, int, bool]:
-        """Items with equal options may share a batch."""
+        """What a batch must have in common."""
         return (self.item.decoding, 1 + self.item.alternatives, self.item.return_scores)
 
 
@@ -69,6 +69,11 @@ class TranslationTask:
         fields = [f"q[{index}]" if request.is_list else "q" for index in range(len(request.texts))]
         items = tuple(self._tokenize(item, field) for item, field in zip(request.texts, fields, strict=True))
         return request.with_items(items)
+
+    def batch_key(self, item: PreparedItem) -> Hashable:
+        """Items with equal keys may share a batch: the same options, and lengths that the engine mixes."""
+        length = len(item.ids)
+        return (item.options, length if length > self._engine.mixed_lengths_up_to else None)
 
     def run(self, items: Sequence[PreparedItem]) -> list[Result | Failure]:
         """Decode in batches of equal options and similar length; one outcome per item, in order."""
@@ -133,15 +138,13 @@ class TranslationTask:
         return PreparedItem(ids, item)
 
     def _batches(self, items: Sequence[PreparedItem]) -> list[list[int]]:
-        groups: dict[tuple[Decoding, int, bool], list[int]] = {}
+        groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
-            groups.setdefault(item.options, []).append(index)
+            groups.setdefault(self.batch_key(item), []).append(index)
         return [
             [group[position] for position in batch]
             for group in groups.values()
-            for batch in token_batches(
-                [len(items[index].ids) for index in group], equal_lengths=self._engine.equal_lengths
-            )
+            for batch in token_batches([len(items[index].ids) for index in group])
         ]
 
     def _map(self, batches: list[list[PreparedItem]]) -> list[list[Result | Failure]]:

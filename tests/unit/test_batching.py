@@ -21,13 +21,3 @@ def test_sequences_of_similar_length_share_a_batch():
 
 def test_no_sequences_make_no_batches():
     assert token_batches([]) == []
-
-
-@given(lengths=LENGTHS)
-def test_batches_of_equal_lengths_hold_one_length_each_and_are_as_few_as_the_budget_allows(lengths):
-    batches = token_batches(lengths, equal_lengths=True, batch_tokens=100)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    assert all(len({lengths[index] for index in batch}) == 1 for batch in batches)
-    for length in set(lengths):
-        needed = -(-lengths.count(length) // max(1, 100 // length))
-        assert sum(lengths[batch[0]] == length for batch in batches) == needed
