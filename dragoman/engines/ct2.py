@@ -13,10 +13,10 @@ from dragoman.tokenizer import EOS_ID, Tokenizer
 
 CONVERSION = "ct2-int8"
 MAX_CPU_WORKERS = 4
-# The order in which attention sums, and so the last bits of its results, is that of the matrix product's kernel, which is
-# chosen by the width of a batch. Rounding activations to 8 bits turns last bits into other scores, and into other tokens
-# where two are close. Between these two widths the order is one and the same: every answer is then, to the bit, what it
-# is alone. Found by counting (`python -m benchmarks.batch_invariance`) with oneDNN on AVX2.
+# The order in which attention sums, and so the last bits of its results, is that of the matrix product's kernel, which
+# is chosen by the width of a batch. Rounding activations to 8 bits turns last bits into other scores, and into other
+# tokens where two are close. Between these two widths the order is one and the same: every answer is then, to the bit,
+# what it is alone. Found by counting (`python -m benchmarks.batch_invariance`) with oneDNN on AVX2.
 NARROWEST, WIDEST = 16, 192
 
 
