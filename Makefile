@@ -36,7 +36,7 @@ train: setup ## Train; ARGS="data=multi30k model=t5_tiny train.max_minutes=20"
 tune: setup ## Search hyperparameters on the built-in data, train the best, compare with the defaults
 	$(BIN)/python -m deploy.tuning $(ARGS)
 
-dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql://… (default: optuna.db)
+dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql+psycopg2://… (default: optuna.db)
 	$(BIN)/optuna-dashboard --host 127.0.0.1 --port 8081 $(STORAGE)
 
 register: setup ## Register a run or bundle; RUN=runs/<id>
