@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, UnavailableError
-from model_registry.connection import connect, explained
+from model_registry.connection import connect, explained, without_password
 
 EVENT = "model_version_alias.created"
 # As the receiver demands it, which is a program of its own.
@@ -27,7 +27,7 @@ def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Pat
     client = connect(tracking_uri, create=False)
     if urlsplit(client.tracking_uri).scheme not in ("http", "https"):
         raise ConfigError(
-            f"only an MLflow server delivers events, {client.tracking_uri} is a database; give --tracking-uri "
+            f"only an MLflow server delivers events, {without_password(client.tracking_uri)} is a database; give --tracking-uri "
             f"http://HOST:PORT of `mlflow server`"
         )
     settings = {"url": url, "events": [EVENT], "secret": secret, "status": WebhookStatus.ACTIVE}
