@@ -27,8 +27,8 @@ def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Pat
     client = connect(tracking_uri, create=False)
     if urlsplit(client.tracking_uri).scheme not in ("http", "https"):
         raise ConfigError(
-            f"only an MLflow server delivers events, {without_password(client.tracking_uri)} is a database; give --tracking-uri "
-            f"http://HOST:PORT of `mlflow server`"
+            f"only an MLflow server delivers events, {without_password(client.tracking_uri)} is a database; give "
+            f"--tracking-uri http://HOST:PORT of `mlflow server`"
         )
     settings = {"url": url, "events": [EVENT], "secret": secret, "status": WebhookStatus.ACTIVE}
     with explained(client.tracking_uri):

@@ -28,7 +28,7 @@ def main() -> int:
     # Imported once the settings are known to be right: torch takes seconds.
     from train.session import resume, start
 
-    open_recorder = _recorder(config.tracking)
+    open_recorder = run_recorder(config.tracking)
     return start(config, open_recorder) if resumed is None else resume(config, resumed, open_recorder)
 
 
@@ -43,7 +43,9 @@ def _resumed(settings: Sequence[str]) -> Path | None:
     return Path(asked[0])
 
 
-def _recorder(tracking: TrackingSettings) -> OpenRecorder:
+def run_recorder(tracking: TrackingSettings) -> OpenRecorder:
+    """What opens the MLflow runs of trainings, or keeps no record where tracking is off."""
+
     def open_run(facts: RunFacts) -> Recorder:
         from model_registry.tracking import TrackedRun
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
-from train.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 from train.settings import Config, TrackingSettings
 
 if TYPE_CHECKING:
@@ -180,12 +179,13 @@ def _then_train(joined: "Joined") -> int:
 
 
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
+    from train.__main__ import run_recorder
     from train.config import compose_config
     from tune.best import settings_of
     from tune.final import train_whole
 
     config: Config = compose_config([*settings_of(study, trial), *more])
-    return *train_whole(study, trial, more, _run_recorder(config.tracking)), config.tracking
+    return *train_whole(study, trial, more, run_recorder(config.tracking)), config.tracking
 
 
 def _register(run: "RunDir", tracking: TrackingSettings) -> None:
@@ -215,22 +215,6 @@ def _study_record(tracking: TrackingSettings) -> "StudyRecord":
     from model_registry.study_tracking import TrackedStudy
 
     return TrackedStudy(tracking_uri=tracking.uri, experiment=tracking.experiment)
-
-
-def _run_recorder(tracking: TrackingSettings) -> OpenRecorder:
-    def open_run(facts: RunFacts) -> Recorder:
-        from model_registry.tracking import TrackedRun
-
-        return TrackedRun.open(
-            tracking_uri=facts.tracking_uri,
-            experiment=tracking.experiment,
-            run_name=facts.name,
-            params=facts.params,
-            tags=facts.tags,
-            run_id=facts.run_id,
-        )
-
-    return open_run if tracking.enabled else lambda facts: Unrecorded()
 
 
 def _tracking_uri(tracking: TrackingSettings) -> str | None:
