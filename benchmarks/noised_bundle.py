@@ -1,49 +1,21 @@
 """Damages a copy of a bundle, to see that the gate notices: ``python -m benchmarks.noised_bundle --help``."""
 
 import argparse
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
-from ctranslate2.converters import TransformersConverter
-from safetensors.torch import load_file, save_file
 
-from dragoman.bundle import Bundle, open_bundle, write_bundle
+from benchmarks.rewritten_bundle import Tensors, rewrite
+from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
-
-WEIGHTS = "model.safetensors"
-ENGINE = "ct2-int8"
 
 
 def noised(bundle: Bundle, destination: Path, *, share: float, seed: int) -> Bundle:
-    """A copy in which a random share of every matrix's entries is drawn anew from a normal of that matrix's spread.
-
-    It has no scores, since those of the original are not its own.
-    """
-    manifest = bundle.manifest
-    with tempfile.TemporaryDirectory(prefix="dragoman-noise-") as folder:
-        model = Path(folder) / "model"
-        shutil.copytree(bundle.model_dir, model)
-        save_file(_noised_tensors(load_file(model / WEIGHTS), share, seed), model / WEIGHTS, metadata={"format": "pt"})
-        TransformersConverter(str(model)).convert(str(Path(folder) / ENGINE), quantization="int8")
-        return write_bundle(
-            destination,
-            name=manifest.name,
-            task=manifest.task,
-            languages=manifest.languages,
-            preprocessing=manifest.preprocessing,
-            decoding=manifest.decoding,
-            limits=manifest.limits,
-            provenance=manifest.provenance,
-            scores=[],
-            model_dir=model,
-            engines={ENGINE: Path(folder) / ENGINE},
-            config_yaml=(bundle.path / "config.yaml").read_text(encoding="utf-8"),
-        )
+    """A copy in which a random share of every matrix's entries is drawn anew from a normal of that matrix's spread."""
+    return rewrite(bundle, destination, lambda tensors: _noised_tensors(tensors, share, seed))
 
 
-def _noised_tensors(tensors: dict[str, torch.Tensor], share: float, seed: int) -> dict[str, torch.Tensor]:
+def _noised_tensors(tensors: Tensors, share: float, seed: int) -> Tensors:
     generator = torch.Generator().manual_seed(seed)
     changed = {}
     for name, tensor in sorted(tensors.items()):

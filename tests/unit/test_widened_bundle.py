@@ -1,0 +1,50 @@
+"""A widened bundle: larger everywhere, with the translations of the small one."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rewritten_bundle import model_configuration
+from benchmarks.widened_bundle import Geometry, widened
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import ConfigError
+from dragoman.predictor import Result, load
+
+WIDE = Geometry(vocab_size=192, d_model=48, d_kv=16, d_ff=80, num_heads=6, num_layers=3, num_decoder_layers=4)
+
+
+@pytest.fixture(scope="module")
+def wide_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return widened(open_bundle(tiny_bundle), tmp_path_factory.mktemp("wide") / "bundle", WIDE)
+
+
+def test_a_widened_bundle_translates_as_the_small_one(
+    tiny_bundle: Path, wide_bundle: Bundle, toy_sentences: list[str]
+) -> None:
+    sentences = toy_sentences[:40]
+
+    found = _translations(wide_bundle.path, sentences)
+
+    expected = _translations(tiny_bundle, sentences)
+    assert found == expected
+    assert len(set(expected)) > 10
+
+
+def test_its_geometry_is_the_one_asked_for_and_it_has_no_scores(wide_bundle: Bundle) -> None:
+    configuration = model_configuration(wide_bundle)
+    assert {name: configuration[name] for name in asdict(WIDE)} == asdict(WIDE)
+    assert wide_bundle.manifest.scores == ()
+
+
+def test_a_model_that_is_larger_already_is_refused(wide_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"larger than what it should grow to.*'d_model': 32"):
+        widened(wide_bundle, tmp_path / "bundle", Geometry(d_model=32, num_layers=3, num_decoder_layers=4))
+
+
+def _translations(bundle: Path, sentences: list[str]) -> list[str]:
+    predictor = load(bundle, engine="torch", device="cpu")
+    try:
+        return [outcome.value.text for outcome in predictor(sentences) if isinstance(outcome, Result)]
+    finally:
+        predictor.close()
