@@ -4,6 +4,7 @@ python -m benchmarks.record --out benchmarks/results/NAME.json -- python -m trai
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dragoman import atomic
@@ -27,6 +28,9 @@ PACKAGES = (
     "bentoml",
     "torchserve",
     "mlflow",
+    "litserve",
+    "uvicorn",
+    "uvloop",
 )
 
 
@@ -50,10 +54,19 @@ def main() -> int:
         "output": _parsed(finished.stdout),
         "commit": before,
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "versions": versions(),
     }
     atomic.write_json(arguments.out, record)
     return finished.returncode
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that figures depend on, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def machine() -> dict[str, object]:

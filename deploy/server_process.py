@@ -74,6 +74,11 @@ class ServerProcess:
         except OSError as error:
             raise OutputError(f"cannot start {name} with its log in {log}: {error.strerror or error}") from error
 
+    @property
+    def pid(self) -> int:
+        """The server's process, whose descendants are its workers; valid until ``stop``."""
+        return self._process.pid
+
     def wait_until(self, is_ready: Callable[[], bool], *, within_s: float) -> None:
         """Return once ``is_ready`` says so; otherwise stop the server and raise UnavailableError with its log's end."""
         deadline = time.monotonic() + within_s

@@ -1,0 +1,62 @@
+"""Figures from the answers of a load: throughput, percentiles, errors."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load_generator import OK, Answer, Answered
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadFigures:
+    """One stream in its window; latencies are those of the answers that were translations."""
+
+    requests_per_s: float
+    target_tokens_per_s: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    answers: int
+    errors: int
+    error: str | None
+
+
+def load_figures(stream: Answered, count_tokens: Callable[[Answer], int]) -> LoadFigures:
+    """Throughput of the answers that came within the window, and the latencies that users saw in it.
+
+    A closed loop's latencies are those of the same answers; an open loop's are those of all requests that were due in
+    the window, however late they were answered.
+    """
+    came = [answer for answer in stream.answers if stream.begin <= answer.answered <= stream.end]
+    seen = [answer for answer in stream.answers if stream.begin <= answer.due <= stream.end] if stream.is_open else came
+    done = [answer for answer in came if answer.status == OK]
+    latencies = [1000 * (answer.answered - answer.due) for answer in seen if answer.status == OK]
+    failed = [answer for answer in seen if answer.status != OK]
+    seconds = stream.end - stream.begin
+    return LoadFigures(
+        requests_per_s=round(len(done) / seconds, 2),
+        target_tokens_per_s=round(sum(map(count_tokens, done)) / seconds, 1),
+        p50_ms=percentile(latencies, 50),
+        p95_ms=percentile(latencies, 95),
+        p99_ms=percentile(latencies, 99),
+        answers=len(seen),
+        errors=len(failed),
+        error=f"{failed[0].status}: {failed[0].text[:200]}" if failed else None,
+    )
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The smallest value that at least ``percent`` % of the values do not exceed; None when there are none."""
+    if not values:
+        return None
+    return round(sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)], 2)
+
+
+def first_texts(streams: Sequence[Answered], parse: Callable[[str], str]) -> dict[int, str]:
+    """The translation of each request's index, from its first answer that was one."""
+    texts: dict[int, str] = {}
+    for stream in streams:
+        for answer in stream.answers:
+            if answer.status == OK:
+                texts.setdefault(answer.index, parse(answer.text))
+    return texts

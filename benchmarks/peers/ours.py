@@ -1,0 +1,79 @@
+"""Our own servers, from the artifacts that ``python -m model_registry package`` builds, as a user starts them."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import ROOT, RunningPeer
+from deploy.bento.server import BentoServer
+from deploy.commands import StepFailedError
+from deploy.servers import Packaged
+from deploy.torchserve.server import TorchServeProcess
+from dragoman.bundle import Bundle
+
+
+class _Contract:
+    """Both speak LibreTranslate's JSON."""
+
+    content_type = "application/json"
+
+    def body(self, text: str) -> str:
+        """A request for one text."""
+        return json.dumps({"q": text})
+
+    def translation(self, reply: str) -> str:
+        """Its translation."""
+        fields: dict[str, Any] = json.loads(reply)
+        return str(fields["translatedText"])
+
+
+class OurBento(_Contract):
+    """``bentoml serve`` of the packaged Bento."""
+
+    name = "our Bento"
+    settings = "as it ships"
+
+    def prepare(self, bundle: Bundle, folder: Path) -> None:
+        """Package the bundle into a store of its own, not the user's."""
+        self._environment = _store(folder.parent)
+        self._bento = _packaged(bundle.path.resolve(), folder.parent).bento
+
+    def start(self, log: Path) -> RunningPeer:
+        """See ``Peer.start``."""
+        server = BentoServer(self._bento, log=log, directory=log.parent, environment=self._environment)
+        return RunningPeer(url=f"{server.url}/translate", process=server)
+
+
+class OurTorchServe(_Contract):
+    """TorchServe with the packaged ``.mar``."""
+
+    name = "our .mar"
+    settings = "as it ships"
+
+    def prepare(self, bundle: Bundle, folder: Path) -> None:
+        """Package the bundle."""
+        self._mar = _packaged(bundle.path.resolve(), folder.parent).mar
+
+    def start(self, log: Path) -> RunningPeer:
+        """See ``Peer.start``."""
+        server = TorchServeProcess(self._mar, log=log)
+        return RunningPeer(url=server.url, process=server)
+
+
+def _store(folder: Path) -> dict[str, str]:
+    return {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
+
+
+@functools.cache
+def _packaged(bundle_dir: Path, folder: Path) -> Packaged:
+    """Both artifacts, which one command builds, so that the second server finds what was built for the first."""
+    command = [sys.executable, "-m", "model_registry", "package", str(bundle_dir), "--out", str(folder)]
+    environment = {**os.environ, **_store(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StepFailedError(f"python -m model_registry package ended with {done.returncode}: {done.stderr[-500:]}")
+    return Packaged.from_output(done.stdout)

@@ -1,0 +1,56 @@
+"""What is sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dragoman.errors import DataError
+from dragoman.translate_files import read_lines
+
+SHORT_WORDS = 5
+DOCUMENT_WORDS = 400
+DOCUMENTS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workloads:
+    """The test set with its references, and texts of which only the speed is measured."""
+
+    sentences: tuple[str, ...]
+    references: tuple[str, ...]
+    news: tuple[str, ...]
+    short: tuple[str, ...]
+    documents: tuple[str, ...]
+
+
+def load_workloads(data: Path, *, sentences: int) -> Workloads:
+    """Read Multi30k and newstest below ``data``; of the test set the first ``sentences`` pairs. Raises DataError."""
+    multi30k, newstest = Path(data) / "multi30k", Path(data) / "newstest"
+    if not multi30k.is_dir() or not newstest.is_dir():
+        raise DataError(f"{data} has no multi30k and newstest; give the folder that has them with --data")
+    news = _lines(newstest / "newstest2014.en.gz")
+    # The test set has five such sentences only, and equal ones in flight at once would be computed once.
+    captions = _lines(multi30k / "train.en.gz") + _lines(multi30k / "test_2017_flickr.en.gz")
+    return Workloads(
+        sentences=tuple(_lines(multi30k / "test_2016_flickr.en.gz")[:sentences]),
+        references=tuple(_lines(multi30k / "test_2016_flickr.de.gz")[:sentences]),
+        news=tuple(news),
+        short=tuple(dict.fromkeys(line for line in captions if len(line.split()) == SHORT_WORDS)),
+        documents=documents(news, words=DOCUMENT_WORDS)[:DOCUMENTS],
+    )
+
+
+def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
+    """Sentences in order, put together until each text has at least ``words`` words; what is left over is dropped."""
+    texts: list[str] = []
+    open_text: list[str] = []
+    for sentence in sentences:
+        open_text.append(sentence)
+        if sum(len(part.split()) for part in open_text) >= words:
+            texts.append(" ".join(open_text))
+            open_text = []
+    return tuple(texts)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in read_lines(str(path)) if line.strip()]
