@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export BENTOML_DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance check format test lock clean
+.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance bench bench-quick check format test lock clean
 
 help: ## Print every target with what it does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,16 @@ mlflow-ui: setup ## Show runs, models and versions on http://127.0.0.1:5000
 
 conformance: setup ## Send one corpus of requests to the engine and to every server, and compare (BUNDLE=path)
 	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE))
+
+$(VENV)/.bench-installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in an hour; ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+
+bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
+	$(BIN)/python -m benchmarks.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
