@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import DynamicCache, EncoderDecoderCache
 
-from dragoman.engines.torch_t5 import growing_cache
 from dragoman.segments import Pair
 from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Indices, Lengths, TokenBatches, by_length, cut
@@ -74,6 +74,11 @@ class TranslationTask:
         chosen = chooser.sample(range(len(validation)), min(validation_samples, len(validation)))
         self._validation_pairs = [validation[row] for row in sorted(chosen)]
         self._validation = self._encode(self._validation_pairs)
+
+    def pieces_seen(self) -> frozenset[int]:
+        """The ids that the training pairs hold on either side: names are copied from sources."""
+        sides = (*self._train.sources, *self._train.targets)
+        return frozenset(map(int, np.unique(np.concatenate(sides)))) if sides else frozenset()
 
     def batches(self) -> TokenBatches:
         """The order of the training rows."""
@@ -165,3 +170,11 @@ def _padded(sequences: Sequence[npt.NDArray[np.int32]], filler: int) -> torch.Te
 
 def _until_end(ids: Sequence[int]) -> Sequence[int]:
     return ids[: ids.index(EOS_ID)] if EOS_ID in ids else ids
+
+
+def growing_cache() -> EncoderDecoderCache:
+    """An empty cache that takes as many layers as come.
+
+    Transformers itself counts the encoder's layers, and fails on a decoder that has more.
+    """
+    return EncoderDecoderCache(DynamicCache(), DynamicCache())

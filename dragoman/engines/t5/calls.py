@@ -1,0 +1,72 @@
+"""What callers ask of the decoder: a call, its items, and the hypotheses made of what the slots report."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from dragoman.engines import Hypothesis
+from dragoman.engines.t5.slots import Report
+from dragoman.errors import InferenceError
+from dragoman.manifest import Decoding
+from dragoman.tokenizer import EOS_ID
+
+
+class Call:
+    """Sources that one caller waits for; the future holds a list of hypotheses a source, in order."""
+
+    def __init__(self, count: int) -> None:
+        self.future: Future[list[list[Hypothesis]]] = Future()
+        self._answers: list[list[Hypothesis]] = [[] for _ in range(count)]
+        self._missing = count
+
+    @property
+    def failed(self) -> bool:
+        """Whether nobody waits for the rest of the call any more."""
+        return self.future.done()
+
+    def answer(self, place: int, hypotheses: list[Hypothesis]) -> None:
+        """Give one source its hypotheses; the last one completes the call."""
+        self._answers[place] = hypotheses
+        self._missing -= 1
+        if not self._missing and not self.failed:
+            self.future.set_result(self._answers)
+
+    def fail(self, error: Exception) -> None:
+        """End the call with an error of its own, unless it has ended."""
+        if not self.failed:
+            failure = InferenceError(f"PyTorch failed on a batch of {len(self._answers)} texts: {error}")
+            failure.__cause__ = error
+            self.future.set_exception(failure)
+
+
+@dataclass(eq=False, kw_only=True)
+class Item:
+    """One source on its way through the decoder; in a slot it began after ``began`` steps of its lane."""
+
+    call: Call
+    place: int
+    ids: Sequence[int]
+    decoding: Decoding
+    num_hypotheses: int
+    return_scores: bool
+    slot: int = field(default=-1, init=False)
+    began: int = field(default=0, init=False)
+
+    @property
+    def limit(self) -> int:
+        """The most tokens it may become, so the most steps it takes."""
+        return self.decoding.max_new_tokens
+
+    def answer(self, report: Report, slot: int) -> None:
+        """Answer the call with what ``report``, which is on the host, says of ``slot``."""
+        rows = zip(
+            report.sequences[slot].tolist(), report.lengths[slot].tolist(), report.scores[slot].tolist(), strict=True
+        )
+        best = list(rows)[: self.num_hypotheses]
+        self.call.answer(self.place, [self._hypothesis(ids[:length], score) for ids, length, score in best])
+
+    def _hypothesis(self, ids: list[int], score: float) -> Hypothesis:
+        if self.decoding.num_beams == 1:
+            score /= len(ids) ** self.decoding.length_penalty
+        finished = ids[-1] == EOS_ID
+        return Hypothesis(tuple(ids[:-1] if finished else ids), score if self.return_scores else None, finished)

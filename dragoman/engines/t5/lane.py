@@ -1,0 +1,212 @@
+"""Iteration-level batching: items of one beam width take slots as they become free, while the other slots go on."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dragoman.engines.t5.calls import Item
+from dragoman.engines.t5.graphs import StepGraphs
+from dragoman.engines.t5.model import Encoded, T5Model
+from dragoman.engines.t5.slots import Report, Slots
+from dragoman.token_batches import token_batches
+from dragoman.tokenizer import PAD_ID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How a device likes its work.
+
+    A step computes as many slots as the smallest of ``slot_counts`` that holds those in use, and attends to a power of
+    two of places, ``shortest`` at least: on CUDA each pair is a graph. ``reports_in_flight`` steps are launched before
+    the report of an earlier one is read, which keeps the device busy and costs an ended item that many steps.
+    ``encoder_tokens`` bounds a batch of the encoder, ``encoder_multiple`` is what its width is padded to; while slots
+    are in use, a batch of fewer than ``1 / accumulate`` of those waits up to ``patience`` steps for more to arrive.
+    """
+
+    slot_counts: tuple[int, ...]
+    shortest: int
+    reports_in_flight: int
+    encoder_tokens: int
+    encoder_multiple: int
+    accumulate: int
+    patience: int
+
+
+# An encoder batch costs a GPU about as long as three steps however small it is; on a CPU it costs what it computes.
+CUDA_PACE = Pace(
+    slot_counts=(1, 8, 32, 128, 256, 512),
+    shortest=32,
+    reports_in_flight=1,
+    encoder_tokens=8_192,
+    encoder_multiple=16,
+    accumulate=8,
+    patience=4,
+)
+CPU_PACE = Pace(
+    slot_counts=(1, 2, 4, 8, 12, 16, 24, 32),
+    shortest=32,
+    reports_in_flight=0,
+    encoder_tokens=1_024,
+    encoder_multiple=1,
+    accumulate=1,
+    patience=0,
+)
+PACES = {"cpu": CPU_PACE, "cuda": CUDA_PACE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Snapshot:
+    """A report on its way to the host, and whose slots they were when it was made."""
+
+    report: Report
+    items: dict[int, Item]
+    arrived: "torch.cuda.Event | None"
+
+
+class Lane:
+    """The slots of one beam width and the items that wait for them; one thread drives it."""
+
+    def __init__(self, model: T5Model, slots: Slots, pace: Pace) -> None:
+        self._model, self._slots, self._pace = model, slots, pace
+        self._graphs = StepGraphs(model.device)
+        self._waiting: list[Item] = []
+        self._batches: deque[list[Item]] = deque()
+        self._encoded: deque[tuple[Item, Encoded, int]] = deque()
+        self._items: dict[int, Item] = {}
+        self._snapshots: deque[_Snapshot] = deque()
+        self._waited = 0
+        self._steps = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._waiting or self._batches or self._encoded or self._items)
+
+    def add(self, items: Iterable[Item]) -> None:
+        """Queue items behind those that wait."""
+        self._waiting.extend(items)
+
+    def advance(self) -> None:
+        """Fill the free slots, take one step, and answer the items whose end has been reported."""
+        self._encode_for_free_slots()
+        self._admit()
+        if any(self._steps < item.began + item.limit for item in self._items.values()):
+            self._close_gaps()
+            self._step()
+            self._collect(self._pace.reports_in_flight)
+        else:
+            self._collect(0)
+
+    def abandon(self, error: Exception) -> list[Item]:
+        """Fail every call that has something in the slots, and give back the items that have nothing there."""
+        for item in (*self._items.values(), *(item for item, _, _ in self._encoded)):
+            item.call.fail(error)
+        return [*(item for batch in self._batches for item in batch), *self._waiting]
+
+    def _encode_for_free_slots(self) -> None:
+        while len(self._encoded) < self._slots.capacity - len(self._items):
+            if not self._batches and not self._cut_batches():
+                return
+            batch = [item for item in self._batches.popleft() if not item.call.failed]
+            for part, encoded in self._encode(batch):
+                self._encoded.extend((item, encoded, row) for row, item in enumerate(part))
+
+    def _cut_batches(self) -> bool:
+        """Sort what waits by length and cut it into batches, unless it pays to wait for more."""
+        few = len(self._waiting) * self._pace.accumulate < len(self._items)
+        if not self._waiting or (few and self._waited < self._pace.patience):
+            self._waited += bool(self._waiting)
+            return False
+        self._waited = 0
+        lengths = [len(item.ids) for item in self._waiting]
+        for batch in token_batches(lengths, batch_tokens=self._pace.encoder_tokens):
+            self._batches.append([self._waiting[index] for index in batch])
+        self._waiting = []
+        return True
+
+    def _encode(self, items: Sequence[Item]) -> list[tuple[Sequence[Item], Encoded]]:
+        """Encode a batch; where that fails (memory, as a rule), item by item, so that one fails its own call alone."""
+        if not items:
+            return []
+        try:
+            return [(items, self._encode_batch(items))]
+        except Exception as error:
+            if len(items) > 1:
+                return [part for item in items for part in self._encode([item])]
+            items[0].call.fail(error)
+            return []
+
+    def _encode_batch(self, items: Sequence[Item]) -> Encoded:
+        multiple = self._pace.encoder_multiple
+        width = -(-max(len(item.ids) for item in items) // multiple) * multiple
+        ids = torch.tensor([[*item.ids, *[PAD_ID] * (width - len(item.ids))] for item in items])
+        lengths = torch.tensor([len(item.ids) for item in items])
+        return self._model.encode(self._model.send(ids), self._model.send(lengths))
+
+    def _admit(self) -> None:
+        """Give the free slots, the lowest first, to what has been encoded, a batch at a time."""
+        if not self._encoded:
+            return
+        free = iter([slot for slot in range(self._slots.capacity) if slot not in self._items])
+        groups: list[tuple[Encoded, list[tuple[int, int, Item]]]] = []
+        while self._encoded and (slot := next(free, None)) is not None:
+            item, encoded, row = self._encoded.popleft()
+            if not groups or groups[-1][0] is not encoded:
+                groups.append((encoded, []))
+            groups[-1][1].append((slot, row, item))
+        # What fails from here on fails with the slots that hold it.
+        for slot, item in [(slot, item) for _, places in groups for slot, _, item in places]:
+            self._items[slot] = item
+            item.slot, item.began = slot, self._steps
+        for encoded, places in groups:
+            slots, rows, items = zip(*places, strict=True)
+            self._slots.open(max(slots) + 1)
+            limits = [item.limit for item in items]
+            self._slots.admit(slots, encoded, rows, limits, [float(item.decoding.length_penalty) for item in items])
+
+    def _close_gaps(self) -> None:
+        """Where fewer slots would do, move the items of the highest ones down; the steps that follow are smaller."""
+        count = self._slot_count(len(self._items))
+        if count == self._slot_count(max(self._items) + 1):
+            return
+        origins = sorted(slot for slot in self._items if slot >= count)
+        targets = [slot for slot in range(count) if slot not in self._items][: len(origins)]
+        self._slots.move(origins, targets)
+        for origin, target in zip(origins, targets, strict=True):
+            item = self._items[target] = self._items.pop(origin)
+            item.slot = target
+
+    def _slot_count(self, slots: int) -> int:
+        capacity = self._slots.capacity
+        return min(capacity, next((count for count in self._pace.slot_counts if count >= slots), capacity))
+
+    def _step(self) -> None:
+        items = self._items.values()
+        count = self._slot_count(max(self._items) + 1)
+        oldest = self._steps - min(item.began for item in items) + 1
+        longest = max(len(item.ids) for item in items), min(oldest, max(item.limit for item in items))
+        length = 1 << (max(self._pace.shortest, *longest) - 1).bit_length()
+        scored = any(item.return_scores for item in items)
+        self._slots.open(count)
+        self._graphs.run((count, length, scored), lambda: self._slots.step(count, length, scored=scored))
+        self._steps += 1
+        report = self._slots.report(count, length).to_host()
+        arrived = torch.cuda.current_stream().record_event() if self._model.device.type == "cuda" else None
+        self._snapshots.append(_Snapshot(report=report, items=dict(self._items), arrived=arrived))
+
+    def _collect(self, in_flight: int) -> None:
+        """Read the reports but for the last ``in_flight``; free the slots of what has ended."""
+        while len(self._snapshots) > in_flight:
+            snapshot = self._snapshots.popleft()
+            if snapshot.arrived is not None:
+                snapshot.arrived.synchronize()
+            live = snapshot.report.live.tolist()
+            for slot, item in snapshot.items.items():
+                # An item may have moved since, or have been answered from an earlier report.
+                if not live[slot] and self._items.get(item.slot) is item:
+                    item.answer(snapshot.report, slot)
+                    del self._items[item.slot]
+        if not self._items:
+            self._snapshots.clear()
