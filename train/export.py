@@ -11,6 +11,7 @@ from dragoman.bundle import Bundle, open_unsigned, write_bundle
 from dragoman.manifest import Languages, Preprocessing, Provenance, Score
 from dragoman.predictor import load
 from dragoman.segments import split_label
+from dragoman.tokenizer import EOS_ID, UNK_ID, Tokenizer
 from train.config import to_yaml
 from train.corpus import Splits
 from train.decode import decode
@@ -19,6 +20,7 @@ from train.scoring import scores
 from train.settings import Config
 
 ENGINE = "ct2-int8"
+VOCABULARY_MAP = "vmap.txt"
 SAMPLES = 20
 
 
@@ -37,6 +39,8 @@ class Contents:
 
     model: Any
     vocabulary: bytes
+    target_pieces: frozenset[int] | None
+    """The ids that the int8 engine may answer with; None allows all."""
     config: Config
     provenance: Provenance
 
@@ -75,14 +79,25 @@ def export_unscored(destination: Path, contents: Contents) -> Bundle:
 def _convert_model(folder: Path, contents: Contents) -> None:
     (folder / "model").mkdir()
     write_model(contents.model, contents.vocabulary, folder / "model")
-    convert(folder / "model", folder / ENGINE)
+    convert(folder / "model", folder / ENGINE, target_pieces=contents.target_pieces)
 
 
-def convert(model_dir: Path, destination: Path) -> None:
-    """Convert a model in Hugging Face layout to CTranslate2 with int8 weights."""
+def convert(model_dir: Path, destination: Path, *, target_pieces: frozenset[int] | None) -> None:
+    """Convert a model in Hugging Face layout to CTranslate2 with int8 weights.
+
+    With ``target_pieces`` (ids) the engine computes the logits of these, of single characters (so that anything can be
+    spelt) and of the end alone: a vocabulary map whose one entry goes with every source. Candidates that depended on
+    the source, as in Marian's shortlists, would make a translation depend on what else is in its batch.
+    """
     from ctranslate2.converters import TransformersConverter
 
     TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
+    if target_pieces is not None:
+        tokenizer = Tokenizer(model_dir / "spiece.model")
+        pieces = tokenizer.pieces(range(tokenizer.size))
+        kept = target_pieces | {EOS_ID, UNK_ID} | {row for row, piece in enumerate(pieces) if len(piece.strip("▁")) < 2}
+        line = " ".join(pieces[row] for row in sorted(kept) if row < len(pieces))
+        (destination / VOCABULARY_MAP).write_text(f"\t{line}\n", encoding="utf-8")
 
 
 def _bundle(destination: Path, folder: Path, contents: Contents, found: Sequence[Score]) -> Bundle:

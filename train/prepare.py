@@ -74,6 +74,7 @@ def contents(prepared: Prepared, run_id: str | None) -> Contents:
     return Contents(
         model=prepared.base.model,
         vocabulary=prepared.base.vocabulary,
+        target_pieces=prepared.task.pieces_seen() if config.export.target_vocabulary == "corpus" else None,
         config=config,
         provenance=Provenance(
             mlflow_run_id=run_id,

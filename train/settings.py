@@ -115,6 +115,16 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """How the trained weights are packaged."""
+
+    target_vocabulary: Annotated[
+        Literal["all", "corpus"],
+        Setting("pieces that int8 translations may hold: all, or those of the training corpus (faster: fewer logits)"),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
     """Where the run is recorded."""
 
@@ -137,6 +147,7 @@ class Config:
     train: TrainSettings
     decoding: Decoding
     limits: Limits
+    export: ExportSettings
     tracking: TrackingSettings
 
     def problems(self) -> list[str]:

@@ -12,6 +12,7 @@ from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID, Tokenizer
 
 CONVERSION = "ct2-int8"
+VOCABULARY_MAP = "vmap.txt"
 MAX_CPU_WORKERS = 4
 # The order in which attention sums, and so the last bits of its results, is that of the matrix product's kernel, which
 # is chosen by the width of a batch. Rounding activations to 8 bits turns last bits into other scores, and into other
@@ -35,6 +36,7 @@ class CTranslate2Engine:
         # On a CPU several workers of one thread beat one worker of several: a decoding step is too small to share.
         self.parallel_batches = min(os.cpu_count() or 1, MAX_CPU_WORKERS) if self.device == "cpu" else 1
         self._tokenizer = tokenizer
+        self._use_vmap = (bundle.engine_dir(CONVERSION) / VOCABULARY_MAP).exists()
         self._end = tokenizer.pieces([EOS_ID])[0]
         self._translator = ctranslate2.Translator(
             str(bundle.engine_dir(CONVERSION)),
@@ -69,6 +71,7 @@ class CTranslate2Engine:
                 max_input_length=0,
                 return_scores=return_scores,
                 return_end_token=True,
+                use_vmap=self._use_vmap,
             )
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"CTranslate2 failed on a batch of {len(sources)} texts: {error}") from error

@@ -1,0 +1,71 @@
+"""Translations from a part of the vocabulary: what the int8 engine computes, and what it leaves out."""
+
+from pathlib import Path
+
+import pytest
+
+from dragoman.bundle import Bundle, open_bundle, write_bundle
+from dragoman.engines import open_engine
+from dragoman.manifest import Decoding
+from dragoman.tokenizer import EOS_ID, Tokenizer
+from train.export import ENGINE, convert
+
+DECODING = Decoding(max_new_tokens=16)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_bundle) -> Bundle:
+    return open_bundle(tiny_bundle)
+
+
+def restricted(plain: Bundle, folder: Path, pieces: frozenset[int]) -> Bundle:
+    """The same model, whose int8 engine may answer with these pieces."""
+    convert(plain.model_dir, folder / ENGINE, target_pieces=pieces)
+    manifest = plain.manifest
+    return write_bundle(
+        folder / "bundle",
+        name=manifest.name,
+        task=manifest.task,
+        languages=manifest.languages,
+        preprocessing=manifest.preprocessing,
+        decoding=manifest.decoding,
+        limits=manifest.limits,
+        provenance=manifest.provenance,
+        scores=[],
+        model_dir=plain.model_dir,
+        engines={ENGINE: folder / ENGINE},
+        config_yaml="name: tiny-en-de\n",
+    )
+
+
+def answers(bundle: Bundle, sentences: list[str]) -> list[tuple[int, ...]]:
+    tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
+    engine = open_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
+    sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in sentences]
+    found = engine.decode(sources, DECODING, num_hypotheses=1, return_scores=False)
+    engine.close()
+    return [row[0].ids for row in found]
+
+
+def test_pieces_that_were_never_needed_are_left_out_without_a_difference(plain, toy_sentences, tmp_path):
+    sentences = toy_sentences[:40]
+    expected = answers(plain, sentences)
+    needed = frozenset(token for ids in expected for token in ids)
+    bundle = restricted(plain, tmp_path, needed)
+    assert answers(bundle, sentences) == expected
+
+
+def test_a_piece_outside_the_corpus_is_never_part_of_a_translation(plain, toy_sentences, tmp_path):
+    sentences = toy_sentences[:40]
+    used = {token for ids in answers(plain, sentences) for token in ids}
+    tokenizer = Tokenizer(plain.model_dir / "spiece.model")
+    banned = next(token for token in used if len(tokenizer.pieces([token])[0].strip("▁")) > 1)
+    bundle = restricted(plain, tmp_path, frozenset(used - {banned}))
+    assert banned not in {token for ids in answers(bundle, sentences) for token in ids}
+
+
+def test_single_characters_are_always_there_to_spell_with(plain, toy_sentences, tmp_path):
+    tokenizer = Tokenizer(plain.model_dir / "spiece.model")
+    found = {token for ids in answers(restricted(plain, tmp_path, frozenset()), toy_sentences[:40]) for token in ids}
+    assert found
+    assert all(len(piece.strip("▁")) < 2 for piece in tokenizer.pieces(sorted(found)))
