@@ -7,7 +7,7 @@ import pytest
 from dragoman.bundle import Bundle, open_bundle, write_bundle
 from dragoman.engines import open_engine
 from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, Tokenizer
+from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from train.export import ENGINE, convert
 
 DECODING = Decoding(max_new_tokens=16)
@@ -59,7 +59,7 @@ def test_a_piece_outside_the_corpus_is_never_part_of_a_translation(plain, toy_se
     sentences = toy_sentences[:40]
     used = {token for ids in answers(plain, sentences) for token in ids}
     tokenizer = Tokenizer(plain.model_dir / "spiece.model")
-    banned = next(token for token in used if len(tokenizer.pieces([token])[0].strip("▁")) > 1)
+    banned = next(token for token in used if token > UNK_ID and len(tokenizer.pieces([token])[0].strip("▁")) > 1)
     bundle = restricted(plain, tmp_path, frozenset(used - {banned}))
     assert banned not in {token for ids in answers(bundle, sentences) for token in ids}
 
@@ -68,4 +68,5 @@ def test_single_characters_are_always_there_to_spell_with(plain, toy_sentences, 
     tokenizer = Tokenizer(plain.model_dir / "spiece.model")
     found = {token for ids in answers(restricted(plain, tmp_path, frozenset()), toy_sentences[:40]) for token in ids}
     assert found
-    assert all(len(piece.strip("▁")) < 2 for piece in tokenizer.pieces(sorted(found)))
+    # Padding, which a model with random weights likes to write, is always in CTranslate2's vocabulary.
+    assert all(len(piece.strip("▁")) < 2 for piece in tokenizer.pieces(sorted(found - {PAD_ID})))
