@@ -68,5 +68,5 @@ def test_single_characters_are_always_there_to_spell_with(plain, toy_sentences, 
     tokenizer = Tokenizer(plain.model_dir / "spiece.model")
     found = {token for ids in answers(restricted(plain, tmp_path, frozenset()), toy_sentences[:40]) for token in ids}
     assert found
-    # Padding, which a model with random weights likes to write, is always in CTranslate2's vocabulary.
-    assert all(len(piece.strip("▁")) < 2 for piece in tokenizer.pieces(sorted(found - {PAD_ID})))
+    # Padding and the unknown piece, which random weights like to write, are never left out.
+    assert all(len(piece.strip("▁")) < 2 for piece in tokenizer.pieces(sorted(found - {PAD_ID, UNK_ID})))
