@@ -46,11 +46,16 @@ class Decoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a server accepts; sizes in bytes, Unicode characters and tokens."""
+    """What a server accepts; sizes in bytes, Unicode characters and tokens.
 
-    max_body_bytes: int = 1_048_576
+    ``max_characters`` are those of one text, a document. ``max_source_tokens`` are what the model reads at once: a
+    sentence of more is translated in parts. ``max_body_bytes`` leaves room for the longest text with every character
+    escaped, in 12 bytes at most, and bounds what a list of texts holds together.
+    """
+
+    max_body_bytes: int = 2_621_440
     max_items: int = 128
-    max_characters: int = 5_000
+    max_characters: int = 200_000
     max_source_tokens: int = 512
     max_new_tokens: int = 256
     max_beams: int = 8

@@ -32,10 +32,10 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Limits",
         "",
-        f"- A text may have {manifest.limits.max_characters} characters and {manifest.limits.max_source_tokens} "
-        "tokens.",
-        f"- A translation ends after {manifest.decoding.max_new_tokens} tokens unless the request says otherwise "
-        f"(at most {manifest.limits.max_new_tokens}); `finish_reason` is then `length`.",
+        f"- A text may have {manifest.limits.max_characters} characters. It is translated sentence by sentence, and a "
+        f"sentence of more than {manifest.limits.max_source_tokens} tokens in parts.",
+        f"- The translation of a sentence ends after {manifest.decoding.max_new_tokens} tokens unless the request says "
+        f"otherwise (at most {manifest.limits.max_new_tokens}); `finish_reason` is then `length`.",
         "- The scores hold for texts like the test set's; other domains will do worse.",
         "",
         "## Where it comes from",

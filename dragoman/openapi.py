@@ -102,7 +102,8 @@ def _request_schema(manifest: Manifest) -> Schema:
         "additionalProperties": False,
         "properties": {
             "q": {
-                "description": "The text, or a list of texts",
+                "description": "The text, of any number of sentences and lines, or a list of texts; each is translated "
+                "sentence by sentence and keeps its line breaks, tabs and the white space between sentences",
                 "oneOf": [text, {"type": "array", "minItems": 1, "maxItems": limits.max_items, "items": text}],
             },
             "source": {"type": "string", "enum": [languages.source], "default": languages.source},
@@ -110,7 +111,8 @@ def _request_schema(manifest: Manifest) -> Schema:
             "format": {"type": "string", "enum": ["text"], "default": "text"},
             "alternatives": {
                 **_integer(0, limits.max_beams - 1, 0),
-                "description": "How many further translations of each text to give",
+                "description": "How many further translations of each text to give: of the second-best translations of "
+                "its sentences, the third-best, and so on",
             },
             "api_key": {"type": "string", "description": "Accepted for LibreTranslate's clients, and not used"},
             "num_beams": {
@@ -119,7 +121,7 @@ def _request_schema(manifest: Manifest) -> Schema:
             },
             "max_new_tokens": {
                 **_integer(1, limits.max_new_tokens, default.max_new_tokens),
-                "description": "Where to cut a translation; `finish_reason` then says `length`",
+                "description": "Where to cut the translation of a sentence; `finish_reason` then says `length`",
             },
             "length_penalty": {
                 "type": "number",
@@ -130,7 +132,7 @@ def _request_schema(manifest: Manifest) -> Schema:
             "return_scores": {
                 "type": "boolean",
                 "default": False,
-                "description": "Whether to give length-normalised log-probabilities",
+                "description": "Whether to give the length-normalised log-probability of each text and alternative",
             },
         },
     }

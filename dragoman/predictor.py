@@ -6,7 +6,7 @@ from typing import Any
 
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import DragomanError, InferenceError
-from dragoman.tasks import Failure, Result, Task, open_task
+from dragoman.tasks import Failure, Input, Result, Task, open_task
 
 __all__ = ["Failure", "Predictor", "Result", "load"]
 
@@ -30,16 +30,20 @@ class Predictor:
 
     def __call__(self, items: Sequence[Any]) -> list[Result | Failure]:
         """Run a list of items; a bad one is a Failure in its own slot and harms no other."""
-        outcomes: list[Result | Failure | None] = []
-        prepared = []
-        for item in items:
-            try:
-                prepared.append(self.task.prepare(item))
-                outcomes.append(None)
-            except DragomanError as error:
-                outcomes.append(Failure(error))
-        answers = iter(self.task.run(prepared))
-        return [outcome if outcome is not None else next(answers) for outcome in outcomes]
+        inputs = [self._prepare(item) for item in items]
+        answers = iter(
+            self.task.run([part for entry in inputs if not isinstance(entry, Failure) for part in entry.items])
+        )
+        return [
+            entry if isinstance(entry, Failure) else self.task.assemble(entry, [next(answers) for _ in entry.items])
+            for entry in inputs
+        ]
+
+    def _prepare(self, item: Any) -> Input | Failure:
+        try:
+            return self.task.prepare(item)
+        except DragomanError as error:
+            return Failure(error)
 
     def warm_up(self) -> None:
         """Run one real item, so that readiness means that answers come; raises InferenceError."""

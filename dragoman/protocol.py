@@ -46,12 +46,15 @@ class Reply:
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def answer(predictor: Predictor, requests: Sequence[RawRequest]) -> list[Reply]:
-    """Answer requests together, one reply each in order; the good ones share batches, a bad one harms no other."""
+def answer(predictor: Predictor, requests: Sequence[RawRequest], *, deadline: float | None = None) -> list[Reply]:
+    """Answer requests together, one reply each in order; the good ones share batches, a bad one harms no other.
+
+    What has not begun to be computed at ``deadline``, in seconds of ``time.monotonic``, is answered with an error.
+    """
     parsed = [_parse(predictor, raw) for raw in requests]
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
     try:
-        outcomes = iter(predictor.task.run(items))
+        outcomes = iter(predictor.task.run(items, deadline=deadline))
     except Exception:
         # run() answers for every item; should it break that promise, each request still gets its one answer.
         log.exception("a batch of %d requests failed", len(requests))
@@ -85,11 +88,13 @@ def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
 
 
 def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
-    results = []
-    for index, outcome in enumerate(outcomes):
+    """The reply to a request from the outcomes of its items; the error of an input names that input's field."""
+    results, remaining = [], iter(outcomes)
+    for prepared, field in zip(request.inputs, request.fields, strict=True):
+        outcome = predictor.task.assemble(prepared, [next(remaining) for _ in prepared.items])
         if isinstance(outcome, Failure):
             reply = error_reply(outcome.error)
-            return Reply(reply.status, {**reply.body, "field": f"q[{index}]"} if len(outcomes) > 1 else reply.body)
+            return Reply(reply.status, {**reply.body, "field": field} if outcome.error.field else reply.body)
         results.append(outcome)
     return Reply(200, predictor.task.render(request, results))
 

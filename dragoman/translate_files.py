@@ -31,8 +31,9 @@ def translate_files(
 ) -> None:
     """Translate ``source`` (standard input when None) to ``destination`` (standard output when None), line by line.
 
-    Empty lines stay empty. A line that cannot be translated leaves an empty line, is told on standard error, and makes
-    the whole end with InvalidInput once everything else is done. A destination file is written whole or not at all.
+    A line may hold several sentences; one without text stays as it is. A line that cannot be translated leaves an
+    empty line, is told on standard error, and makes the whole end with InvalidInput once everything else is done. A
+    destination file is written whole or not at all.
     """
     if destination:
         atomic.check_writable(Path(destination))
@@ -85,7 +86,7 @@ def _translate_lines(
     while chunk := list(itertools.islice(lines, LINES_AT_ONCE)):
         filled = [index for index, line in enumerate(chunk) if line.strip()]
         answers = predictor([TranslationItem(text=chunk[index], decoding=decoding) for index in filled])
-        translated = [""] * len(chunk)
+        translated = ["" if line.strip() else line for line in chunk]
         for index, answer in zip(filled, answers, strict=True):
             if isinstance(answer, Result):
                 translated[index] = answer.value.text

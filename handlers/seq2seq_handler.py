@@ -6,6 +6,7 @@ TorchServe wants exactly one class in this file.
 
 import logging
 import os
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 BODY_KEYS = ("body", "data")
 # A line end, or an '&' after the last field: bytes that may be missing from a form without a loss.
 FORM_SLACK_BYTES = 2
+# Seconds for a batch; the documents that it leaves undone get an error. TorchServe would kill the worker at the
+# responseTimeout of model-config.yaml, and every request of the batch would fail.
+DEADLINE_S = 240
 
 
 class Seq2SeqHandler:
@@ -58,7 +62,9 @@ class Seq2SeqHandler:
         """Answer all requests of a batch together, in order, and set each one's status and content type."""
         headers = [context.get_all_request_header(index) for index in range(len(data))]
         read = [self._read(row, header) for row, header in zip(data, headers, strict=True)]
-        answers = iter(answer(self._predictor, [entry for entry in read if isinstance(entry, RawRequest)]))
+        deadline = time.monotonic() + DEADLINE_S
+        raw = [entry for entry in read if isinstance(entry, RawRequest)]
+        answers = iter(answer(self._predictor, raw, deadline=deadline))
         replies = [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
         for index, reply in enumerate(replies):
             # The phrase and the content type must be ASCII: the worker counts characters and sends bytes.

@@ -19,7 +19,7 @@ from dragoman.manifest import Manifest
 from model_registry.versions import headline_scores
 
 # What pyfunc_model.py needs where MLflow rebuilds an environment; MLflow adds itself.
-REQUIREMENTS = ("ctranslate2", "sentencepiece", "pandas")
+REQUIREMENTS = ("ctranslate2", "sentencepiece", "sentencex", "pandas")
 
 
 def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_id: str) -> str:

@@ -40,8 +40,9 @@ class InferenceClient:
     def __init__(self, address: str) -> None:
         """Connect to ``host:port``, once it is asked; raises ConfigError when torchserve or grpcio-tools is missing."""
         self._address = address
-        # No proxy of the environment stands between two processes of one machine.
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        # No proxy of the environment stands between two processes of one machine, and documents may exceed gRPC's 4 MB.
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, options=options)
         method = _service().methods_by_name["Predictions"]
         self._request: Any = message_factory.GetMessageClass(method.input_type)
         coders: dict[str, Any] = {

@@ -27,6 +27,11 @@ class Hypothesis:
     score: float | None
     finished: bool
 
+    @property
+    def num_tokens(self) -> int:
+        """The n of the score, log-probability / n ** length_penalty: the end of sequence counts too where it came."""
+        return len(self.ids) + self.finished
+
 
 class Engine(Protocol):
     """A model that is loaded and ready."""

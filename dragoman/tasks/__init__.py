@@ -5,7 +5,7 @@ in ``configs/task``. The servers know none of them: the manifest of a bundle nam
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,12 +29,31 @@ class Failure:
     error: DragomanError
 
 
-class Request(Protocol):
-    """A parsed request: its items, ready for the engine."""
+class Input(Protocol):
+    """One input of a caller, prepared: the items that the engine computes for it, at least one."""
 
     @property
     def items(self) -> Sequence[Any]:
-        """The prepared items, in the order of the request."""
+        """The items, in order."""
+        ...
+
+
+class Request(Protocol):
+    """A parsed request: its inputs, each with the field that names it in errors."""
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """The prepared inputs, in the order of the request."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The field of each input."""
+        ...
+
+    @property
+    def items(self) -> Sequence[Any]:
+        """The items of all inputs, in order."""
         ...
 
 
@@ -44,20 +63,32 @@ class Task(Protocol):
     text_fields: frozenset[str]
     """The fields that stay text in a form, where numbers and booleans have no type of their own."""
 
-    def prepare(self, item: Any) -> Any:
-        """Check one item and make it ready for the engine; raises InvalidInput."""
+    def prepare(self, item: Any) -> Input:
+        """Check one input and make it ready for the engine; raises InvalidInput."""
         ...
 
     def parse(self, payload: Any) -> Request:
-        """Turn a decoded request body into prepared items; raises InvalidInput naming the field."""
+        """Turn a decoded request body into prepared inputs; raises InvalidInput naming the field."""
         ...
 
-    def run(self, items: Sequence[Any]) -> list[Result | Failure]:
-        """One outcome per prepared item, in order."""
+    def run(self, items: Sequence[Any], *, deadline: float | None = None) -> list[Result | Failure]:
+        """One outcome per item, in order; what has not begun at ``deadline`` (``time.monotonic``) is a Failure."""
+        ...
+
+    def batch_key(self, item: Any) -> Hashable:
+        """Items of equal keys may be computed in one batch."""
+        ...
+
+    def output_tokens(self, result: Result) -> int:
+        """How many tokens the model gave for an item."""
+        ...
+
+    def assemble(self, prepared: Any, outcomes: Sequence[Result | Failure]) -> Result | Failure:
+        """The outcome of an input from those of its items, in order."""
         ...
 
     def render(self, request: Request, results: Sequence[Result]) -> dict[str, Any]:
-        """The response body of a request whose items all succeeded."""
+        """The response body of a request whose inputs all succeeded, from one result each."""
         ...
 
     def example(self) -> Any:

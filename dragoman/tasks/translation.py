@@ -1,47 +1,58 @@
-"""Translation at run time: texts in, texts out, over either engine."""
+"""Translation at run time: texts in, texts out, sentence by sentence, over either engine."""
 
+import functools
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dragoman.batching import token_batches
 from dragoman.bundle import Bundle
+from dragoman.documents import Span, halves, sentence_spans
 from dragoman.engines import Hypothesis, open_engine
-from dragoman.errors import InvalidInput
+from dragoman.errors import InvalidInput, UnavailableError
 from dragoman.manifest import Decoding
 from dragoman.tasks import Failure, Request, Result
 from dragoman.tasks.translation_request import TranslationItem, TranslationRequest, parse_request
+from dragoman.tasks.translation_result import SentenceHypothesis, Translation, assemble
 from dragoman.tokenizer import EOS_ID, Tokenizer
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Translation:
-    """One translated text; ``finish_reason`` is ``length`` when the token limit cut it, ``stop`` otherwise.
+# A sentence that is too long for the model is cut into parts of at most so many tokens: few enough that they share
+# batches with other sentences, and that a translation a third longer ends before the usual limit of 128 tokens.
+PART_TOKENS = 96
+# Sentences that one request may hold: as many as 200,000 characters can have, when each is a letter on a line. Answers to
+# lists of such texts would be many times as long as the question.
+MAX_SENTENCES = 100_000
 
-    ``scores`` are length-normalised log-probabilities of the text and its alternatives, empty unless asked for.
-    """
 
-    text: str
-    alternatives: tuple[str, ...]
-    scores: tuple[float, ...]
-    finish_reason: str
+class Options(NamedTuple):
+    """What the items of a batch have in common."""
+
+    decoding: Decoding
+    num_hypotheses: int
+    return_scores: bool
 
 
 @dataclass(frozen=True)
 class PreparedItem:
-    """A text as source ids, with the options it is decoded with."""
+    """A sentence as source ids, with the options it is decoded with; equal items have equal answers."""
 
     ids: tuple[int, ...]
-    item: TranslationItem
+    options: Options
 
-    @property
-    def options(self) -> tuple[Decoding, int, bool]:
-        """What a batch must have in common."""
-        return (self.item.decoding, 1 + self.item.alternatives, self.item.return_scores)
+
+@dataclass(frozen=True)
+class PreparedText:
+    """A text, the spans of its sentences, and an item for each."""
+
+    text: str
+    spans: tuple[Span, ...]
+    items: tuple[PreparedItem, ...]
 
 
 class TranslationTask:
@@ -57,34 +68,58 @@ class TranslationTask:
         # An engine that computes several batches at once needs as many threads that wait for them.
         self._pool = ThreadPoolExecutor(self._engine.parallel_batches, thread_name_prefix="decode")
 
-    def prepare(self, item: str | TranslationItem) -> PreparedItem:
-        """Tokenize a text (a plain string takes the bundle's decoding defaults); raises InvalidInput."""
+    def prepare(self, item: str | TranslationItem) -> PreparedText:
+        """Split and tokenize a text (a plain string takes the bundle's decoding defaults); raises InvalidInput."""
         if not isinstance(item, TranslationItem):
             item = TranslationItem(text=item, decoding=self._manifest.decoding)
-        return self._tokenize(item, field="q")
+        self._check(item.text, field="q")
+        return self._prepare(item, field="q", most=MAX_SENTENCES)
 
     def parse(self, payload: Any) -> TranslationRequest:
         """See ``translation_request``; raises InvalidInput naming the field."""
         request = parse_request(payload, self._manifest)
-        fields = [f"q[{index}]" if request.is_list else "q" for index in range(len(request.texts))]
-        items = tuple(self._tokenize(item, field) for item, field in zip(request.texts, fields, strict=True))
-        return request.with_items(items)
+        fields = list(zip(request.texts, request.fields, strict=True))
+        # All are checked before the first is tokenized, which takes longer.
+        for item, field in fields:
+            self._check(item.text, field)
+        inputs: list[PreparedText] = []
+        left = MAX_SENTENCES
+        for item, field in fields:
+            inputs.append(self._prepare(item, field, most=left))
+            left -= len(inputs[-1].spans)
+        return request.with_inputs(inputs)
 
     def batch_key(self, item: PreparedItem) -> Hashable:
         """Items with equal keys may share a batch: the same options, and lengths that the engine mixes."""
         length = len(item.ids)
         return (item.options, length if length > self._engine.mixed_lengths_up_to else None)
 
-    def run(self, items: Sequence[PreparedItem]) -> list[Result | Failure]:
-        """Decode in batches of equal options and similar length; one outcome per item, in order."""
-        outcomes: dict[int, Result | Failure] = {}
-        for batch, answers in zip(
-            batches := self._batches(items),
-            self._map([[items[index] for index in batch] for batch in batches]),
-            strict=True,
-        ):
+    def output_tokens(self, result: Result) -> int:
+        """How many tokens the best translation of a sentence has."""
+        hypotheses: tuple[SentenceHypothesis, ...] = result.value
+        return hypotheses[0].num_tokens
+
+    def run(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> list[Result | Failure]:
+        """Decode in batches of equal options and similar length, equal items once; one outcome per item, in order.
+
+        Batches that have not begun at ``deadline``, in seconds of ``time.monotonic``, are not computed any more.
+        """
+        distinct = list(dict.fromkeys(items))
+        batches = self._batches(distinct)
+        outcomes: dict[PreparedItem, Result | Failure] = {}
+        for batch, answers in zip(batches, self._map(batches, deadline), strict=True):
             outcomes.update(zip(batch, answers, strict=True))
-        return [outcomes[index] for index in range(len(items))]
+        return [outcomes[item] for item in items]
+
+    def assemble(self, prepared: PreparedText, outcomes: Sequence[Result | Failure]) -> Result | Failure:
+        """The Translation of a text from the outcomes of its items, or the first failure among them."""
+        sentences: list[tuple[SentenceHypothesis, ...]] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                return outcome
+            sentences.append(outcome.value)
+        length_penalty = prepared.items[0].options.decoding.length_penalty
+        return Result(assemble(prepared.text, prepared.spans, sentences, length_penalty=length_penalty))
 
     def render(self, request: Request, results: Sequence[Result]) -> dict[str, Any]:
         """LibreTranslate's response, with our own fields beside it."""
@@ -118,39 +153,79 @@ class TranslationTask:
         self._pool.shutdown()
         self._engine.close()
 
-    def _tokenize(self, item: TranslationItem, field: str) -> PreparedItem:
-        text, limits = item.text, self._manifest.limits
+    def _prepare(self, item: TranslationItem, field: str, *, most: int) -> PreparedText:
+        options = Options(item.decoding, 1 + item.alternatives, item.return_scores)
+        spans, items = [], []
+        sentences = sentence_spans(item.text, self._manifest.languages.source)
+        if len(sentences) > most:
+            raise InvalidInput(
+                f"{field} is the text that takes the request beyond {MAX_SENTENCES} sentences; send smaller requests",
+                field=field,
+                code="text_too_long",
+            )
+        for span, ids in self._tokenized(item.text, sentences, field):
+            spans.append(span)
+            items.append(PreparedItem(ids, options))
+        return PreparedText(item.text, tuple(spans), tuple(items))
+
+    def _check(self, text: Any, field: str) -> None:
         if not isinstance(text, str):
             raise InvalidInput(f"{field} must be text, got {type(text).__name__}", field=field)
         if not text.strip():
             raise InvalidInput(f"{field} is empty; give a text to translate", field=field)
-        if len(text) > limits.max_characters:
-            raise _too_long(field, len(text), "characters", limits.max_characters)
+        if len(text) > (limit := self._manifest.limits.max_characters):
+            raise InvalidInput(
+                f"{field} has {len(text)} characters, the limit is {limit}; split it into shorter texts",
+                field=field,
+                code="text_too_long",
+            )
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise InvalidInput(
                 f"{field} holds half of a surrogate pair at character {error.start}; send valid Unicode", field=field
             ) from error
-        ids = (*self._tokenizer.encode(self._manifest.preprocessing.prefix + text), EOS_ID)
-        if len(ids) > limits.max_source_tokens:
-            raise _too_long(field, len(ids), "tokens", limits.max_source_tokens)
-        return PreparedItem(ids, item)
 
-    def _batches(self, items: Sequence[PreparedItem]) -> list[list[int]]:
-        groups: dict[Hashable, list[int]] = {}
-        for index, item in enumerate(items):
-            groups.setdefault(self.batch_key(item), []).append(index)
+    def _tokenized(self, text: str, spans: Sequence[Span], field: str) -> Iterator[tuple[Span, tuple[int, ...]]]:
+        """The sentences of a text with their ids, in order; one beyond the model's limit comes in several parts."""
+        most = self._manifest.limits.max_source_tokens
+        waiting = [(span, most) for span in reversed(spans)]
+        while waiting:
+            span, limit = waiting.pop()
+            sentence = text[span[0] : span[1]]
+            ids = (*self._tokenizer.encode(self._manifest.preprocessing.prefix + sentence), EOS_ID)
+            if len(ids) <= limit:
+                yield span, ids
+            elif len(sentence) > 1:
+                waiting += [(part, min(most, PART_TOKENS)) for part in reversed(halves(text, span))]
+            elif len(ids) <= most:
+                yield span, ids
+            else:
+                raise InvalidInput(
+                    f"{field} holds {sentence!a}, which has {len(ids)} tokens, and the limit is {most}; leave it out",
+                    field=field,
+                    code="text_too_long",
+                )
+
+    def _batches(self, items: Sequence[PreparedItem]) -> list[list[PreparedItem]]:
+        groups: dict[Hashable, list[PreparedItem]] = {}
+        for item in items:
+            groups.setdefault(self.batch_key(item), []).append(item)
         return [
             [group[position] for position in batch]
             for group in groups.values()
-            for batch in token_batches([len(items[index].ids) for index in group])
+            for batch in token_batches([len(item.ids) for item in group])
         ]
 
-    def _map(self, batches: list[list[PreparedItem]]) -> list[list[Result | Failure]]:
-        if len(batches) == 1:
-            return [self._decode(batches[0])]
-        return list(self._pool.map(self._decode, batches))
+    def _map(self, batches: list[list[PreparedItem]], deadline: float | None) -> list[list[Result | Failure]]:
+        decode = functools.partial(self._decode_until, deadline)
+        return [decode(batches[0])] if len(batches) == 1 else list(self._pool.map(decode, batches))
+
+    def _decode_until(self, deadline: float | None, batch: list[PreparedItem]) -> list[Result | Failure]:
+        if deadline is not None and time.monotonic() >= deadline:
+            message = "the text was not translated in time; send less text at once, or send it again later"
+            return [Failure(UnavailableError(message, code="deadline_exceeded"))] * len(batch)
+        return self._decode(batch)
 
     def _decode(self, batch: list[PreparedItem]) -> list[Result | Failure]:
         decoding, num_hypotheses, return_scores = batch[0].options
@@ -158,28 +233,22 @@ class TranslationTask:
             rows = self._engine.decode(
                 [item.ids for item in batch], decoding, num_hypotheses=num_hypotheses, return_scores=return_scores
             )
-            return [Result(self._translation(row)) for row in rows]
+            return [Result(tuple(map(self._hypothesis, row))) for row in rows]
         except Exception as error:
             # Whatever goes wrong in a batch is one item's doing, as a rule: halve it until that item stands alone.
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return self._decode(batch[:middle]) + self._decode(batch[middle:])
-            log.exception("a text of %d tokens could not be translated", len(batch[0].ids))
+            log.exception("a sentence of %d tokens could not be translated", len(batch[0].ids))
             return [Failure(_unprocessable(error))]
 
-    def _translation(self, hypotheses: list[Hypothesis]) -> Translation:
-        texts = [self._tokenizer.decode(hypothesis.ids) for hypothesis in hypotheses]
-        return Translation(
-            text=texts[0],
-            alternatives=tuple(texts[1:]),
-            scores=tuple(hypothesis.score for hypothesis in hypotheses if hypothesis.score is not None),
-            finish_reason="stop" if hypotheses[0].finished else "length",
+    def _hypothesis(self, hypothesis: Hypothesis) -> SentenceHypothesis:
+        return SentenceHypothesis(
+            text=self._tokenizer.decode(hypothesis.ids),
+            num_tokens=hypothesis.num_tokens,
+            score=hypothesis.score,
+            finished=hypothesis.finished,
         )
-
-
-def _too_long(field: str, size: int, unit: str, limit: int) -> InvalidInput:
-    message = f"{field} has {size} {unit}, the limit is {limit}; split it into shorter texts"
-    return InvalidInput(message, field=field, code="text_too_long")
 
 
 def _unprocessable(error: Exception) -> InvalidInput:

@@ -1,14 +1,14 @@
 """The request body of translation: LibreTranslate's fields, and our own optional ones beside them.
 
 ==================  ================================================================================================
-``q``               a text, or a list of texts (required)
+``q``               a text of any number of sentences and lines, or a list of texts (required)
 ``source``          the language of the texts; the model's source language is the only one, and the default
 ``target``          the language to translate to; likewise
 ``format``          ``text``
 ``alternatives``    how many further translations of each text to give, 0 by default
 ``api_key``         accepted for LibreTranslate's clients, and not used
 ``num_beams``       beam width; the model's default, or ``alternatives`` + 1 if that is more
-``max_new_tokens``  where to cut a translation, in tokens
+``max_new_tokens``  where to cut the translation of a sentence, in tokens
 ``length_penalty``  exponent of the length by which a beam's log-probability is divided
 ``return_scores``   whether to give the length-normalised log-probabilities
 ==================  ================================================================================================
@@ -22,6 +22,7 @@ from typing import Any
 
 from dragoman.errors import InvalidInput
 from dragoman.manifest import Decoding, Limits, Manifest
+from dragoman.tasks import Input
 
 FIELDS = (
     "q",
@@ -50,17 +51,27 @@ class TranslationItem:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRequest:
-    """A request whose structure is right; ``items`` are filled in by the task once each text is tokenized."""
+    """A request whose structure is right; ``inputs`` are filled in by the task once each text is tokenized."""
 
     texts: tuple[TranslationItem, ...]
     is_list: bool
     alternatives: int
     return_scores: bool
-    items: tuple[Any, ...] = ()
+    inputs: tuple[Input, ...] = ()
 
-    def with_items(self, items: Sequence[Any]) -> "TranslationRequest":
-        """The same request with its prepared items."""
-        return dataclasses.replace(self, items=tuple(items))
+    def with_inputs(self, inputs: Sequence[Input]) -> "TranslationRequest":
+        """The same request with its prepared texts."""
+        return dataclasses.replace(self, inputs=tuple(inputs))
+
+    @property
+    def items(self) -> tuple[Any, ...]:
+        """The sentences of all texts, in order."""
+        return tuple(item for prepared in self.inputs for item in prepared.items)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What errors call each text."""
+        return tuple(f"q[{index}]" for index in range(len(self.texts))) if self.is_list else ("q",)
 
 
 def parse_request(payload: Any, manifest: Manifest) -> TranslationRequest:

@@ -86,7 +86,7 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
     assert example["dataframe_split"]["columns"] == ["q"]
     requirements = ask("model-versions/get-artifact", path="requirements.txt").text.split()
     assert all("==" in line for line in requirements)
-    assert {line.split("==")[0] for line in requirements} >= {"mlflow", "ctranslate2", "sentencepiece"}
+    assert {line.split("==")[0] for line in requirements} >= {"mlflow", "ctranslate2", "sentencepiece", "sentencex"}
 
 
 def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri, make_bundle, tmp_path, capsys):

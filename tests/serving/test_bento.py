@@ -403,7 +403,8 @@ def test_a_bento_holds_the_service_and_the_core_alone(tag: str, bento_home: Path
     assert (name, version) == (bundle.manifest.name, bundle.manifest.version)
     assert {path.name for path in (folder / "src").iterdir()} == {"service.py", "bentofile.yaml", "dragoman"}
     requirements = (folder / "env" / "python" / "requirements.txt").read_text().split()
-    assert [line.partition("==")[0] for line in requirements] == ["ctranslate2", "sentencepiece", "bentoml"]
+    names = [line.partition("==")[0] for line in requirements]
+    assert names == ["ctranslate2", "sentencepiece", "sentencex", "bentoml"]
     assert set(requirements) <= set((ROOT / "constraints.txt").read_text().split("\n"))
     assert (folder / "README.md").read_text() == (bundle.path / "MODEL_CARD.md").read_text()
     stored = open_bundle(bento_home / "models" / name / version / "bundle")

@@ -14,7 +14,10 @@ import pytest
 from dragoman.bundle import open_bundle
 from dragoman.predictor import Predictor, load
 from dragoman.protocol import RawRequest, Reply, answer, error_reply, repeated_form_field
+from handlers.seq2seq_handler import DEADLINE_S
 from model_registry.mar import build_mar
+from model_registry.mar_config import load_model_config
+from tests.conftest import ROOT
 
 SCRIPT = Path(__file__).with_name("handler_alone.py")
 JSON = "application/json"
@@ -144,3 +147,8 @@ def test_a_form_that_is_not_utf8_is_refused(unpacked: Path) -> None:
 
 def _reply(reply: Mapping[str, Any]) -> Reply:
     return Reply(reply["status"][0], reply["body"])
+
+
+def test_the_handler_answers_before_torchserve_kills_it() -> None:
+    config = load_model_config(ROOT / "handlers" / "model-config.yaml")
+    assert config["responseTimeout"] - config["maxBatchDelay"] / 1000 >= DEADLINE_S + 30

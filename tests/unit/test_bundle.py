@@ -147,6 +147,8 @@ def test_translate_keeps_lines_and_empty_lines_and_says_which_line_failed(tiny_b
     lines = destination.read_text("utf-8").split("\n")
     assert len(lines) == 4
     assert [bool(line) for line in lines] == [True, False, True, False]
+    spaced = run("translate", "--bundle", str(tiny_bundle), input="\n \t\n  the red car\n")
+    assert spaced.stdout == f"\n \t\n  {lines[0]}\n"
 
     failed = run("translate", "--bundle", str(tiny_bundle), input="good\n" + "x" * 401 + "\ngood\n")
     assert failed.returncode == 65

@@ -73,6 +73,11 @@ def test_a_request_may_be_somewhat_larger_than_the_bundle_accepts(manifest: Mani
     assert int(config["max_request_size"]) == manifest.limits.max_body_bytes + 1024 * 1024
 
 
+def test_an_answer_may_be_as_large_as_answers_to_documents_become(manifest: Manifest) -> None:
+    config = _read(properties(Archive(Path("a.mar"), manifest), Ports(), Path("/store")))
+    assert int(config["max_response_size"]) == 2**31 - 1
+
+
 def test_free_ports_are_free_and_differ() -> None:
     ports = Ports.free()
     ports.check()

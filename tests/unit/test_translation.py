@@ -1,13 +1,19 @@
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import dragoman
+from dragoman.documents import join
 from dragoman.errors import ConfigError
-from dragoman.manifest import Decoding
+from dragoman.manifest import Decoding, Limits
 from dragoman.tasks.translation import TranslationTask
 from dragoman.tasks.translation_request import TranslationItem
+from dragoman.tokenizer import EOS_ID
+from tests.tiny_model import write_tiny_bundle
 
 
 @pytest.fixture(scope="module", params=["ctranslate2", "torch"])
@@ -72,7 +78,8 @@ def test_an_item_that_breaks_the_engine_fails_alone(tiny_bundle, toy_sentences, 
     expected = texts(predictor(toy_sentences[:31]))
     task = predictor.task
     assert isinstance(task, TranslationTask)
-    poison = task.prepare("the station again with 12 friends.")
+    bad = "the station again with 12 friends."
+    (poison,) = task.prepare(bad).items
     decode, calls = task._engine.decode, []
 
     def fragile(sources, *arguments, **options):
@@ -82,12 +89,12 @@ def test_an_item_that_breaks_the_engine_fails_alone(tiny_bundle, toy_sentences, 
         return decode(sources, *arguments, **options)
 
     monkeypatch.setattr(task._engine, "decode", fragile)
-    items = [task.prepare(text) for text in toy_sentences[:31]]
-    outcomes = task.run([*items[:13], poison, *items[13:]])
+    outcomes = predictor([*toy_sentences[:13], bad, *toy_sentences[13:31]])
     assert outcomes[13].error.code == "unprocessable_text"
     assert texts(outcomes[:13] + outcomes[14:]) == expected
     # Halving a batch of 32 down to one text takes at most two calls a level beyond the first.
-    assert len(calls) <= 1 + 2 * 5 + len(task._batches(items))
+    batches = task._batches([item for text in toy_sentences[:31] for item in task.prepare(text).items])
+    assert len(calls) <= 1 + 2 * 5 + len(batches)
     predictor.close()
 
 
@@ -106,3 +113,114 @@ def test_the_engines_agree_on_full_precision_weights_up_to_quantisation(tiny_bun
 def test_an_unknown_engine_or_device_is_refused_with_what_there_is(tiny_bundle, engine, device, message):
     with pytest.raises(ConfigError, match=message):
         dragoman.load(tiny_bundle, engine=engine, device=device)
+
+
+WHITE_SPACE = ["\n  ", "  ", "\n\n\t", "\t", " \u2028", "\r\n \u00a0 "]
+
+
+@pytest.fixture(scope="module")
+def sentences(translate, toy_sentences) -> list[str]:
+    """Five sentences that are translated to five texts."""
+    known = list(dict.fromkeys(toy_sentences))[:100]
+    by_translation = dict(zip(texts(translate(known)), known, strict=True))
+    by_translation.pop("", None)
+    return list(by_translation.values())[:5]
+
+
+def in_document(sentences: list[str]) -> str:
+    pairs = zip(WHITE_SPACE, [*sentences, ""], strict=True)
+    return "".join(space + sentence for space, sentence in pairs)
+
+
+def item(text: str, **options: Any) -> TranslationItem:
+    return TranslationItem(
+        text=text, decoding=Decoding(num_beams=3, max_new_tokens=24), alternatives=2, return_scores=True, **options
+    )
+
+
+def test_a_document_is_its_sentences_one_by_one_with_the_white_space_between_them(translate, sentences):
+    alone = texts(translate(sentences))
+    document = in_document(sentences)
+    expected = in_document(alone)
+    assert texts(translate([document, sentences[1], document])) == [expected, alone[1], expected]
+
+
+def test_the_alternatives_of_a_document_are_those_of_its_sentences_rank_by_rank(translate, sentences):
+    parts = [outcome.value for outcome in translate([item(sentence) for sentence in sentences])]
+    (whole,) = (outcome.value for outcome in translate([item(in_document(sentences))]))
+    assert len(whole.alternatives) == 2
+    for rank, alternative in enumerate(whole.alternatives):
+        assert alternative == in_document([part.alternatives[rank] for part in parts])
+    # With the length penalty 1 the score of the whole is the mean of its sentences' scores, weighted by their tokens.
+    for score, *scores in zip(whole.scores, *(part.scores for part in parts), strict=True):
+        assert min(scores) < score < max(scores)
+
+
+def test_white_space_round_a_sentence_never_reaches_the_model(translate):
+    task = translate.task
+    (plain,) = task.prepare("the red car").items
+    (spaced,) = task.prepare("\n\t the red car \u3000\r\n").items
+    assert plain == spaced
+    assert plain.ids == (*task._tokenizer.encode("translate: the red car"), EOS_ID)
+
+
+def test_a_sentence_is_cut_only_where_the_model_cannot_read_it_whole_and_nothing_is_lost(translate):
+    task = translate.task
+    limit = translate.bundle.manifest.limits.max_source_tokens
+    for text in ("the red car, the dog " * 19, "the red car; " * 30, "the" * 133, "the" * 99 + " " + "e" * 100):
+        prepared = task.prepare(text)
+        assert len(prepared.items) > 1
+        assert all(len(part.ids) <= limit for part in prepared.items)
+        pieces = [text[start:end] for start, end in prepared.spans]
+        assert "".join("".join(pieces).split()) == "".join(text.split())
+        assert join(text, prepared.spans, pieces) == text
+        assert isinstance(translate([text])[0], dragoman.Result)
+    longest = next(text for count in range(49, 1, -1) if len(task.prepare(text := "the dog " * count).items) == 1)
+    assert limit - 8 < len(task.prepare(longest).items[0].ids) <= limit
+
+
+@given(text=st.text(max_size=300).filter(str.strip))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_prepared_in_pieces_that_the_model_can_read(translate, text):
+    prepared = translate.task.prepare(text)
+    limit = translate.bundle.manifest.limits.max_source_tokens
+    assert 0 < len(prepared.items) == len(prepared.spans)
+    assert all(len(part.ids) <= limit for part in prepared.items)
+    assert join(text, prepared.spans, [text[start:end] for start, end in prepared.spans]) == text
+
+
+def test_equal_sentences_are_computed_once(translate, monkeypatch):
+    engine, seen = translate.task._engine, []
+    decode = engine.decode
+    monkeypatch.setattr(
+        engine, "decode", lambda ids, *rest, **options: seen.extend(ids) or decode(ids, *rest, **options)
+    )
+    text = "The red car. A dog.\nThe red car.\nThe red car."
+    narrow = TranslationItem(text=text, decoding=Decoding(max_new_tokens=3))
+    outcomes = translate([text, "The red car.", text, narrow])
+    assert len(seen) == 4
+    assert outcomes[0] == outcomes[2] != outcomes[3]
+
+
+def test_one_sentence_that_is_cut_makes_the_document_say_so(translate):
+    short = TranslationItem(text="the red car\nour dog", decoding=Decoding(max_new_tokens=1))
+    assert translate([short])[0].value.finish_reason == "length"
+
+
+def in_lines(lines: list[list[str]]) -> str:
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def test_a_document_of_two_hundred_thousand_characters_is_answered_in_order_and_whole(tmp_path, toy_sentences):
+    bundle = write_tiny_bundle(tmp_path, toy_sentences, limits=Limits())
+    chooser = random.Random(3)
+    lines: list[list[str]] = []
+    while len(document := in_lines(lines)) < 199_500:
+        lines.append(chooser.choices(toy_sentences, k=chooser.randrange(5)))
+    known = sorted(set(toy_sentences))
+    for engine in ("ctranslate2", "torch"):
+        predictor = dragoman.load(bundle, engine=engine, device="cpu")
+        alone = dict(zip(known, texts(predictor(known)), strict=True))
+        (outcome,) = predictor([document])
+        predictor.close()
+        assert outcome.value.text == in_lines([[alone[sentence] for sentence in line] for line in lines])
