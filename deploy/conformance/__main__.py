@@ -35,7 +35,7 @@ def main() -> int:
         engine = InProcess(predictor)
         try:
             with running_servers(packaged, logs=Path(folder), environment=environment, report=console.print) as servers:
-                cases = load_cases()
+                cases = load_cases(predictor.bundle.manifest.limits)
                 console.print(f"{len(cases)} requests to the engine and {len(servers)} ways into the servers")
                 differences = compare_cases(cases, engine, servers)
                 reports = compare_sentences(sentences, engine, servers, console.print) if sentences else []

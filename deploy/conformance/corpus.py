@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dragoman.manifest import Limits
 from dragoman.protocol import JSON_TYPE, RawRequest, Reply
 
 REQUESTS = Path(__file__).with_name("requests.json")
@@ -33,37 +34,44 @@ class Case:
         return None if found == expected else f"status, code, field must be {expected}, got {found}"
 
 
-def load_cases() -> list[Case]:
-    """Every case of requests.json, in order."""
-    return [_case(entry) for entry in json.loads(REQUESTS.read_text(encoding="utf-8"))]
+def load_cases(limits: Limits) -> list[Case]:
+    """Every case of requests.json, in order, for a bundle with these limits."""
+    return [_case(entry, limits) for entry in json.loads(REQUESTS.read_text(encoding="utf-8"))]
 
 
-def _case(entry: Mapping[str, Any]) -> Case:
+def _case(entry: Mapping[str, Any], limits: Limits) -> Case:
     return Case(
         name=entry["name"],
-        request=RawRequest(body=_body(entry), content_type=entry.get("content_type", JSON_TYPE)),
+        request=RawRequest(body=_body(entry, limits), content_type=entry.get("content_type", JSON_TYPE)),
         status=entry["status"],
         code=entry.get("code"),
         field=entry.get("field"),
     )
 
 
-def _body(entry: Mapping[str, Any]) -> bytes:
-    """A body is given as JSON, as text, or, where it is long, as what to repeat how often."""
+def _body(entry: Mapping[str, Any], limits: Limits) -> bytes:
+    """A body is given as JSON, as text, or, where it is long, as what to repeat how often: a number, or a limit's name.
+
+    A limit is exceeded by one, and kept by ``q_filled``, which repeats a text for as long as another one fits.
+    """
     if "json" in entry:
         return json.dumps(entry["json"], ensure_ascii=False).encode()
     if "latin1" in entry:
         return str(entry["latin1"]).encode("latin-1")
     if "raw" in entry:
-        return _repeated(entry["raw"]).encode()
+        text, times = entry["raw"]
+        return str(text * times).encode()
     if "q_text" in entry:
-        return json.dumps({"q": _repeated(entry["q_text"])}).encode()
+        text, times = entry["q_text"]
+        return json.dumps({"q": text * _number(times, limits), **entry.get("options", {})}).encode()
     if "q_list" in entry:
         text, times = entry["q_list"]
-        return json.dumps({"q": [text] * times}).encode()
+        return json.dumps({"q": [text] * _number(times, limits)}).encode()
+    if "q_filled" in entry:
+        text, limit = entry["q_filled"]
+        return json.dumps({"q": text * (getattr(limits, limit) // len(text))}).encode()
     return str(entry["text"]).encode()
 
 
-def _repeated(rule: tuple[str, int]) -> str:
-    text, times = rule
-    return text * times
+def _number(times: int | str, limits: Limits) -> int:
+    return times if isinstance(times, int) else int(getattr(limits, times)) + 1

@@ -25,7 +25,8 @@ def test_every_way_into_the_model_gives_the_same_answers(bundle: Path, toy_sente
     command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--sentences", str(sentences)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert f"{len(load_cases())} requests: {len(load_cases())} answered alike everywhere" in finished.stdout
+    cases = len(load_cases(Limits()))
+    assert f"{cases} requests: {cases} answered alike everywhere" in finished.stdout
     rows = [line for line in finished.stdout.splitlines() if "│ 300" in line]
     assert [row.split("│")[1].strip() for row in rows] == ["Bento HTTP", "TorchServe REST", "TorchServe gRPC"]
     assert all(row.count("300") == 2 for row in rows), finished.stdout
@@ -42,7 +43,7 @@ def test_a_server_that_answers_otherwise_is_found_out(bundle: Path):
 
     predictor = load(bundle)
     engine = InProcess(predictor)
-    cases = load_cases()
+    cases = load_cases(Limits())
     refused = [case.name for case in cases if case.status == 415]
     assert len(refused) >= 4
     found = compare_cases(cases, engine, [Sloppy()])
