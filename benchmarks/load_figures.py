@@ -13,6 +13,7 @@ class LoadFigures:
 
     requests_per_s: float
     target_tokens_per_s: float
+    target_tokens_per_answer: float | None
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
@@ -32,10 +33,11 @@ def load_figures(stream: Answered, count_tokens: Callable[[Answer], int]) -> Loa
     done = [answer for answer in came if answer.status == OK]
     latencies = [1000 * (answer.answered - answer.due) for answer in seen if answer.status == OK]
     failed = [answer for answer in seen if answer.status != OK]
-    seconds = stream.end - stream.begin
+    seconds, tokens = stream.end - stream.begin, sum(map(count_tokens, done))
     return LoadFigures(
         requests_per_s=round(len(done) / seconds, 2),
-        target_tokens_per_s=round(sum(map(count_tokens, done)) / seconds, 1),
+        target_tokens_per_s=round(tokens / seconds, 1),
+        target_tokens_per_answer=round(tokens / len(done), 1) if done else None,
         p50_ms=percentile(latencies, 50),
         p95_ms=percentile(latencies, 95),
         p99_ms=percentile(latencies, 99),

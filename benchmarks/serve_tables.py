@@ -82,7 +82,8 @@ def _latency(results: Tree, done: Tree) -> Table:
     shares = results["plan"]["open_shares"]
     for title in ("server", *(f"open loop {share:.0%}" for share in shares)):
         table.add_column(title)
-    extra = ("news, 32 clients", "5 words", "5 words beside documents", "documents")
+    # A server that cuts documents is fast with them; how long its answers are tells.
+    extra = ("news, 32 clients", "5 words", "5 words beside documents", "documents", "tokens of a document's answer")
     wide = results["plan"]["mixed"] and results["plan"]["news"]
     for title in extra if wide else ():
         table.add_column(title)
@@ -90,7 +91,10 @@ def _latency(results: Tree, done: Tree) -> Table:
         found = [tree["open"][str(share)] for share in shares]
         if wide:
             found += [tree["news"], *(tree["mixed"][key] for key in ("alone", "beside_documents", "documents"))]
-        table.add_row(name, *(_percentiles(figures) for figures in found))
+        cells = [_percentiles(figures) for figures in found]
+        if wide:
+            cells.append(_number(tree["mixed"]["documents"]["target_tokens_per_answer"], 0))
+        table.add_row(name, *cells)
     return table
 
 

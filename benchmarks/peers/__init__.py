@@ -1,7 +1,8 @@
 """The servers that are compared: ours, and what else a user could put before the same weights.
 
 Every one gets the machine in the same layout, one worker of one thread for each core: two workers of one thread beat
-one worker of two with every engine here, and OpenMP pools that share their cores with a busy server collapse.
+one worker of two with every engine here, and OpenMP pools that share their cores with a busy server collapse. The
+extra ``bench`` brings LitServe's uvloop, which then serves every Python server alike.
 """
 
 import os

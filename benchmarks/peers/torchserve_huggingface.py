@@ -10,15 +10,16 @@ from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle
 
 HANDLER = Path(__file__).with_name("torchserve_handler.py")
-BATCH_SIZE = 8
+BATCH_SIZE = 16
 MAX_BATCH_DELAY_MS = 10
 NAME = "huggingface"
 
 
 class TorchServeHuggingFace:
-    """The example names no batch size, which leaves 1; eight is that of TorchServe's page on batching.
+    """The handler of the example in the settings that serve it best.
 
-    The delay is not that page's 50 ms but one that costs a single client little.
+    The example itself names no batch size, which leaves 1. TorchServe's page on batching has 8 and 50 ms; 16 was
+    measured to be faster at 32 clients, and the shorter delay costs a single client less.
     """
 
     name = "TorchServe, generate"

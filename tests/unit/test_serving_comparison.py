@@ -37,6 +37,7 @@ def test_a_closed_loop_counts_what_is_answered_in_its_window() -> None:
     )
 
     assert (figures.requests_per_s, figures.target_tokens_per_s, figures.answers) == (1.0, 2.0, 2)
+    assert figures.target_tokens_per_answer == 2.0
     assert (figures.p50_ms, figures.p99_ms) == (600.0, 1000.0)
 
 
