@@ -11,9 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from deploy.commands import run_command
 from dragoman.bundle import open_bundle
 from dragoman.errors import run_cli
+from model_registry.gate_settings import DEFAULT_SETTINGS
 
 VERDICTS = (0, 1, 2)
 # What the gate must say. A seed is neither better nor worse by construction: promoted here means not inferior.
@@ -32,12 +35,13 @@ class Store:
         self._uri = f"sqlite:///{folder}/mlflow.db"
         self._segments = segments
 
-    def promote(self, bundle: Path) -> dict[str, Any]:
-        """Register a bundle, send it through the gate, and return the decision's figures."""
+    def promote(self, bundle: Path, gate: Path) -> dict[str, Any]:
+        """Register a bundle, send it through a gate of these settings, and return the decision's figures."""
         registry = ("-m", "model_registry", "--tracking-uri", self._uri)
         run_command(*registry, "register", str(bundle))
         name = open_bundle(bundle).manifest.name
-        done = run_command(*registry, "promote", name, "candidate", "--json", *self._segments, accepted=VERDICTS)
+        promote = ("promote", name, "candidate", "--gate", str(gate), "--json", *self._segments)
+        done = run_command(*registry, *promote, accepted=VERDICTS)
         decision = json.loads(done.output)
         comparison = decision["trial"]["comparison"] or {}
         return {
@@ -55,11 +59,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gate-verdicts-") as folder:
         noised = Path(folder) / "noised"
         bundles = (options.worse, options.better, noised, options.other_seed)
+        usual = yaml.safe_load(DEFAULT_SETTINGS.read_text(encoding="utf-8"))
+        margins = (usual["margin"],) * 3 + (options.seed_margin,)
+        gates = [Path(folder) / f"gate-{number}.yaml" for number in range(len(margins))]
+        for gate, margin in zip(gates, margins, strict=True):
+            gate.write_text(yaml.safe_dump({**usual, "margin": margin}), encoding="utf-8")
         store = Store(Path(folder), segments)
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
             run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
-            found = {case: store.promote(bundle) for case, bundle in zip(EXPECTED, bundles, strict=True)}
+            found = {
+                case: {"margin": margin, **store.promote(bundle, gate)}
+                for case, bundle, gate, margin in zip(EXPECTED, bundles, gates, margins, strict=True)
+            }
         for case, decision in found.items():
             decision["as_expected"] = decision["verdict"] in EXPECTED[case]
         print(json.dumps(found, indent=2))
@@ -79,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         ("--reference", "their translations"),
     ):
         parser.add_argument(name, required=True, type=Path, metavar="PATH", help=meaning)
+    parser.add_argument(
+        "--seed-margin",
+        type=float,
+        default=2.5,
+        help="margin of the last case, in points: more than seeds of this configuration differ by (default: %(default)s)",
+    )
     return parser
 
 
