@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed-margin",
         type=float,
         default=2.5,
-        help="margin of the last case, in points: more than seeds of this configuration differ by (default: %(default)s)",
+        help="margin of the last case: above what seeds of this configuration differ by (default: %(default)s)",
     )
     return parser
 
