@@ -69,7 +69,7 @@ def _body(entry: Mapping[str, Any], limits: Limits) -> bytes:
         return json.dumps({"q": [text] * _number(times, limits)}).encode()
     if "q_filled" in entry:
         text, limit = entry["q_filled"]
-        return json.dumps({"q": text * (getattr(limits, limit) // len(text))}).encode()
+        return json.dumps({"q": text * (getattr(limits, limit) // len(text)), **entry.get("options", {})}).encode()
     return str(entry["text"]).encode()
 
 
