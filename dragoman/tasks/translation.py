@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 # A sentence that is too long for the model is cut into parts of at most so many tokens: few enough that they share
 # batches with other sentences, and that a translation a third longer ends before the usual limit of 128 tokens.
 PART_TOKENS = 96
-# Sentences that one request may hold: as many as 200,000 characters can have, when each is a letter on a line. Answers to
-# lists of such texts would be many times as long as the question.
+# Sentences that one request may hold: as many as 200,000 characters can have, when each is a letter on a line. Lists of
+# such texts would have answers many times as long as the question.
 MAX_SENTENCES = 100_000
 
 
