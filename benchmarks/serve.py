@@ -150,7 +150,8 @@ class Bench:
     def _measure_limits(self) -> None:
         self._progress.update(self._task, description="measuring the limits in-process")
         sentences = self._folder / "sentences.txt"
-        sentences.write_text("".join(f"{line}\n" for line in self._workloads.sentences), encoding="utf-8")
+        lines = self._workloads.sentences[: self._plan.sentences]
+        sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.limits", "--bundle", str(self._bundle.path.resolve())]
         command += ["--sentences", str(sentences), "--alone", str(self._plan.alone)]
         # OpenMP's threads would otherwise spin at each other as soon as anything else runs: generate was measured to
@@ -195,7 +196,7 @@ def main() -> int:
         out.parent.mkdir(exist_ok=True)
     atomic.check_writable(out)
     console = Console(highlight=False, soft_wrap=True)
-    workloads = load_workloads(options.data, sentences=plan.sentences)
+    workloads = load_workloads(options.data)
     with tempfile.TemporaryDirectory(prefix="dragoman-bench-", ignore_cleanup_errors=True) as folder:
         bench = Bench(open_bundle(options.bundle), plan, workloads, Path(folder), console)
         try:

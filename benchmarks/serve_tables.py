@@ -47,7 +47,16 @@ def _throughput(results: Tree, done: Tree) -> Table:
 def _costs(done: Tree) -> Table:
     table = Table(title="Quality of what came back, and what it costs", title_justify="left")
     table.add_column("server")
-    for label in ("BLEU", "chrF", "tokens/s", "largest process, MB", "all processes, MB", "start, s", "client's CPU"):
+    for label in (
+        "BLEU",
+        "chrF",
+        "tokens/s",
+        "largest process, MB",
+        "all processes, MB",
+        "start, s",
+        "client's CPU",
+        "others' CPU",
+    ):
         table.add_column(label, justify="right")
     for name, tree in done.items():
         busiest = max(tree["closed"].values(), key=lambda figures: figures["requests_per_s"])
@@ -60,6 +69,7 @@ def _costs(done: Tree) -> Table:
             _number(tree["memory"]["total_mb"], 0),
             _number(tree["start_s"], 1),
             f"{busiest['client_cores']:.0%}",
+            f"{tree['others_cores']:.0%}",
         )
     return table
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.load_figures import first_texts, load_figures
 from benchmarks.load_generator import Answer, Answered, Load, Stream, Traffic
+from benchmarks.other_load import OtherLoad
 from benchmarks.peers import ROOT, Peer, RunningPeer
 from benchmarks.process_memory import peak_memory
 from benchmarks.workloads import DOCUMENT_WORDS, Workloads
@@ -24,7 +25,8 @@ from dragoman.tokenizer import Tokenizer
 # The number of clients at which servers are compared, and at which every sentence of the test set is translated.
 COMPARED_CLIENTS = 32
 WARM_UP_SHARE = 0.2
-# Of what a server can do: the sentences of five words take a third, and documents are worth as many sentences again.
+# Sentences of five words come at this share of what the server can do with whole captions, which have about twelve
+# words; documents come as often as makes them the same share again.
 MIXED_SHARE = 0.3
 WORDS_PER_SENTENCE = 12
 
@@ -33,7 +35,10 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured at each visit, and how often each server is visited."""
+    """What is measured at each visit, and how often each server is visited.
+
+    ``sentences`` of the test set are scored, and ``alone`` of them are translated one at a time for the limits.
+    """
 
     rounds: int
     ramp_s: float
@@ -102,7 +107,7 @@ class Visitor:
         Raises DragomanError with the end of the server's log when it fails.
         """
         log = self.logs / f"{peer.name.replace(' ', '-').replace(',', '')}-{number}.log"
-        began = time.monotonic()
+        others, began = OtherLoad(), time.monotonic()
         running = peer.start(log)
         with running.process, _told_with(running.process):
             _first_answer(running.url, peer, self.workloads.sentences[0])
@@ -112,6 +117,7 @@ class Visitor:
             loads.run("warm-up", [warm_up], seconds=WARM_UP_SHARE * self.plan.seconds)
             figures: Figures = {"start_s": start_s, **loads.measure()}
             figures["memory"] = asdict(peak_memory(running.process.pid))
+            figures["others_cores"] = others.cores(running.process.pid)
         return Visit(figures=figures, texts=loads.texts)
 
 
@@ -148,10 +154,10 @@ class _Loads:
         label = f"{clients} clients" if clients > 1 else "1 client"
         if clients != COMPARED_CLIENTS:
             return self._one(label, Stream(name="sentences", bodies=self.bodies, clients=clients))
-        # Each round translates its part of the test set, so that all rounds together have translated the whole.
-        part = len(self.bodies) // self._plan.rounds
-        begin = self._number * part
-        bodies = self.bodies[begin : None if self._number == self._plan.rounds - 1 else begin + part]
+        # Each round translates its part of what is scored, so that all rounds together have translated the whole.
+        scored = self.bodies[: self._plan.sentences]
+        begin, end = (len(scored) * number // self._plan.rounds for number in (self._number, self._number + 1))
+        bodies = scored[begin:end]
         stream = Stream(name="sentences", bodies=bodies, clients=clients, at_least=len(bodies))
         (answered,), figures = self.run(label, [stream])
         texts = first_texts([answered], self._peer.translation)
@@ -236,3 +242,6 @@ def _told_with(process: ServerProcess) -> Iterator[None]:
         yield
     except UnavailableError as error:
         raise UnavailableError(f"{error}; the end of {process.log}:\n{process.log_tail()}") from error
+    except (ValueError, KeyError) as error:
+        message = f"an answer with status 200 is no translation: {error!r}"
+        raise UnavailableError(f"{message}; the end of {process.log}:\n{process.log_tail()}") from error

@@ -1,11 +1,16 @@
 """A visit of the serving benchmark to a real server, which is small and answers in capitals."""
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from benchmarks.other_load import OtherLoad
 from benchmarks.peers import RunningPeer
 from benchmarks.visit import Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
@@ -108,7 +113,7 @@ def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_trans
     # The second of two rounds translates the second half.
     assert visit.texts == {index: toy_sentences[index].upper() for index in range(20, 40)}
     figures = visit.figures
-    assert set(figures) == {"start_s", "closed", "news", "open", "mixed", "memory"}
+    assert set(figures) == {"start_s", "closed", "news", "open", "mixed", "memory", "others_cores"}
     assert len(told) == PLAN.phases
     for found in (*figures["closed"].values(), figures["news"], figures["open"]["0.2"], figures["mixed"]["alone"]):
         assert found["errors"] == 0
@@ -122,6 +127,7 @@ def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_trans
     assert documents["requests_per_s"] == 0
     assert documents["error"] in (None, "413: too long")
     assert 0 < figures["start_s"] < 20
+    assert 0 <= figures["others_cores"] <= (os.cpu_count() or 1)
     assert 5 < figures["memory"]["largest_mb"] == figures["memory"]["total_mb"] < 200
 
 
@@ -130,3 +136,23 @@ def test_a_server_that_answers_nothing_fails_with_the_end_of_its_log(
 ) -> None:
     with pytest.raises(UnavailableError, match=r"(?s)does not answer its first request.*500.*the end of .*listening"):
         _visit("broken", 0, tiny_bundle, toy_sentences, tmp_path, [])
+
+
+def test_processor_time_that_others_use_is_seen() -> None:
+    # Both turn for half a second of processor time, however long that takes on a busy machine.
+    turn = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass\ntime.sleep(30)"
+    others, began = OtherLoad(), time.monotonic()
+    with (
+        subprocess.Popen([sys.executable, "-c", turn]) as server,
+        subprocess.Popen([sys.executable, "-c", turn]) as other,
+    ):
+        try:
+            while any(sum(psutil.Process(one.pid).cpu_times()[:2]) < 0.5 for one in (server, other)):
+                time.sleep(0.05)
+            seen = others.cores(server.pid) * (time.monotonic() - began)
+        finally:
+            server.kill()
+            other.kill()
+
+    # The machine's clock ticks in hundredths on each core.
+    assert seen > 0.4
