@@ -9,8 +9,6 @@
 import asyncio
 import logging
 import sys
-import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,26 +21,26 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from dragoman import openapi
+from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, retry_headers, while_connected
+from dragoman.batching import MicroBatcher
 from dragoman.bundle import open_bundle
-from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
+from dragoman.errors import DragomanError, UnavailableError
 from dragoman.predictor import load
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply, answer, check_body_size, error_reply
+from dragoman.protocol import JSON_TYPE, RawRequest, Reply, answer_with, check_body_size, error_reply
+from dragoman.serving_metrics import ServingMetrics
 
 log = logging.getLogger("bentoml.service.dragoman")
 
 # From the first byte of a request to its answer. BentoML's own limit below stands behind this one, because its answer
-# does not have the form of the contract and leaves the thread running all the same.
+# does not have the form of the contract.
 DEADLINE_S = 60
-# Requests that may wait for a thread; the next one is turned away, since an answer that comes too late helps nobody.
-MAX_WAITING = 64
-RETRY_AFTER_S = 1
+# Two, so that a short body need not wait until a long one is tokenized.
+PARSING_THREADS = 2
 CLIENT_CLOSED_REQUEST = 499
-FRAMEWORK_ERRORS = (404, 405, 500, 503)
 # The label that `python -m model_registry package` puts on the models it stores.
 BUNDLE_LABEL = "dragoman-bundle"
 # The names that T5 itself gives its languages; any other language goes by its code.
 LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "ro": "Romanian"}
-CONTENT_TYPE_KEY = "dragoman.content_type"
 # BentoML's page loads a tracker from another site; this one shows the same interface without.
 INDEX_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -54,10 +52,6 @@ INDEX_PAGE = """<!DOCTYPE html>
 <script src="./static_content/swagger-initializer.js"></script></body>
 </html>
 """
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Arguments(pydantic.BaseModel, extra="forbid"):
@@ -104,58 +98,8 @@ class TranslateOutput(pydantic.BaseModel):
     model: dict[str, str | None]
 
 
-class ContractMiddleware:
-    """Keeps BentoML's view of a request and its errors away from the contract."""
-
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; an error that is not JSON comes from the framework and gets the contract's form."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        replaced = False
-
-        async def send_in_form(message: MutableMapping[str, Any]) -> None:
-            nonlocal replaced
-            if message["type"] == "http.response.start" and message["status"] in FRAMEWORK_ERRORS:
-                headers = dict(message["headers"])
-                if not headers.get(b"content-type", b"").startswith(JSON_TYPE.encode()):
-                    replaced = True
-                    response = _response(_framework_error(message["status"], scope, headers))
-                    if b"allow" in headers:
-                        response.headers["Allow"] = headers[b"allow"].decode("latin-1")
-                    await response(scope, receive, send)
-            if not replaced:
-                await send(message)
-
-        await self._app(_without_content_type(scope), receive, send_in_form)
-
-
-def _without_content_type(scope: Scope) -> Scope:
-    # BentoML picks a deserializer, pickle among them, by this header. What it cannot see it cannot act on.
-    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
-    return {**scope, "headers": kept, CONTENT_TYPE_KEY: sent}
-
-
-def _framework_error(status: int, scope: Scope, headers: dict[bytes, bytes]) -> Reply:
-    method, path = scope["method"], scope["path"][:60]
-    if status == 404:
-        return error_reply(InvalidInput(f"there is nothing at {path!r}; GET / lists what is", code="not_found"))
-    if status == 405:
-        allowed = headers.get(b"allow", b"").decode("latin-1")
-        message = f"{path} does not accept {method}; use {allowed}"
-        return error_reply(InvalidInput(message, code="method_not_allowed"))
-    if status == 503:
-        return error_reply(UnavailableError("no warm-up translation has succeeded yet; ask again in a second"))
-    return error_reply(InferenceError("the server failed on this request; its log says why"))
-
-
 def _response(reply: Reply) -> Response:
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if reply.status == 503 else None
-    return Response(reply.to_json(), status_code=reply.status, media_type=JSON_TYPE, headers=headers)
+    return Response(reply.to_json(), status_code=reply.status, media_type=JSON_TYPE, headers=retry_headers(reply))
 
 
 def _bundle_tag(argument: str) -> str:
@@ -212,14 +156,19 @@ class Translator:
 
     def __init__(self) -> None:
         """Load the bundle, verifying it, and start the warm-up translation that readiness waits for."""
+        # Importing it any earlier would be before BentoML has said where the processes share their figures.
+        import prometheus_client
+
         self.predictor = load(_bundle_dir())
-        described = self.predictor.describe()
-        parallel = int(described["parallel"])
-        # Threads beyond what the engine computes at once would only wait inside it, uncounted.
-        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="translate")
-        self._places = threading.BoundedSemaphore(parallel + MAX_WAITING)
-        self._warm_up = self._pool.submit(self._translate_once)
-        manifest = self.predictor.bundle.manifest
+        manifest, task, described = self.predictor.bundle.manifest, self.predictor.task, self.predictor.describe()
+        self._batcher = MicroBatcher(
+            task.run,
+            batch_key=task.batch_key,
+            workers=int(described["parallel"]),
+            observer=ServingMetrics(prometheus_client, manifest, task.output_tokens),
+        )
+        self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
+        self._warm_up = self._parsing.submit(self._translate_once)
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(described))
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
@@ -235,28 +184,20 @@ class Translator:
     @bentoml.api(route="/translate", input_spec=TranslateInput, output_spec=TranslateOutput)  # type: ignore[untyped-decorator]
     async def translate(self, request: Request) -> Response:
         """Translate a text, or a list of texts."""
+        deadline = asyncio.get_running_loop().time() + DEADLINE_S
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                return _response(await self._reply(request))
+            async with asyncio.timeout_at(deadline):
+                body = await _read_body(request, self.predictor.bundle.manifest.limits.max_body_bytes)
+                raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
+                answering = answer_with(self._batcher, self.predictor, raw, parse_in=self._parsing, deadline=deadline)
+                return _response(await while_connected(request.receive, answering))
         except TimeoutError:
             message = f"the request was not received and answered within {DEADLINE_S} seconds; send less text at once"
             return _response(error_reply(UnavailableError(message, code="deadline_exceeded")))
         except DragomanError as error:
             return _response(error_reply(error))
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-    async def _reply(self, request: Request) -> Reply:
-        body = await _read_body(request, self.predictor.bundle.manifest.limits.max_body_bytes)
-        raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
-        if not self._places.acquire(blocking=False):
-            message = f"{MAX_WAITING} requests are waiting already; send this one again after {RETRY_AFTER_S} second"
-            raise UnavailableError(message, code="overloaded")
-        job = self._pool.submit(answer, self.predictor, [raw])
-        # The place is free when the thread is, which after a missed deadline is later than the answer.
-        job.add_done_callback(lambda _: self._places.release())
-        (reply,) = await asyncio.wrap_future(job)
-        return reply
 
     def _translate_once(self) -> None:
         try:
@@ -274,9 +215,10 @@ class Translator:
         return not self._warm_up.done() or self._warm_up.exception() is None
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let the requests in hand finish, and free the model."""
-        self._pool.shutdown()
+        await self._batcher.close()
+        self._parsing.shutdown()
         self.predictor.close()
 
 

@@ -4,13 +4,17 @@ The servers hand over the bytes and the content type as they came. Whatever is w
 ``{"error": "sentence", "code": "text_too_long", "field": "q[3]"}``, with the HTTP status that goes with the code.
 """
 
+import asyncio
 import json
 import logging
+import math
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from dragoman.batching import MicroBatcher
 from dragoman.errors import DragomanError, InferenceError, InvalidInput
 from dragoman.predictor import Predictor
 from dragoman.tasks import Failure, Request, Result
@@ -64,6 +68,25 @@ def answer(predictor: Predictor, requests: Sequence[RawRequest], *, deadline: fl
         entry if isinstance(entry, Reply) else _render(predictor, entry, [next(outcomes) for _ in entry.items])
         for entry in parsed
     ]
+
+
+async def answer_with(
+    batcher: MicroBatcher, predictor: Predictor, raw: RawRequest, *, parse_in: Executor, deadline: float = math.inf
+) -> Reply:
+    """Answer a request as ``answer`` does, its items in batches with those of all others that are being answered.
+
+    Bodies are read in ``parse_in``, since tokenizing a long text takes time. ``deadline`` is in the event loop's time.
+    """
+    try:
+        # A full queue refuses a request before work is put into reading it.
+        batcher.check_room()
+        request = await asyncio.get_running_loop().run_in_executor(parse_in, _parse, predictor, raw)
+        if isinstance(request, Reply):
+            return request
+        outcomes = await batcher.submit(request.items, deadline=deadline)
+    except DragomanError as error:
+        return error_reply(error)
+    return _render(predictor, request, outcomes)
 
 
 def error_reply(error: DragomanError) -> Reply:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dragoman.batching import token_batches
 from dragoman.bundle import Bundle
 from dragoman.documents import Span, halves, sentence_spans
 from dragoman.engines import Hypothesis, open_engine
@@ -17,6 +16,7 @@ from dragoman.manifest import Decoding
 from dragoman.tasks import Failure, Request, Result
 from dragoman.tasks.translation_request import TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation_result import SentenceHypothesis, Translation, assemble
+from dragoman.token_batches import token_batches
 from dragoman.tokenizer import EOS_ID, Tokenizer
 
 log = logging.getLogger(__name__)

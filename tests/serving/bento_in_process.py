@@ -52,7 +52,7 @@ def _failed_warm_up() -> dict[str, bool]:
 
     patch.setattr(Predictor, "warm_up", failing_warm_up)
     translator = Translator()
-    translator._pool.shutdown()
+    translator._parsing.shutdown()
     return {"ready": asyncio.run(translator.__is_ready__()), "alive": asyncio.run(translator.__is_alive__())}
 
 

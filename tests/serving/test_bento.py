@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import pickle
+import random
+import re
 import shutil
 import socket
 import subprocess
@@ -316,22 +318,101 @@ def test_many_clients_at_once_each_get_their_own_translation(
     ]
 
 
-def test_beyond_a_bounded_queue_requests_are_turned_away_at_once(server: BentoServer, toy_sentences: list[str]) -> None:
-    request = {"q": toy_sentences[:16], "num_beams": 8, "max_new_tokens": 64}
+def _distinct_texts(count: int) -> list[str]:
+    """Texts of about eighty tokens and one sentence, no two of them the same work."""
+    chooser = random.Random(5)
+    words = ["man", "woman", "sister", "teacher", "dog", "sees", "buys", "brings", "car", "tickets", "tea", "station"]
+    return [" ".join(chooser.choices(words, k=20)) for _ in range(count)]
+
+
+def _metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.partition("{")[0].split()[:1] == [name])
+
+
+def test_beyond_a_bounded_queue_requests_are_turned_away_at_once(server: BentoServer) -> None:
+    texts = _distinct_texts(16 * 100)
+    requests = [{"q": texts[16 * n : 16 * n + 16], "num_beams": 4} for n in range(100)]
     limits = httpx.Limits(max_connections=None)
     with (
         httpx.Client(base_url=server.url, timeout=60, trust_env=False, limits=limits) as client,
-        ThreadPoolExecutor(160) as clients,
+        ThreadPoolExecutor(100) as clients,
     ):
-        responses = list(clients.map(lambda _: client.post("/translate", json=request), range(160)))
+        responses = list(clients.map(lambda request: client.post("/translate", json=request), requests))
+        assert _metric(client, "dragoman_queue_items") == _metric(client, "dragoman_queue_tokens") == 0
 
     refused = [response for response in responses if response.status_code == 503]
     assert refused
     assert {(response.json()["code"], response.headers["retry-after"]) for response in refused} == {("overloaded", "1")}
+    assert all("tokens are waiting and the limits are" in response.json()["error"] for response in refused)
     served = [response for response in responses if response.status_code == 200]
-    assert len(served) >= 64
-    assert len(served) + len(refused) == 160
-    assert len({response.content for response in served}) == 1
+    assert len(served) >= 30
+    assert len(served) + len(refused) == 100
+    assert all(len(response.json()["translatedText"]) == 16 for response in served)
+
+
+def test_what_a_client_waited_for_that_left_is_not_computed(
+    server: BentoServer, client: httpx.Client, predictor: Predictor
+) -> None:
+    texts = _distinct_texts(76)
+    waited_for, left_behind = texts[:60], texts[60:]
+    tokens = sum(len(item.ids) for text in waited_for for item in predictor.task.prepare(text).items)
+    body = json.dumps({"q": left_behind, "num_beams": 2}).encode()
+    head = f"POST /translate HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    address = httpx.URL(server.url)
+    before = _metric(client, "dragoman_tokens_in_total")
+    arrived_before = _metric(client, "dragoman_waiting_seconds_count")
+
+    def have_arrived() -> float:
+        queued = _metric(client, "dragoman_queue_items")
+        return queued + _metric(client, "dragoman_waiting_seconds_count") - arrived_before
+
+    left = server.log.read_text().count("status=499")
+    with ThreadPoolExecutor(60) as clients, socket.create_connection((address.host, address.port or 0)) as connection:
+        slow = {"num_beams": 8, "max_new_tokens": 64}
+        answers = [clients.submit(client.post, "/translate", json={"q": text, **slow}) for text in waited_for]
+        deadline = time.monotonic() + 30
+        while have_arrived() < 60:
+            assert time.monotonic() < deadline
+        connection.sendall(head + body)
+        while have_arrived() < 76:
+            assert time.monotonic() < deadline
+        connection.close()
+        while server.log.read_text().count("status=499") == left:
+            assert time.monotonic() < deadline
+        assert {answer.result().status_code for answer in answers} == {200}
+
+    assert _metric(client, "dragoman_tokens_in_total") - before == tokens
+    assert _metric(client, "dragoman_queue_items") == 0
+
+
+def test_the_metrics_show_queue_batches_tokens_and_the_model(client: httpx.Client, bundle: Bundle) -> None:
+    client.post("/translate", json={"q": SENTENCE})
+    page = client.get("/metrics").text
+    kinds = dict(re.findall(r"# TYPE (dragoman_\w+) (\w+)", page))
+    assert kinds == {
+        "dragoman_queue_items": "gauge",
+        "dragoman_queue_tokens": "gauge",
+        "dragoman_waiting_seconds": "histogram",
+        "dragoman_batch_items": "histogram",
+        "dragoman_batch_tokens": "histogram",
+        "dragoman_padding_ratio": "histogram",
+        "dragoman_tokens_in_total": "counter",
+        "dragoman_tokens_out_total": "counter",
+        "dragoman_model_info": "gauge",
+    }
+    (labels,) = re.findall(r"dragoman_model_info\{(.*)\} 1\.0", page)
+    manifest = bundle.manifest
+    assert dict(re.findall(r'(\w+)="([^"]*)"', labels)) == {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": f"sha256:{manifest.digest}",
+    }
+    counts = [_metric(client, f"dragoman_{name}_count") for name in ("batch_items", "batch_tokens", "padding_ratio")]
+    assert counts[0] == counts[1] == counts[2] >= 1
+    assert _metric(client, "dragoman_waiting_seconds_count") >= counts[0]
+    assert _metric(client, "dragoman_batch_tokens_sum") == _metric(client, "dragoman_tokens_in_total")
+    assert _metric(client, "dragoman_tokens_out_total") >= 1
 
 
 def test_bentomls_own_client_can_call_the_service(server: BentoServer) -> None:
@@ -403,8 +484,12 @@ def test_a_bento_holds_the_service_and_the_core_alone(tag: str, bento_home: Path
     assert (name, version) == (bundle.manifest.name, bundle.manifest.version)
     assert {path.name for path in (folder / "src").iterdir()} == {"service.py", "bentofile.yaml", "dragoman"}
     requirements = (folder / "env" / "python" / "requirements.txt").read_text().split()
-    names = [line.partition("==")[0] for line in requirements]
-    assert names == ["ctranslate2", "sentencepiece", "sentencex", "bentoml"]
+    assert [line.partition("==")[0] for line in requirements] == [
+        "ctranslate2",
+        "sentencepiece",
+        "sentencex",
+        "bentoml",
+    ]
     assert set(requirements) <= set((ROOT / "constraints.txt").read_text().split("\n"))
     assert (folder / "README.md").read_text() == (bundle.path / "MODEL_CARD.md").read_text()
     stored = open_bundle(bento_home / "models" / name / version / "bundle")

@@ -1,0 +1,527 @@
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dragoman.batch_queue import BatchQueue, WaitingItem
+from dragoman.batching import MicroBatcher
+from dragoman.errors import UnavailableError
+from dragoman.tasks import Failure, Result
+
+
+@dataclass(frozen=True)
+class Sentence:
+    name: str
+    length: int = 10
+    options: str = "greedy"
+
+    @property
+    def ids(self) -> range:
+        return range(self.length)
+
+
+class Engine:
+    """Notes its batches; while it is held, each batch waits to be let go."""
+
+    def __init__(self, *, held: bool = True) -> None:
+        self.batches: list[list[str]] = []
+        self._may_go = threading.Semaphore(0 if held else 1_000)
+
+    def run(self, items: Sequence[Sentence]) -> list[Result | Failure]:
+        self.batches.append([item.name for item in items])
+        assert self._may_go.acquire(timeout=10)
+        return [Result(item.name.upper()) for item in items]
+
+    def let_go(self, batches: int = 1_000) -> None:
+        self._may_go.release(batches)
+
+    async def has_begun(self, batches: int) -> None:
+        while len(self.batches) < batches:
+            await asyncio.sleep(0.001)
+
+
+class Notes:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.queue = (0, 0)
+        self.started: list[tuple[Sequence[float], Sequence[int]]] = []
+        self.ended: list[Sequence[Result | Failure]] = []
+
+    def queue_changed(self, items: int, tokens: int) -> None:
+        self.queue = (items, tokens)
+
+    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
+        self.started.append((waits, lengths))
+
+    def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
+        self.ended.append(outcomes)
+
+
+def batcher_of(run: Callable[[Sequence[Any]], Sequence[Result | Failure]], **settings: Any) -> MicroBatcher:
+    return MicroBatcher(run, **{"batch_key": lambda item: item.options, "workers": 1, "batch_tokens": 100, **settings})
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **kind: Any) -> "asyncio.Task[Any]":
+    options = {} if deadline is None else {"deadline": deadline}
+    return asyncio.ensure_future(batcher.submit([Sentence(name, **kind) for name in names], **options))
+
+
+async def occupied(engine: Engine, **settings: Any) -> MicroBatcher:
+    """A batcher whose workers are all held in batches of their own."""
+    batcher = batcher_of(engine.run, **settings)
+    for worker in range(settings.get("workers", 1)):
+        asked(batcher, f"held{worker}")
+        await engine.has_begun(worker + 1)
+    return batcher
+
+
+async def all_asked() -> None:
+    """Let every task that was made reach the batcher."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_a_request_gets_one_outcome_per_item_in_its_order():
+    async def scene():
+        batcher = batcher_of(Engine(held=False).run)
+        items = [Sentence(name, length) for name, length in (("c", 30), ("a", 3), ("b", 12), ("a", 3))]
+        assert await batcher.submit(items) == [Result("C"), Result("A"), Result("B"), Result("A")]
+        assert await batcher.submit([]) == []
+        await batcher.close()
+
+    play(scene)
+
+
+def test_what_waits_together_is_computed_together_nearest_in_length_within_the_budget():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        lengths = {"seed": 20, "a": 21, "b": 19, "c": 26, "d": 22, "e": 12}
+        requests = []
+        for name, length in lengths.items():
+            requests.append(asked(batcher, name, length=length))
+            await all_asked()
+        engine.let_go()
+        await asyncio.gather(*requests)
+        # Four rows of 22 tokens are padded to 88; a fifth row would be beyond 100.
+        assert sorted(engine.batches[1]) == ["a", "b", "d", "seed"]
+        assert sorted(engine.batches[2]) == ["c", "e"]
+
+    play(scene)
+
+
+def test_items_of_other_options_are_in_other_batches():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        requests = [asked(batcher, f"{kind}{n}", options=kind) for n in range(3) for kind in ("beams", "greedy")]
+        await all_asked()
+        engine.let_go()
+        await asyncio.gather(*requests)
+        assert [sorted(batch) for batch in engine.batches[1:]] == [
+            ["beams0", "beams1", "beams2"],
+            ["greedy0", "greedy1", "greedy2"],
+        ]
+
+    play(scene)
+
+
+def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
+    async def scene():
+        batcher = await occupied(engine := Engine(), batch_tokens=1_000)
+        lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
+        requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
+        await all_asked()
+        engine.let_go()
+        await asyncio.gather(*requests)
+        assert [sorted(batch) for batch in engine.batches[1:]] == [["middle", "short", "shorter"], ["long", "longer"]]
+
+    play(scene)
+
+
+def test_an_item_longer_than_the_budget_is_computed_alone():
+    async def scene():
+        batcher = batcher_of((engine := Engine(held=False)).run)
+        assert await asked(batcher, "a", "b", length=150) == [Result("A"), Result("B")]
+        assert engine.batches == [["a"], ["b"]]
+
+    play(scene)
+
+
+def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
+    async def scene():
+        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        document = asked(batcher, *(f"d{n}" for n in range(12)))
+        await all_asked()
+        singles = [asked(batcher, f"single{n}") for n in range(4)]
+        await all_asked()
+        engine.let_go()
+        await asyncio.gather(document, *singles)
+        places = [
+            next(n for n, batch in enumerate(engine.batches) if name in batch) for name in ("d0", "single3", "d11")
+        ]
+        assert places == sorted(set(places))
+
+    play(scene)
+
+
+def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
+    async def scene():
+        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        odd = asked(batcher, "odd", options="beams", length=40)
+        await all_asked()
+        others = [asked(batcher, f"other{n}") for n in range(20)]
+        await all_asked()
+        engine.let_go()
+        await asyncio.gather(odd, *others)
+        assert engine.batches[1] == ["odd"]
+
+    play(scene)
+
+
+def test_idle_workers_share_what_waits():
+    async def scene():
+        batcher = batcher_of((engine := Engine()).run, workers=3)
+        request = asked(batcher, *"abcdef")
+        await engine.has_begun(3)
+        assert [len(batch) for batch in engine.batches] == [2, 2, 2]
+        engine.let_go()
+        assert len(await request) == 6
+
+    play(scene)
+
+
+def test_a_document_leaves_one_worker_to_the_sentences_that_come():
+    async def scene():
+        batcher = batcher_of((engine := Engine()).run, workers=2)
+        first = asked(batcher, "short")
+        await engine.has_begun(1)
+        engine.let_go(1)
+        await first
+        document = asked(batcher, *(f"d{n}" for n in range(24)))
+        await engine.has_begun(2)
+        await all_asked()
+        assert len(engine.batches) == 2
+        short = asked(batcher, "another")
+        await engine.has_begun(3)
+        assert engine.batches[2] == ["another"]
+        engine.let_go()
+        await asyncio.gather(document, short)
+
+    play(scene)
+
+
+def test_a_document_alone_has_all_workers():
+    async def scene():
+        batcher = batcher_of((engine := Engine()).run, workers=2)
+        document = asked(batcher, *(f"d{n}" for n in range(24)))
+        await engine.has_begun(2)
+        engine.let_go()
+        await document
+
+    play(scene)
+
+
+def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_come(monkeypatch):
+    monkeypatch.setattr("dragoman.batching.KEEP_FREE_S", 0.05)
+
+    async def scene():
+        batcher = batcher_of((engine := Engine()).run, workers=2)
+        short = asked(batcher, "short")
+        document = asked(batcher, *(f"d{n}" for n in range(24)))
+        await engine.has_begun(2)
+        engine.let_go(2)
+        await engine.has_begun(4)
+        engine.let_go()
+        await asyncio.gather(short, document)
+
+    play(scene)
+
+
+def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
+    async def scene():
+        batcher = await occupied(engine := Engine(), workers=2)
+        document = asked(batcher, *(f"d{n}" for n in range(24)))
+        await all_asked()
+        alone = asked(batcher, "d23")
+        await all_asked()
+        engine.let_go(1)
+        await engine.has_begun(3)
+        assert "d23" not in engine.batches[2]
+        engine.let_go(1)
+        await engine.has_begun(4)
+        assert engine.batches[3] == ["d23"]
+        engine.let_go()
+        assert await alone == [Result("D23")]
+        assert len(await document) == 24
+
+    play(scene)
+
+
+def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
+    async def scene():
+        batcher = await occupied(engine := Engine(), workers=2, batch_tokens=1_000)
+        requests = [asked(batcher, str(n)) for n in range(20)]
+        await all_asked()
+        engine.let_go(1)
+        await engine.has_begun(3)
+        engine.let_go(1)
+        await engine.has_begun(4)
+        engine.let_go()
+        await asyncio.gather(*requests)
+        assert [len(batch) for batch in engine.batches] == [1, 1, 11, 9]
+
+    play(scene)
+
+
+def test_equal_items_are_computed_once_and_everyone_gets_the_result():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        waiting = [asked(batcher, "same", "other"), asked(batcher, "same")]
+        await all_asked()
+        engine.let_go(1)
+        await engine.has_begun(2)
+        running = asked(batcher, "same")
+        different = asked(batcher, "same", options="beams")
+        await all_asked()
+        engine.let_go()
+        same, other = Result("SAME"), Result("OTHER")
+        assert await asyncio.gather(*waiting, running) == [[same, other], [same], [same]]
+        await different
+        assert [sorted(batch) for batch in engine.batches[1:]] == [["other", "same"], ["same"]]
+
+    play(scene)
+
+
+def test_what_is_cancelled_is_not_computed_unless_somebody_else_waits_for_it():
+    async def scene():
+        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        gone = asked(batcher, "gone", "shared")
+        stays = asked(batcher, "shared")
+        await all_asked()
+        assert notes.queue == (2, 20)
+        gone.cancel()
+        await all_asked()
+        assert notes.queue == (1, 10)
+        engine.let_go()
+        assert await stays == [Result("SHARED")]
+        assert engine.batches[1:] == [["shared"]]
+        assert gone.cancelled()
+
+    play(scene)
+
+
+def test_a_request_cancelled_while_it_is_computed_harms_no_other():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        requests = [asked(batcher, name) for name in "abc"]
+        await all_asked()
+        engine.let_go(1)
+        await engine.has_begun(2)
+        requests[1].cancel()
+        await all_asked()
+        engine.let_go()
+        assert await asyncio.gather(requests[0], requests[2]) == [[Result("A")], [Result("C")]]
+        assert await asked(batcher, "b") == [Result("B")]
+
+    play(scene)
+
+
+def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        now = asyncio.get_running_loop().time()
+        late = asked(batcher, "late", "wanted", deadline=now)
+        other = asked(batcher, "wanted", "in time", deadline=now + 60)
+        await all_asked()
+        engine.let_go()
+        (refused, shared) = await late
+        assert (refused.error.code, refused.error.status) == ("deadline_exceeded", 504)
+        assert shared == Result("WANTED")
+        assert await other == [Result("WANTED"), Result("IN TIME")]
+        assert [sorted(batch) for batch in engine.batches[1:]] == [["in time", "wanted"]]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_tokens": 40}])
+def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
+    async def scene():
+        batcher = await occupied(engine := Engine(), observer=(notes := Notes()), **limits)
+        accepted = asked(batcher, "a", "b", "c")
+        await all_asked()
+        with pytest.raises(UnavailableError, match=r"3 items of 30 tokens are waiting .* 4") as refused:
+            await asked(batcher, "d", "e")
+        assert (refused.value.code, refused.value.status) == ("overloaded", 503)
+        assert notes.queue == (3, 30)
+        # What is to be computed anyway takes no room.
+        more = [asked(batcher, "a", "b", "c"), asked(batcher, "d")]
+        await all_asked()
+        assert notes.queue == (4, 40)
+        with pytest.raises(UnavailableError):
+            batcher.check_room()
+        engine.let_go()
+        await asyncio.gather(accepted, *more)
+        batcher.check_room()
+
+    play(scene)
+
+
+def test_an_empty_queue_takes_a_request_of_any_size():
+    async def scene():
+        batcher = await occupied(engine := Engine(), max_waiting_items=4)
+        large = asked(batcher, *map(str, range(50)))
+        await all_asked()
+        engine.let_go()
+        assert len(await large) == 50
+
+    play(scene)
+
+
+@pytest.mark.parametrize("fails", [lambda items: 1 / 0, lambda items: [Result("one too few")] * (len(items) - 1)])
+def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
+    async def scene():
+        engine = Engine(held=False)
+        batcher = batcher_of(lambda items: (fails if items[0].options == "broken" else engine.run)(items))
+        broken, fine = asked(batcher, "a", "b", options="broken"), asked(batcher, "c")
+        assert [outcome.error.code for outcome in await broken] == ["internal_error"] * 2
+        assert await fine == [Result("C")]
+        assert await asked(batcher, "d") == [Result("D")]
+
+    play(scene)
+    assert "was not answered as it must be" in caplog.text
+
+
+def test_closing_answers_what_was_accepted_and_refuses_what_comes():
+    async def scene():
+        batcher = await occupied(engine := Engine(), workers=2)
+        accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
+        await all_asked()
+        closing = asyncio.ensure_future(batcher.close())
+        await all_asked()
+        with pytest.raises(UnavailableError) as refused:
+            await asked(batcher, "late")
+        assert refused.value.status == 503
+        engine.let_go()
+        await closing
+        assert [len(request.result()) for request in accepted] == [20, 20, 20]
+
+    play(scene)
+
+
+def test_the_observer_hears_of_every_batch():
+    async def scene():
+        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        request = asked(batcher, "a", "b", length=7)
+        await all_asked()
+        assert notes.queue == (2, 14)
+        engine.let_go()
+        await request
+        assert notes.queue == (0, 0)
+        waits, lengths = notes.started[1]
+        assert (list(lengths), len(waits), min(waits) >= 0) == ([7, 7], 2, True)
+        assert notes.ended[1] == [Result("A"), Result("B")]
+
+    play(scene)
+
+
+def waiting_item(length: int, rank: float, key: str = "greedy", kind: type[WaitingItem] = WaitingItem) -> WaitingItem:
+    return kind(item=None, key=key, length=length, arrived=0, rank=rank, deadline=0, is_long=False)
+
+
+def test_a_pick_among_five_thousand_looks_at_each_of_them_only_once():
+    looks = Counter()
+
+    class Counted(WaitingItem):
+        def __getattribute__(self, name: str) -> Any:
+            looks[name] += 1
+            return super().__getattribute__(name)
+
+    queue = BatchQueue(1_024)
+    for number in range(5_000):
+        queue.add(waiting_item(10 + number % 40, number, kind=Counted))
+    looks.clear()
+    seed = queue.first(long_too=True)
+    assert seed is not None
+    batch = queue.take(seed, 64)
+    assert len(batch) == 64
+    assert looks["rank"] <= 5_001
+    assert looks.total() < 7_000
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=60), rows=st.integers(1, 20), budget=st.integers(1, 300)
+)
+def test_every_batch_holds_the_first_in_line_and_stays_within_its_bounds(lengths, rows, budget):
+    queue = BatchQueue(budget)
+    everything = [waiting_item(length, number) for number, length in enumerate(lengths)]
+    for waiting in everything:
+        queue.add(waiting)
+    taken: list[WaitingItem] = []
+    while seed := queue.first(long_too=True):
+        batch = queue.take(seed, rows)
+        widest, narrowest = max(item.length for item in batch), min(item.length for item in batch)
+        assert seed in batch
+        assert len(batch) <= rows
+        assert len(batch) == 1 or widest * len(batch) <= budget
+        assert widest - narrowest <= max(narrowest, 16)
+        assert seed.rank == min(item.rank for item in everything if item not in taken)
+        taken += batch
+    assert sorted(item.rank for item in taken) == list(range(len(lengths)))
+    assert (len(queue), queue.tokens) == (0, 0)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.lists(st.integers(0, 30), min_size=1, max_size=12)),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+        st.tuples(st.just("pass"), st.integers(1, 3)),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, workers=st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outcomes(steps, workers):
+    def run(items: Sequence[Sentence]) -> list[Result | Failure]:
+        if any(item.options == "broken" for item in items):
+            raise ValueError("broken")
+        return [Result(item.name) for item in items]
+
+    def sentence(number: int) -> Sentence:
+        return Sentence(str(number), 1 + number, "broken" if number % 7 == 3 else "greedy")
+
+    async def scene():
+        notes = Notes()
+        batcher = batcher_of(run, workers=workers, observer=notes, max_waiting_items=20)
+        requests: list[tuple[list[int], asyncio.Task[Any]]] = []
+        for step, argument in steps:
+            if step == "ask":
+                items = [sentence(number) for number in argument]
+                requests.append((argument, asyncio.ensure_future(batcher.submit(items))))
+            elif step == "cancel" and requests:
+                requests[argument % len(requests)][1].cancel()
+            else:
+                await asyncio.sleep(0)
+        await all_asked()
+        await batcher.close()
+        for numbers, request in requests:
+            with suppress(asyncio.CancelledError, UnavailableError):
+                outcomes = await request
+                assert len(outcomes) == len(numbers)
+                for number, outcome in zip(numbers, outcomes, strict=True):
+                    assert outcome == Result(str(number)) or (number % 7 == 3 and isinstance(outcome, Failure))
+        assert notes.queue == (0, 0)
+
+    play(scene)
