@@ -1,0 +1,143 @@
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dragoman
+from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, while_connected
+from dragoman.batching import MicroBatcher
+from dragoman.predictor import Predictor
+from dragoman.protocol import RawRequest, Reply, answer, answer_with
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_bundle: Path) -> Iterator[Predictor]:
+    predictor = dragoman.load(tiny_bundle)
+    yield predictor
+    predictor.close()
+
+
+def answered_together(predictor: Predictor, requests: list[RawRequest]) -> list[Reply]:
+    async def together() -> list[Reply]:
+        task = predictor.task
+        batcher = MicroBatcher(task.run, batch_key=task.batch_key, workers=2)
+        with ThreadPoolExecutor(2) as parsing:
+            answers = [answer_with(batcher, predictor, raw, parse_in=parsing) for raw in requests]
+            replies = await asyncio.gather(*answers)
+        await batcher.close()
+        return replies
+
+    return asyncio.run(together())
+
+
+def test_requests_answered_together_get_the_replies_that_each_gets_alone(predictor, toy_sentences):
+    q = toy_sentences[:40]
+    payloads: list[Any] = [{"q": text} for text in q]
+    payloads += [{"q": q[:12], "alternatives": 1, "return_scores": True}, {"q": " ".join(q[:6]) + "\n\n\t" + q[7]}]
+    payloads += [{"q": [q[0], q[0]], "num_beams": 3}, {"q": q[1], "max_new_tokens": 2}, {"q": ""}, {}, {"q": [q[0], 7]}]
+    requests = [RawRequest(body=json.dumps(payload).encode()) for payload in payloads] + [RawRequest(body=b"{")]
+    replies = answered_together(predictor, requests)
+    assert replies == [answer(predictor, [raw])[0] for raw in requests]
+    assert {reply.status for reply in replies} == {200, 400}
+
+
+def test_a_model_that_fails_answers_everyone_as_it_does_alone(predictor, monkeypatch):
+    monkeypatch.setattr(predictor.task, "run", lambda items: 1 / 0)
+    requests = [RawRequest(body=b'{"q": ["a", "b"]}'), RawRequest(body=b"{")]
+    assert answered_together(predictor, requests) == answer(predictor, requests)
+
+
+def test_a_queue_without_room_is_told_to_the_client(predictor, toy_sentences):
+    may_go, task = threading.Event(), predictor.task
+
+    def held(items: list[Any]) -> list[Any]:
+        assert may_go.wait(20)
+        return task.run(items)
+
+    async def scene() -> list[Reply]:
+        batcher = MicroBatcher(held, batch_key=task.batch_key, workers=2, max_waiting_items=4)
+        with ThreadPoolExecutor(1) as parsing:
+            requests = [RawRequest(body=json.dumps({"q": text}).encode()) for text in dict.fromkeys(toy_sentences[:12])]
+            answers = [
+                asyncio.ensure_future(answer_with(batcher, predictor, raw, parse_in=parsing)) for raw in requests
+            ]
+            # Two are computed and four wait.
+            while sum(answer.done() for answer in answers) < len(answers) - 6:
+                await asyncio.sleep(0.001)
+            may_go.set()
+            return await asyncio.gather(*answers)
+
+    replies = asyncio.run(asyncio.wait_for(scene(), 30))
+    refused = [reply for reply in replies if reply.status != 200]
+    assert {(reply.status, reply.body["code"]) for reply in refused} == {(503, "overloaded")}
+    assert len(replies) - len(refused) == 6
+
+
+def test_work_for_a_client_that_leaves_is_cancelled():
+    async def scene() -> None:
+        leaves, was_cancelled = asyncio.Event(), asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        async def work() -> None:
+            leaves.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                was_cancelled.set()
+
+        with pytest.raises(ClientGone):
+            await while_connected(receive, work())
+        assert was_cancelled.is_set()
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+
+
+def test_work_for_a_client_that_stays_gives_its_answer_or_its_error():
+    async def stays() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def good() -> str:
+        return "answer"
+
+    async def bad() -> str:
+        raise ValueError("bad")
+
+    assert asyncio.run(while_connected(stays, good())) == "answer"
+    with pytest.raises(ValueError, match="bad"):
+        asyncio.run(while_connected(stays, bad()))
+
+
+def test_a_framework_sees_no_content_type_and_its_errors_get_the_form_of_the_contract():
+    seen: list[Any] = []
+
+    async def framework(scope, receive, send):
+        seen.append((scope["headers"], scope[CONTENT_TYPE_KEY]))
+        headers = [(b"content-type", b"text/plain"), (b"allow", b"POST")]
+        await send({"type": "http.response.start", "status": 405, "headers": headers})
+        await send({"type": "http.response.body", "body": b"Method Not Allowed"})
+
+    sent: list[Any] = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    headers = [(b"host", b"x"), (b"content-type", b"application/vnd.bentoml+pickle")]
+    scope = {"type": "http", "method": "GET", "path": "/translate", "headers": headers}
+    asyncio.run(ContractMiddleware(framework)(scope, receive, send))
+    assert seen == [([(b"host", b"x")], "application/vnd.bentoml+pickle")]
+    start, body = sent
+    assert (start["status"], dict(start["headers"])[b"allow"]) == (405, b"POST")
+    assert json.loads(body["body"])["code"] == "method_not_allowed"
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
