@@ -27,7 +27,7 @@ class WaitingItem:
     """When its turn comes; the lowest is served first."""
     deadline: float
     is_long: bool
-    """Whether only requests that fill more than one batch asked for it."""
+    """Whether only long requests asked for it."""
     is_queued: bool = False
     askers: dict[Any, list[int]] = field(default_factory=dict)
     """The places of the item in each request."""

@@ -3,7 +3,7 @@
 A batch is picked whenever a worker is free, from what waits then. An item's rank is the time it came plus a little for
 every token ahead of it in its own request, so a document's first sentences stand in line with everyone's and the others
 behind those who come a moment later. The item of the lowest rank is in the next batch: ranks stay and time moves on, so
-nothing waits for ever. Requests longer than a batch leave one worker to short ones while such keep coming.
+nothing waits for ever. Requests longer than half a batch leave one worker to short ones while such keep coming.
 """
 
 import asyncio
@@ -26,9 +26,8 @@ BATCH_TOKENS = 512
 # What two cores translate within a request's deadline; more would be waited for in vain.
 MAX_WAITING_ITEMS = 4_096
 MAX_WAITING_TOKENS = 65_536
-# Of the order of what a token costs, so that a document's sentences take their turns about as fast as it could be
-# computed.
-RANK_SECONDS_PER_TOKEN = 0.002
+# A few times what a token costs, so that a document does not take its turns faster than a busy server computes it.
+RANK_SECONDS_PER_TOKEN = 0.005
 # How long after a short request long ones leave one worker free for the next.
 KEEP_FREE_S = 2.0
 
@@ -156,7 +155,7 @@ class MicroBatcher:
 
     def _accept(self, request: _Request, items: Sequence[BatchItem], deadline: float) -> None:
         now = asyncio.get_running_loop().time()
-        is_long = sum(len(item.ids) for item in items) > self._batch_tokens
+        is_long = sum(len(item.ids) for item in items) > self._batch_tokens / 2
         if not is_long:
             self._keep_free_until = now + KEEP_FREE_S
         ahead = 0
