@@ -18,10 +18,10 @@ from torch import Tensor
 
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines import Hypothesis, open_engine
+from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
 from dragoman.engines.t5.weights import T5Weights, load_weights
-from dragoman.engines.torch_t5 import PACES
 from dragoman.errors import run_cli
 from dragoman.tokenizer import EOS_ID, Tokenizer
 from dragoman.translate_files import read_lines
@@ -58,7 +58,8 @@ class Quantized(torch.Tensor):
             return torch.ops.quantized.linear_dynamic(args[0], args[1].packed, reduce_range=True)
         if function is torch.Tensor.addmm_:
             return args[0].add_(torch.ops.quantized.linear_dynamic(args[1], args[2].packed, reduce_range=True))
-        return super().__torch_function__(function, types, args, kwargs or {})
+        parent: Any = super()
+        return parent.__torch_function__(function, types, args, kwargs or {})
 
 
 def quantized(value: Any) -> Any:
@@ -78,7 +79,7 @@ def quantized(value: Any) -> Any:
 def paths(bundle: Bundle, tokenizer: Tokenizer) -> dict[str, tuple[Decode, Callable[[], None]]]:
     """Each path with its decode function and what ends it."""
     decoding, limits = bundle.manifest.decoding, bundle.manifest.limits
-    found = {}
+    found: dict[str, tuple[Decode, Callable[[], None]]] = {}
     ct2 = open_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
     with torch.inference_mode():
         weights = load_weights(bundle.model_dir, device="cpu", dtype=torch.float32)
