@@ -84,7 +84,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     done = command(settings(folder, "trials=5", f"tracking.uri={uri}", "then=train"), folder)
     output, told = done.communicate(timeout=240)
     assert done.returncode == 0, told
-    return Searched(folder=folder, output=output, told=told, client=MlflowClient(uri), found=trials(folder))
+    return Searched(folder=folder, output=output, told=told, client=MlflowClient(uri, uri), found=trials(folder))
 
 
 @pytest.fixture
