@@ -106,7 +106,7 @@ def test_a_champion_that_moves_in_mlflow_is_built_tested_and_published(
             assert capsys.readouterr().out.startswith(f"webhook: champions {done}, ")
 
         version = Registry.open(mlflow_uri).register(bundle)
-        MlflowClient(mlflow_uri).set_registered_model_alias("moving", "champion", str(version.number))
+        MlflowClient(mlflow_uri, mlflow_uri).set_registered_model_alias("moving", "champion", str(version.number))
 
         until(running.events, within_s=30)
         until(lambda: running.events()[0]["state"] not in ("received", "building"), within_s=240)
@@ -157,7 +157,7 @@ def test_where_a_key_is_configured_an_unsigned_champion_is_not_published(
     mlflow_uri: str, tmp_path: Path, tiny_bundle: Path
 ):
     Registry.open(mlflow_uri).register(open_bundle(tiny_bundle))
-    MlflowClient(mlflow_uri).set_registered_model_alias("tiny-en-de", "champion", "1")
+    MlflowClient(mlflow_uri, mlflow_uri).set_registered_model_alias("tiny-en-de", "champion", "1")
     public_key = write_key_pair(tmp_path).public
     with receiver(tmp_path, mlflow_uri, DRAGOMAN_PUBLIC_KEY=str(public_key)) as running:
         assert deliver(running, "a1").status_code == 202
