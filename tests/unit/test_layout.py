@@ -106,7 +106,7 @@ def test_the_files_and_targets_a_document_names_exist(name: str):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / link).exists(), link
-    for module in re.findall(r"python -m ((?:dragoman|train|model_registry|deploy|benchmarks)[a-z_.]*)", text):
+    for module in re.findall(r"python -m ((?:dragoman|train|tune|model_registry|deploy|benchmarks)[a-z0-9_.]*)", text):
         path = ROOT / module.rstrip(".").replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
