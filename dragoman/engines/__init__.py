@@ -1,7 +1,7 @@
 """Engines turn batches of source ids into hypotheses; the tasks do not know which one they use."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,14 +40,21 @@ class Engine(Protocol):
     device: str
     parallel_batches: int
     """How many batches the engine computes at once; more callers than that wait inside it."""
-    mixed_lengths_up_to: int
-    """Sources of at most so many tokens may share a batch; longer ones only with others of their own length, or the
-    answers would not be those that they get alone."""
+
+    def batch_class(self, length: int) -> Hashable:
+        """Sources of so many tokens share batches with those of an equal class only.
+
+        Among others they would not get, to the last bit, the answers that they get alone.
+        """
+        ...
 
     def decode(
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each source (ids with the end of sequence), best first; safe to call from threads."""
+        """The best hypotheses of each source (ids with the end of sequence), best first; safe to call from threads.
+
+        The sources are of one ``batch_class``.
+        """
         ...
 
     def close(self) -> None:

@@ -1,31 +1,45 @@
 """CTranslate2: int8 on a CPU by default, the engine that ships."""
 
-import os
+import math
 from collections.abc import Sequence
 
 import ctranslate2
 
 from dragoman.bundle import Bundle
 from dragoman.engines import Hypothesis
+from dragoman.engines.cpu import has_onednn_avx512, usable_cores
 from dragoman.errors import ConfigError, InferenceError
 from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID, Tokenizer
 
 CONVERSION = "ct2-int8"
 VOCABULARY_MAP = "vmap.txt"
-MAX_CPU_WORKERS = 4
-# The order in which attention sums, and so the last bits of its results, is that of the matrix product's kernel, which
-# is chosen by the width of a batch. Rounding activations to 8 bits turns last bits into other scores, and into other
-# tokens where two are close. Between these two widths the order is one and the same: every answer is then, to the bit,
-# what it is alone. Found by counting (`python -m benchmarks.batch_invariance`) with oneDNN on AVX2.
+MAX_CPU_WORKERS = 8
+# A matrix product sums in the order of the kernel that computes it, which is chosen by the product's sizes and, within
+# it, by the place of an entry in its tiles. Attention's sizes are the width of a batch; rounding activations to 8 bits
+# turns its last bits into other scores, and into other tokens where two are close. So a source is always computed at
+# the same width, whatever its company: the next multiple of the fine step, or of the coarse one where it is longer than
+# that, to which a row that ends at once widens a batch.
+FINE_STEP, COARSE_STEP = 16, 64
+# oneDNN's AVX-512 kernels sum in one order at all widths between these two (`python -m benchmarks.batch_invariance`),
+# so there sources of other lengths may share a batch, and nearly none needs the row.
 NARROWEST, WIDEST = 16, 192
+
+
+def cpu_layout(cores: int) -> tuple[int, int]:
+    """The workers, each with a batch of its own, and the threads of each.
+
+    A decoding step is too small to share, so that several workers of one thread beat one worker of several
+    (`python -m benchmarks.cpu_layout`); beyond some workers the requests of a moment no longer fill as many batches.
+    """
+    workers = min(cores, MAX_CPU_WORKERS)
+    return workers, cores // workers
 
 
 class CTranslate2Engine:
     """A CTranslate2 translator over the bundle's int8 conversion."""
 
     name = "ctranslate2"
-    mixed_lengths_up_to = WIDEST
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
         """Load the conversion on ``device``; raises ConfigError when the device is not there."""
@@ -33,8 +47,8 @@ class CTranslate2Engine:
         if device == "cuda" and not has_cuda:
             raise ConfigError("device is cuda, but CTranslate2 sees no CUDA device; use device=cpu or auto")
         self.device = "cuda" if has_cuda and device != "cpu" else "cpu"
-        # On a CPU several workers of one thread beat one worker of several: a decoding step is too small to share.
-        self.parallel_batches = min(os.cpu_count() or 1, MAX_CPU_WORKERS) if self.device == "cpu" else 1
+        self.parallel_batches, threads = cpu_layout(usable_cores()) if self.device == "cpu" else (1, 0)
+        self._any_width = self.device == "cpu" and has_onednn_avx512()
         self._tokenizer = tokenizer
         self._use_vmap = (bundle.engine_dir(CONVERSION) / VOCABULARY_MAP).exists()
         self._end = tokenizer.pieces([EOS_ID])[0]
@@ -42,7 +56,7 @@ class CTranslate2Engine:
             str(bundle.engine_dir(CONVERSION)),
             device=self.device,
             inter_threads=self.parallel_batches,
-            intra_threads=1,
+            intra_threads=threads,
         )
 
     @staticmethod
@@ -50,15 +64,20 @@ class CTranslate2Engine:
         """Why this engine cannot run the bundle, or None."""
         return None if CONVERSION in bundle.manifest.engines else f"the bundle has no {CONVERSION} conversion"
 
+    def batch_class(self, length: int) -> int:
+        """See ``Engine.batch_class``."""
+        return WIDEST if self._any_width and length <= WIDEST else self._width(length)
+
     def decode(
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
     ) -> list[list[Hypothesis]]:
         """See ``Engine.decode``."""
         rows = [self._tokenizer.pieces(ids) for ids in sources]
-        narrow = max(map(len, rows)) < NARROWEST
+        longest = max(map(len, rows))
+        narrow = longest < (width := self._width(longest))
         if narrow:
-            # A row of its own widens the batch; its translation is given, and is its end, so it costs no step.
-            rows.append([self._end] * NARROWEST)
+            # Its translation is given, and is its end, so it costs no step.
+            rows.append([self._end] * width)
         try:
             results = self._translator.translate_batch(
                 rows,
@@ -76,6 +95,13 @@ class CTranslate2Engine:
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"CTranslate2 failed on a batch of {len(sources)} texts: {error}") from error
         return [self._hypotheses(result) for result in results[: len(sources)]]
+
+    def _width(self, longest: int) -> int:
+        """The width at which a batch is computed."""
+        if self._any_width and longest <= WIDEST:
+            return max(longest, NARROWEST)
+        step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
+        return math.ceil(longest / step) * step
 
     def _hypotheses(self, result: "ctranslate2.TranslationResult") -> list[Hypothesis]:
         scores = result.scores or [None] * len(result.hypotheses)

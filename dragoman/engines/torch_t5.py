@@ -1,6 +1,5 @@
 """PyTorch: any device; on a CPU in full precision the reference for the other engines, on CUDA the fast one."""
 
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -27,7 +26,6 @@ class TorchEngine:
     """
 
     name = "torch"
-    mixed_lengths_up_to = sys.maxsize
 
     def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no T5's."""
@@ -49,6 +47,10 @@ class TorchEngine:
     def cannot_open(bundle: Bundle) -> str | None:
         """Why this engine cannot run the bundle, or None: every bundle holds the weights."""
         return None
+
+    def batch_class(self, length: int) -> int:
+        """See ``Engine.batch_class``: any length goes with any other."""
+        return 0
 
     def decode(
         self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool

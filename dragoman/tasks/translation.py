@@ -91,8 +91,7 @@ class TranslationTask:
 
     def batch_key(self, item: PreparedItem) -> Hashable:
         """Items with equal keys may share a batch: the same options, and lengths that the engine mixes."""
-        length = len(item.ids)
-        return (item.options, length if length > self._engine.mixed_lengths_up_to else None)
+        return (item.options, self._engine.batch_class(len(item.ids)))
 
     def output_tokens(self, result: Result) -> int:
         """How many tokens the best translation of a sentence has."""

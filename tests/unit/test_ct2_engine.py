@@ -1,18 +1,33 @@
+import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from dragoman.bundle import open_bundle
-from dragoman.engines import open_engine
+from dragoman.engines import Engine, open_engine
+from dragoman.engines.ct2 import cpu_layout
 from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID, Tokenizer
 from tests.tiny_model import write_tiny_bundle
 
 
+def open_ct2(bundle_dir: Path) -> Engine:
+    bundle = open_bundle(bundle_dir)
+    return open_engine(bundle, Tokenizer(bundle.model_dir / "spiece.model"), engine="ctranslate2", device="cpu")
+
+
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory, toy_sentences):
-    bundle = open_bundle(write_tiny_bundle(tmp_path_factory.mktemp("wide"), toy_sentences, width=128))
-    opened = open_engine(bundle, Tokenizer(bundle.model_dir / "spiece.model"), engine="ctranslate2", device="cpu")
+def bundle_dir(tmp_path_factory, toy_sentences):
+    return write_tiny_bundle(tmp_path_factory.mktemp("wide"), toy_sentences, width=128)
+
+
+@pytest.fixture(scope="module")
+def engine(bundle_dir):
+    opened = open_ct2(bundle_dir)
     yield opened
     opened.close()
 
@@ -35,11 +50,49 @@ def decode(engine, batches: list[list[list[int]]], decoding: Decoding) -> list[t
     return [tuple((hypothesis.ids, hypothesis.score) for hypothesis in row) for row in rows]
 
 
-@pytest.mark.parametrize("num_beams", [1, 4])
-def test_int8_answers_are_to_the_bit_the_same_alone_and_among_sources_of_any_length(engine, sources, num_beams):
-    decoding = Decoding(num_beams=num_beams, max_new_tokens=12)
-    assert len({len(source) for source in sources}) > 30
+def batches_of(engine, sources: list[list[int]], size: int) -> list[list[int]]:
+    """The rows of batches of up to ``size`` sources which the engine mixes."""
+    classes: dict[object, list[int]] = {}
+    for row, source in enumerate(sources):
+        classes.setdefault(engine.batch_class(len(source)), []).append(row)
+    return [rows[start : start + size] for rows in classes.values() for start in range(0, len(rows), size)]
+
+
+def check_that_batches_change_nothing(engine, sources: list[list[int]], decoding: Decoding) -> None:
     alone = decode(engine, [[source] for source in sources], decoding)
     for size in (7, 50):
-        batches = [sources[start : start + size] for start in range(0, len(sources), size)]
-        assert decode(engine, batches, decoding) == alone
+        batches = batches_of(engine, sources, size)
+        found = decode(engine, [[sources[row] for row in rows] for rows in batches], decoding)
+        assert found == [alone[row] for rows in batches for row in rows]
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_int8_answers_are_to_the_bit_the_same_alone_and_in_batches(engine, sources, num_beams):
+    assert len({len(source) for source in sources}) > 30
+    check_that_batches_change_nothing(engine, sources, Decoding(num_beams=num_beams, max_new_tokens=12))
+
+
+def test_answers_are_to_the_bit_the_same_with_kernels_that_sum_in_another_order_at_every_width(bundle_dir, sources):
+    # oneDNN reads the variable once, so it takes a process of its own.
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.test_ct2_engine", str(bundle_dir)],
+        input=json.dumps(sources),
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_long_sources_share_batches(engine):
+    assert engine.batch_class(250) == engine.batch_class(256) != engine.batch_class(257)
+
+
+@pytest.mark.parametrize(("cores", "layout"), [(1, (1, 1)), (2, (2, 1)), (8, (8, 1)), (16, (8, 2)), (20, (8, 2))])
+def test_the_layout_uses_the_cores(cores, layout):
+    assert cpu_layout(cores) == layout
+
+
+if __name__ == "__main__":
+    check_that_batches_change_nothing(open_ct2(Path(sys.argv[1])), json.load(sys.stdin), Decoding(max_new_tokens=12))
