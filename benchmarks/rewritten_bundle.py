@@ -12,9 +12,9 @@ from ctranslate2.converters import TransformersConverter
 from safetensors.torch import load_file, save_file
 
 from dragoman.bundle import Bundle, write_bundle
+from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 
 WEIGHTS = "model.safetensors"
-ENGINE = "ct2-int8"
 
 Tensors = dict[str, torch.Tensor]
 
@@ -32,13 +32,16 @@ def rewrite(
     """
     manifest = bundle.manifest
     with tempfile.TemporaryDirectory(prefix="dragoman-rewrite-") as folder:
-        model, converted = Path(folder) / "model", Path(folder) / ENGINE
+        model, converted = Path(folder) / "model", Path(folder) / CONVERSION
         shutil.copytree(bundle.model_dir, model)
         save_file(change(load_file(model / WEIGHTS)), model / WEIGHTS, metadata={"format": "pt"})
         (model / "config.json").write_text(
             json.dumps({**model_configuration(bundle), **(configuration or {})}, indent=2), encoding="utf-8"
         )
         TransformersConverter(str(model)).convert(str(converted), quantization="int8")
+        # The pieces that the engine may answer with, where they are not all.
+        if (vocabulary_map := bundle.engine_dir(CONVERSION) / VOCABULARY_MAP).exists():
+            shutil.copy(vocabulary_map, converted)
         return write_bundle(
             destination,
             name=manifest.name,
@@ -50,7 +53,7 @@ def rewrite(
             provenance=manifest.provenance,
             scores=[],
             model_dir=model,
-            engines={ENGINE: converted},
+            engines={CONVERSION: converted},
             config_yaml=(bundle.path / "config.yaml").read_text(encoding="utf-8"),
         )
 

@@ -22,6 +22,8 @@ class WaitingItem:
     """Items of equal keys may share a batch."""
     length: int
     """In tokens."""
+    rows: int
+    """Of a batch that the model computes for it."""
     arrived: float
     rank: float
     """When its turn comes; the lowest is served first."""
@@ -93,7 +95,8 @@ class BatchQueue:
         shortest, longest = group[start].length, group[end - 1].length
         if longest - shortest > max(shortest, MAX_LENGTH_DIFFERENCE):
             return False
-        return longest * (end - start) <= self._batch_tokens
+        # Items that share a batch have the same options, and so the same number of rows.
+        return longest * group[start].rows * (end - start) <= self._batch_tokens
 
     def _take(self, group: list[WaitingItem], start: int, end: int) -> list[WaitingItem]:
         taken = group[start:end]

@@ -3,25 +3,27 @@
 A batch is picked whenever a worker is free, from what waits then. An item's rank is the time it came plus a little for
 every token ahead of it in its own request, so a document's first sentences stand in line with everyone's and the others
 behind those who come a moment later. The item of the lowest rank is in the next batch: ranks stay and time moves on, so
-nothing waits for ever. Requests longer than half a batch leave one worker to short ones while such keep coming.
+nothing waits for ever. Requests longer than half a batch leave one worker to short ones while such keep coming. An item
+is answered when the engine knows its outcome, which may be long before the end of its batch.
 """
 
 import asyncio
+import functools
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
 from dragoman.errors import InferenceError, UnavailableError
-from dragoman.tasks import Failure, Result
+from dragoman.tasks import Failure, OnOutcome, Result
 
 log = logging.getLogger(__name__)
 
-# Padded source tokens a batch, half of what is best for throughput alone: with t5-small on one core a batch of 32 short
-# sentences takes about half a second, and twice as many would be a tenth cheaper each while the next ones wait twice.
+# Padded source tokens a batch, times the size of the beam; half of what is best for throughput alone: with t5-small on
+# one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each
+# while the next ones wait twice.
 BATCH_TOKENS = 512
 # What two cores translate within a request's deadline; more would be waited for in vain.
 MAX_WAITING_ITEMS = 4_096
@@ -38,6 +40,11 @@ class BatchItem(Hashable, Protocol):
     @property
     def ids(self) -> Sequence[Any]:
         """What the model reads; its length is the width in a batch."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows of a batch the model computes for it: the size of its beam."""
         ...
 
 
@@ -72,13 +79,20 @@ class _Request:
             self.answer.set_result([self._outcomes[place] for place in range(self._size)])
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """What a worker computes."""
+    """What a worker computes, and what of it is not answered yet."""
 
-    items: list[WaitingItem]
-    is_long: bool
-    started: float
+    def __init__(self, items: list[WaitingItem], *, is_long: bool) -> None:
+        self.items, self.is_long = items, is_long
+        self.unanswered: dict[BatchItem, WaitingItem] = {waiting.item: waiting for waiting in items}
+
+
+class Run(Protocol):
+    """Computes a batch."""
+
+    def __call__(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
+        """One outcome per item, in order; ``on_outcome`` may get some of them early, in any thread."""
+        ...
 
 
 class MicroBatcher:
@@ -86,7 +100,7 @@ class MicroBatcher:
 
     def __init__(
         self,
-        run: Callable[[Sequence[Any]], Sequence[Result | Failure]],
+        run: Run,
         *,
         batch_key: Callable[[Any], Hashable],
         workers: int,
@@ -95,7 +109,7 @@ class MicroBatcher:
         max_waiting_items: int = MAX_WAITING_ITEMS,
         max_waiting_tokens: int = MAX_WAITING_TOKENS,
     ) -> None:
-        """``run`` gives one outcome per item, in order, and is called in ``workers`` threads.
+        """``run`` is called in ``workers`` threads.
 
         Items of equal ``batch_key`` may share a batch. What is longer than ``batch_tokens`` gets a batch of its own.
         """
@@ -155,19 +169,20 @@ class MicroBatcher:
 
     def _accept(self, request: _Request, items: Sequence[BatchItem], deadline: float) -> None:
         now = asyncio.get_running_loop().time()
-        is_long = sum(len(item.ids) for item in items) > self._batch_tokens / 2
+        is_long = sum(_cost(item) for item in items) > self._batch_tokens / 2
         if not is_long:
             self._keep_free_until = now + KEEP_FREE_S
         ahead = 0
         for place, item in enumerate(items):
             rank = now + ahead * RANK_SECONDS_PER_TOKEN
-            ahead += len(item.ids)
+            ahead += _cost(item)
             waiting = self._known.get(item)
             if waiting is None:
                 waiting = WaitingItem(
                     item=item,
                     key=self._batch_key(item),
                     length=len(item.ids),
+                    rows=item.rows,
                     arrived=now,
                     rank=rank,
                     deadline=deadline,
@@ -205,14 +220,23 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while items := self._next_items(now):
-            future = loop.run_in_executor(self._pool, self._run, [waiting.item for waiting in items])
-            self._running[future] = _Batch(items=items, is_long=items[0].is_long, started=now)
+            future = self._start(loop, _Batch(items, is_long=items[0].is_long))
+            future.add_done_callback(self._finish_batch)
             if self._observer:
                 waits = [now - waiting.arrived for waiting in items]
                 self._observer.batch_started(waits, [waiting.length for waiting in items])
-            future.add_done_callback(self._finish_batch)
         self._observe_queue()
         self._set_alarm(loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop, batch: _Batch) -> "asyncio.Future[Sequence[Result | Failure]]":
+        def on_outcome(item: BatchItem, outcome: Result | Failure) -> None:
+            loop.call_soon_threadsafe(self._answer, batch, item, outcome)
+
+        future = loop.run_in_executor(
+            self._pool, functools.partial(self._run, list(batch.unanswered), on_outcome=on_outcome)
+        )
+        self._running[future] = batch
+        return future
 
     def _next_items(self, now: float) -> list[WaitingItem]:
         while self._idle() > 0:
@@ -248,8 +272,13 @@ class MicroBatcher:
         if self._observer:
             self._observer.batch_ended(outcomes)
         for waiting, outcome in zip(batch.items, outcomes, strict=True):
-            self._settle(waiting, outcome)
+            self._answer(batch, waiting.item, outcome)
         self._start_batches()
+
+    def _answer(self, batch: _Batch, item: BatchItem, outcome: Result | Failure) -> None:
+        """Settle an item unless it is: it may be computed twice when something fails in its batch."""
+        if waiting := batch.unanswered.pop(item, None):
+            self._settle(waiting, outcome)
 
     def _settle(self, waiting: WaitingItem, outcome: Result | Failure) -> None:
         """Give an outcome to everyone who asked for it."""
@@ -267,6 +296,10 @@ class MicroBatcher:
     def _observe_queue(self) -> None:
         if self._observer:
             self._observer.queue_changed(len(self._queue), self._queue.tokens)
+
+
+def _cost(item: BatchItem) -> int:
+    return len(item.ids) * item.rows
 
 
 def _outcomes(future: "asyncio.Future[Sequence[Result | Failure]]", size: int) -> Sequence[Result | Failure]:

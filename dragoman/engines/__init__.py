@@ -1,7 +1,7 @@
 """Engines turn batches of source ids into hypotheses; the tasks do not know which one they use."""
 
 import importlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,9 @@ class Hypothesis:
         return len(self.ids) + self.finished
 
 
+OnAnswer = Callable[[int, list[Hypothesis]], None]
+
+
 class Engine(Protocol):
     """A model that is loaded and ready."""
 
@@ -49,11 +52,18 @@ class Engine(Protocol):
         ...
 
     def decode(
-        self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: Decoding,
+        *,
+        num_hypotheses: int,
+        return_scores: bool,
+        on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each source (ids with the end of sequence), best first; safe to call from threads.
 
-        The sources are of one ``batch_class``.
+        The sources are of one ``batch_class``. ``on_answer`` gets the place and the hypotheses of a source as soon as
+        they are known, in any thread, where the engine knows some before the others.
         """
         ...
 

@@ -1,12 +1,12 @@
 """CTranslate2: int8 on a CPU by default, the engine that ships."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ctranslate2
 
 from dragoman.bundle import Bundle
-from dragoman.engines import Hypothesis
+from dragoman.engines import Hypothesis, OnAnswer
 from dragoman.engines.cpu import has_onednn_avx512, usable_cores
 from dragoman.errors import ConfigError, InferenceError
 from dragoman.manifest import Decoding
@@ -69,15 +69,24 @@ class CTranslate2Engine:
         return WIDEST if self._any_width and length <= WIDEST else self._width(length)
 
     def decode(
-        self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: Decoding,
+        *,
+        num_hypotheses: int,
+        return_scores: bool,
+        on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
-        """See ``Engine.decode``."""
+        """See ``Engine.decode``; greedy translations without scores are known before the rest of their batch."""
         rows = [self._tokenizer.pieces(ids) for ids in sources]
         longest = max(map(len, rows))
         narrow = longest < (width := self._width(longest))
         if narrow:
             # Its translation is given, and is its end, so it costs no step.
             rows.append([self._end] * width)
+        early = None
+        if on_answer and len(sources) > 1 and decoding.num_beams == 1 and not return_scores:
+            early = self._reporter(len(sources), on_answer)
         try:
             results = self._translator.translate_batch(
                 rows,
@@ -91,6 +100,7 @@ class CTranslate2Engine:
                 return_scores=return_scores,
                 return_end_token=True,
                 use_vmap=self._use_vmap,
+                callback=early,
             )
         except (RuntimeError, ValueError) as error:
             raise InferenceError(f"CTranslate2 failed on a batch of {len(sources)} texts: {error}") from error
@@ -102,6 +112,23 @@ class CTranslate2Engine:
             return max(longest, NARROWEST)
         step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
         return math.ceil(longest / step) * step
+
+    def _reporter(self, count: int, on_answer: OnAnswer) -> Callable[["ctranslate2.GenerationStepResult"], bool]:
+        """What CTranslate2 calls with every token: it gathers them and reports each translation at its end.
+
+        It answers whether to stop that row, which never is so.
+        """
+        tokens: list[list[str]] = [[] for _ in range(count)]
+
+        def report(step: "ctranslate2.GenerationStepResult") -> bool:
+            # The row that only widens the batch comes after the sources.
+            if step.batch_id < count:
+                tokens[step.batch_id].append(step.token)
+                if step.is_last:
+                    on_answer(step.batch_id, [self._hypothesis(tokens[step.batch_id], None)])
+            return False
+
+        return report
 
     def _hypotheses(self, result: "ctranslate2.TranslationResult") -> list[Hypothesis]:
         scores = result.scores or [None] * len(result.hypotheses)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from dragoman.bundle import Bundle
-from dragoman.engines import Hypothesis
+from dragoman.engines import Hypothesis, OnAnswer
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
@@ -53,10 +53,18 @@ class TorchEngine:
         return 0
 
     def decode(
-        self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: Decoding,
+        *,
+        num_hypotheses: int,
+        return_scores: bool,
+        on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
         """See ``Engine.decode``; sources of calls made at the same time share the steps of the decoder."""
-        return self._scheduler.decode(sources, decoding, num_hypotheses=num_hypotheses, return_scores=return_scores)
+        return self._scheduler.decode(
+            sources, decoding, num_hypotheses=num_hypotheses, return_scores=return_scores, on_answer=on_answer
+        )
 
     def close(self) -> None:
         """Answer what has been asked and free the model."""

@@ -5,7 +5,7 @@ in ``configs/task``. The servers know none of them: the manifest of a bundle nam
 """
 
 import importlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,9 @@ class Request(Protocol):
         ...
 
 
+OnOutcome = Callable[[Any, Result | Failure], None]
+
+
 class Task(Protocol):
     """One task over one bundle and engine; every method may be called from several threads."""
 
@@ -71,8 +74,14 @@ class Task(Protocol):
         """Turn a decoded request body into prepared inputs; raises InvalidInput naming the field."""
         ...
 
-    def run(self, items: Sequence[Any], *, deadline: float | None = None) -> list[Result | Failure]:
-        """One outcome per item, in order; what has not begun at ``deadline`` (``time.monotonic``) is a Failure."""
+    def run(
+        self, items: Sequence[Any], *, deadline: float | None = None, on_outcome: OnOutcome | None = None
+    ) -> list[Result | Failure]:
+        """One outcome per item, in order; what has not begun at ``deadline`` (``time.monotonic``) is a Failure.
+
+        ``on_outcome`` gets items with their outcomes as soon as they are known, in any thread, where some are known
+        before the others.
+        """
         ...
 
     def batch_key(self, item: Any) -> Hashable:

@@ -13,7 +13,7 @@ from dragoman.documents import Span, halves, sentence_spans
 from dragoman.engines import Hypothesis, open_engine
 from dragoman.errors import InvalidInput, UnavailableError
 from dragoman.manifest import Decoding
-from dragoman.tasks import Failure, Request, Result
+from dragoman.tasks import Failure, OnOutcome, Request, Result
 from dragoman.tasks.translation_request import TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation_result import SentenceHypothesis, Translation, assemble
 from dragoman.token_batches import token_batches
@@ -44,6 +44,11 @@ class PreparedItem:
 
     ids: tuple[int, ...]
     options: Options
+
+    @property
+    def rows(self) -> int:
+        """How many rows of a batch the model computes for it."""
+        return self.options.decoding.num_beams
 
 
 @dataclass(frozen=True)
@@ -98,15 +103,22 @@ class TranslationTask:
         hypotheses: tuple[SentenceHypothesis, ...] = result.value
         return hypotheses[0].num_tokens
 
-    def run(self, items: Sequence[PreparedItem], *, deadline: float | None = None) -> list[Result | Failure]:
+    def run(
+        self,
+        items: Sequence[PreparedItem],
+        *,
+        deadline: float | None = None,
+        on_outcome: OnOutcome | None = None,
+    ) -> list[Result | Failure]:
         """Decode in batches of equal options and similar length, equal items once; one outcome per item, in order.
 
         Batches that have not begun at ``deadline``, in seconds of ``time.monotonic``, are not computed any more.
+        ``on_outcome`` hears of translations that end before the rest of their batch, from any thread.
         """
         distinct = list(dict.fromkeys(items))
         batches = self._batches(distinct)
         outcomes: dict[PreparedItem, Result | Failure] = {}
-        for batch, answers in zip(batches, self._map(batches, deadline), strict=True):
+        for batch, answers in zip(batches, self._map(batches, deadline, on_outcome), strict=True):
             outcomes.update(zip(batch, answers, strict=True))
         return [outcomes[item] for item in items]
 
@@ -213,33 +225,49 @@ class TranslationTask:
         return [
             [group[position] for position in batch]
             for group in groups.values()
-            for batch in token_batches([len(item.ids) for item in group])
+            for batch in token_batches([len(item.ids) for item in group], rows=group[0].rows)
         ]
 
-    def _map(self, batches: list[list[PreparedItem]], deadline: float | None) -> list[list[Result | Failure]]:
-        decode = functools.partial(self._decode_until, deadline)
+    def _map(
+        self, batches: list[list[PreparedItem]], deadline: float | None, on_outcome: OnOutcome | None
+    ) -> list[list[Result | Failure]]:
+        decode = functools.partial(self._decode_until, deadline, on_outcome)
         return [decode(batches[0])] if len(batches) == 1 else list(self._pool.map(decode, batches))
 
-    def _decode_until(self, deadline: float | None, batch: list[PreparedItem]) -> list[Result | Failure]:
+    def _decode_until(
+        self, deadline: float | None, on_outcome: OnOutcome | None, batch: list[PreparedItem]
+    ) -> list[Result | Failure]:
         if deadline is not None and time.monotonic() >= deadline:
             message = "the text was not translated in time; send less text at once, or send it again later"
             return [Failure(UnavailableError(message, code="deadline_exceeded"))] * len(batch)
-        return self._decode(batch)
+        return self._decode(batch, on_outcome)
 
-    def _decode(self, batch: list[PreparedItem]) -> list[Result | Failure]:
+    def _decode(self, batch: list[PreparedItem], on_outcome: OnOutcome | None) -> list[Result | Failure]:
         decoding, num_hypotheses, return_scores = batch[0].options
+
+        def report(place: int, row: list[Hypothesis]) -> None:
+            assert on_outcome is not None
+            on_outcome(batch[place], self._result(row))
+
         try:
             rows = self._engine.decode(
-                [item.ids for item in batch], decoding, num_hypotheses=num_hypotheses, return_scores=return_scores
+                [item.ids for item in batch],
+                decoding,
+                num_hypotheses=num_hypotheses,
+                return_scores=return_scores,
+                on_answer=report if on_outcome else None,
             )
-            return [Result(tuple(map(self._hypothesis, row))) for row in rows]
+            return [self._result(row) for row in rows]
         except Exception as error:
             # Whatever goes wrong in a batch is one item's doing, as a rule: halve it until that item stands alone.
             if len(batch) > 1:
                 middle = len(batch) // 2
-                return self._decode(batch[:middle]) + self._decode(batch[middle:])
+                return self._decode(batch[:middle], on_outcome) + self._decode(batch[middle:], on_outcome)
             log.exception("a sentence of %d tokens could not be translated", len(batch[0].ids))
             return [Failure(_unprocessable(error))]
+
+    def _result(self, row: Sequence[Hypothesis]) -> Result:
+        return Result(tuple(map(self._hypothesis, row)))
 
     def _hypothesis(self, hypothesis: Hypothesis) -> SentenceHypothesis:
         return SentenceHypothesis(

@@ -8,8 +8,10 @@ import pytest
 from benchmarks.rewritten_bundle import model_configuration
 from benchmarks.widened_bundle import Geometry, widened
 from dragoman.bundle import Bundle, open_bundle
+from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
 from dragoman.predictor import Result, load
+from tests.unit.test_target_vocabulary import restricted
 
 WIDE = Geometry(vocab_size=192, d_model=48, d_kv=16, d_ff=80, num_heads=6, num_layers=3, num_decoder_layers=4)
 
@@ -35,6 +37,13 @@ def test_its_geometry_is_the_one_asked_for_and_it_has_no_scores(wide_bundle: Bun
     configuration = model_configuration(wide_bundle)
     assert {name: configuration[name] for name in asdict(WIDE)} == asdict(WIDE)
     assert wide_bundle.manifest.scores == ()
+
+
+def test_it_answers_with_the_pieces_that_the_small_one_may_answer_with(tiny_bundle: Path, tmp_path: Path) -> None:
+    small = restricted(open_bundle(tiny_bundle), tmp_path, frozenset({20, 30, 40}))
+    wide = widened(small, tmp_path / "wide", WIDE)
+    maps = [(bundle.engine_dir(CONVERSION) / VOCABULARY_MAP).read_bytes() for bundle in (small, wide)]
+    assert maps[0] == maps[1]
 
 
 def test_a_model_that_is_larger_already_is_refused(wide_bundle: Bundle, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_requests_answered_together_get_the_replies_that_each_gets_alone(predict
 
 
 def test_a_model_that_fails_answers_everyone_as_it_does_alone(predictor, monkeypatch):
-    monkeypatch.setattr(predictor.task, "run", lambda items: 1 / 0)
+    monkeypatch.setattr(predictor.task, "run", lambda items, **_: 1 / 0)
     requests = [RawRequest(body=b'{"q": ["a", "b"]}'), RawRequest(body=b"{")]
     assert answered_together(predictor, requests) == answer(predictor, requests)
 
@@ -55,7 +55,7 @@ def test_a_model_that_fails_answers_everyone_as_it_does_alone(predictor, monkeyp
 def test_a_queue_without_room_is_told_to_the_client(predictor, toy_sentences):
     may_go, task = threading.Event(), predictor.task
 
-    def held(items: list[Any]) -> list[Any]:
+    def held(items: list[Any], *, on_outcome: Any) -> list[Any]:
         assert may_go.wait(20)
         return task.run(items)
 

@@ -85,6 +85,22 @@ def test_answers_are_to_the_bit_the_same_with_kernels_that_sum_in_another_order_
     assert done.returncode == 0, done.stderr
 
 
+def test_a_translation_is_known_when_it_ends_and_not_when_the_batch_does(engine, sources):
+    decoding = Decoding(max_new_tokens=12)
+    batch = [sources[row] for row in batches_of(engine, sources, 50)[0]]
+    reported = []
+    found = engine.decode(
+        batch,
+        decoding,
+        num_hypotheses=1,
+        return_scores=False,
+        on_answer=lambda place, row: reported.append((place, row)),
+    )
+    assert dict(reported) == dict(enumerate(found))
+    # Short ones before those that reach the limit, whatever their places.
+    assert [len(row[0].ids) for _, row in reported] == sorted(len(row[0].ids) for row in found)
+
+
 def test_long_sources_share_batches(engine):
     assert engine.batch_class(250) == engine.batch_class(256) != engine.batch_class(257)
 

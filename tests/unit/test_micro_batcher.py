@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
-from dragoman.batching import MicroBatcher
+from dragoman.batching import MicroBatcher, Run
 from dragoman.errors import UnavailableError
-from dragoman.tasks import Failure, Result
+from dragoman.tasks import Failure, OnOutcome, Result
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Sentence:
     name: str
     length: int = 10
     options: str = "greedy"
+    rows: int = 1
 
     @property
     def ids(self) -> range:
@@ -34,7 +35,10 @@ class Engine:
         self.batches: list[list[str]] = []
         self._may_go = threading.Semaphore(0 if held else 1_000)
 
-    def run(self, items: Sequence[Sentence]) -> list[Result | Failure]:
+    def run(self, items: Sequence[Sentence], *, on_outcome: OnOutcome) -> list[Result | Failure]:
+        for item in items:
+            if item.name.startswith("early"):
+                on_outcome(item, Result(item.name.upper()))
         self.batches.append([item.name for item in items])
         assert self._may_go.acquire(timeout=10)
         return [Result(item.name.upper()) for item in items]
@@ -65,7 +69,7 @@ class Notes:
         self.ended.append(outcomes)
 
 
-def batcher_of(run: Callable[[Sequence[Any]], Sequence[Result | Failure]], **settings: Any) -> MicroBatcher:
+def batcher_of(run: Run, **settings: Any) -> MicroBatcher:
     return MicroBatcher(run, **{"batch_key": lambda item: item.options, "workers": 1, "batch_tokens": 100, **settings})
 
 
@@ -145,6 +149,19 @@ def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
         engine.let_go()
         await asyncio.gather(*requests)
         assert [sorted(batch) for batch in engine.batches[1:]] == [["middle", "short", "shorter"], ["long", "longer"]]
+
+    play(scene)
+
+
+def test_an_item_of_four_rows_counts_four_times():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        requests = [asked(batcher, f"beams{n}", options="beams", rows=4) for n in range(4)]
+        await all_asked()
+        engine.let_go()
+        await asyncio.gather(*requests)
+        # Two sentences of 10 tokens and 4 rows are 80; a third would be beyond 100.
+        assert [len(batch) for batch in engine.batches[1:]] == [2, 2]
 
     play(scene)
 
@@ -284,6 +301,23 @@ def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
     play(scene)
 
 
+def test_an_item_is_answered_when_its_outcome_is_known_and_once():
+    async def scene():
+        batcher = await occupied(engine := Engine())
+        early, late = asked(batcher, "early"), asked(batcher, "late")
+        await all_asked()
+        engine.let_go(1)
+        assert await early == [Result("EARLY")]
+        assert not late.done()
+        # Its batch goes on, and the same sentence is new work.
+        again = asked(batcher, "early")
+        engine.let_go()
+        assert await asyncio.gather(late, again) == [[Result("LATE")], [Result("EARLY")]]
+        assert [sorted(batch) for batch in engine.batches[1:]] == [["early", "late"], ["early"]]
+
+    play(scene)
+
+
 def test_equal_items_are_computed_once_and_everyone_gets_the_result():
     async def scene():
         batcher = await occupied(engine := Engine())
@@ -388,11 +422,15 @@ def test_an_empty_queue_takes_a_request_of_any_size():
     play(scene)
 
 
-@pytest.mark.parametrize("fails", [lambda items: 1 / 0, lambda items: [Result("one too few")] * (len(items) - 1)])
+@pytest.mark.parametrize(
+    "fails", [lambda items, **_: 1 / 0, lambda items, **_: [Result("one too few")] * (len(items) - 1)]
+)
 def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
     async def scene():
         engine = Engine(held=False)
-        batcher = batcher_of(lambda items: (fails if items[0].options == "broken" else engine.run)(items))
+        batcher = batcher_of(
+            lambda items, **early: (fails if items[0].options == "broken" else engine.run)(items, **early)
+        )
         broken, fine = asked(batcher, "a", "b", options="broken"), asked(batcher, "c")
         assert [outcome.error.code for outcome in await broken] == ["internal_error"] * 2
         assert await fine == [Result("C")]
@@ -436,7 +474,7 @@ def test_the_observer_hears_of_every_batch():
 
 
 def waiting_item(length: int, rank: float, key: str = "greedy", kind: type[WaitingItem] = WaitingItem) -> WaitingItem:
-    return kind(item=None, key=key, length=length, arrived=0, rank=rank, deadline=0, is_long=False)
+    return kind(item=None, key=key, length=length, rows=1, arrived=0, rank=rank, deadline=0, is_long=False)
 
 
 def test_a_pick_among_five_thousand_looks_at_each_of_them_only_once():
@@ -494,7 +532,7 @@ STEPS = st.lists(
 @given(steps=STEPS, workers=st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
 def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outcomes(steps, workers):
-    def run(items: Sequence[Sentence]) -> list[Result | Failure]:
+    def run(items: Sequence[Sentence], *, on_outcome: OnOutcome) -> list[Result | Failure]:
         if any(item.options == "broken" for item in items):
             raise ValueError("broken")
         return [Result(item.name) for item in items]

@@ -19,5 +19,9 @@ def test_sequences_of_similar_length_share_a_batch():
     assert token_batches([3, 50, 3, 49], batch_tokens=100) == [[1, 3], [0, 2]]
 
 
+def test_a_sequence_of_many_rows_counts_as_many_times():
+    assert token_batches([10, 10, 10, 10], rows=4, batch_tokens=100) == [[0, 1], [2, 3]]
+
+
 def test_no_sequences_make_no_batches():
     assert token_batches([]) == []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from dragoman.engines import Hypothesis
+from dragoman.engines import Hypothesis, OnAnswer
 from dragoman.engines.t5.slots import Report
 from dragoman.errors import InferenceError
 from dragoman.manifest import Decoding
@@ -14,10 +14,11 @@ from dragoman.tokenizer import EOS_ID
 class Call:
     """Sources that one caller waits for; the future holds a list of hypotheses a source, in order."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, on_answer: OnAnswer | None = None) -> None:
         self.future: Future[list[list[Hypothesis]]] = Future()
         self._answers: list[list[Hypothesis]] = [[] for _ in range(count)]
         self._missing = count
+        self._on_answer = on_answer
 
     @property
     def failed(self) -> bool:
@@ -26,6 +27,8 @@ class Call:
 
     def answer(self, place: int, hypotheses: list[Hypothesis]) -> None:
         """Give one source its hypotheses; the last one completes the call."""
+        if self._on_answer:
+            self._on_answer(place, hypotheses)
         self._answers[place] = hypotheses
         self._missing -= 1
         if not self._missing and not self.failed:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dragoman.engines import Hypothesis
+from dragoman.engines import Hypothesis, OnAnswer
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
 from dragoman.engines.t5.greedy import GreedySlots
@@ -34,13 +34,19 @@ class SlotScheduler:
         self._thread.start()
 
     def decode(
-        self, sources: Sequence[Sequence[int]], decoding: Decoding, *, num_hypotheses: int, return_scores: bool
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: Decoding,
+        *,
+        num_hypotheses: int,
+        return_scores: bool,
+        on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
         """See ``Engine.decode``; raises InvalidInput for what the model or its slots cannot hold."""
         if not sources:
             return []
         self._check(sources, decoding, num_hypotheses)
-        call = Call(len(sources))
+        call = Call(len(sources), on_answer)
         items = [
             Item(
                 call=call,
