@@ -8,18 +8,14 @@ is answered when the engine knows its outcome, which may be long before the end 
 """
 
 import asyncio
-import functools
-import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
-from dragoman.errors import InferenceError, UnavailableError
-from dragoman.tasks import Failure, OnOutcome, Result
-
-log = logging.getLogger(__name__)
+from dragoman.batch_workers import Batch, Run, Workers
+from dragoman.errors import UnavailableError
+from dragoman.tasks import Failure, Result
 
 # Padded source tokens a batch, times the size of the beam; half of what is best for throughput alone: with t5-small on
 # one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each
@@ -30,8 +26,6 @@ MAX_WAITING_ITEMS = 4_096
 MAX_WAITING_TOKENS = 65_536
 # A few times what a token costs, so that a document does not take its turns faster than a busy server computes it.
 RANK_SECONDS_PER_TOKEN = 0.005
-# How long after a short request long ones leave one worker free for the next.
-KEEP_FREE_S = 2.0
 
 
 class BatchItem(Hashable, Protocol):
@@ -79,22 +73,6 @@ class _Request:
             self.answer.set_result([self._outcomes[place] for place in range(self._size)])
 
 
-class _Batch:
-    """What a worker computes, and what of it is not answered yet."""
-
-    def __init__(self, items: list[WaitingItem], *, is_long: bool) -> None:
-        self.items, self.is_long = items, is_long
-        self.unanswered: dict[BatchItem, WaitingItem] = {waiting.item: waiting for waiting in items}
-
-
-class Run(Protocol):
-    """Computes a batch."""
-
-    def __call__(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
-        """One outcome per item, in order; ``on_outcome`` may get some of them early, in any thread."""
-        ...
-
-
 class MicroBatcher:
     """Batches for one engine; belongs to the event loop on which it is used first."""
 
@@ -113,18 +91,14 @@ class MicroBatcher:
 
         Items of equal ``batch_key`` may share a batch. What is longer than ``batch_tokens`` gets a batch of its own.
         """
-        self._run = run
+        self._workers = Workers(run, workers)
         self._batch_key = batch_key
-        self._workers = workers
         self._observer = observer
         self._batch_tokens = batch_tokens
         self._max_items, self._max_tokens = max_waiting_items, max_waiting_tokens
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
         self._queue = BatchQueue(batch_tokens)
         # From when they come until they are answered.
         self._known: dict[BatchItem, WaitingItem] = {}
-        self._running: dict[asyncio.Future[Sequence[Result | Failure]], _Batch] = {}
-        self._keep_free_until = -math.inf
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -163,15 +137,15 @@ class MicroBatcher:
         """Refuse what comes from now on, answer what was accepted, and free the threads."""
         self._closed = True
         self._start_batches()
-        while self._running:
-            await asyncio.wait(self._running)
-        self._pool.shutdown()
+        await self._workers.close()
+        if self._alarm:
+            self._alarm.cancel()
 
     def _accept(self, request: _Request, items: Sequence[BatchItem], deadline: float) -> None:
         now = asyncio.get_running_loop().time()
         is_long = sum(_cost(item) for item in items) > self._batch_tokens / 2
         if not is_long:
-            self._keep_free_until = now + KEEP_FREE_S
+            self._workers.short_request_came(now)
         ahead = 0
         for place, item in enumerate(items):
             rank = now + ahead * RANK_SECONDS_PER_TOKEN
@@ -220,62 +194,41 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while items := self._next_items(now):
-            future = self._start(loop, _Batch(items, is_long=items[0].is_long))
-            future.add_done_callback(self._finish_batch)
+            self._workers.start(Batch(items, started=now), on_outcome=self._answer_early, on_end=self._end_batch)
             if self._observer:
                 waits = [now - waiting.arrived for waiting in items]
                 self._observer.batch_started(waits, [waiting.length for waiting in items])
         self._observe_queue()
-        self._set_alarm(loop)
-
-    def _start(self, loop: asyncio.AbstractEventLoop, batch: _Batch) -> "asyncio.Future[Sequence[Result | Failure]]":
-        def on_outcome(item: BatchItem, outcome: Result | Failure) -> None:
-            loop.call_soon_threadsafe(self._answer, batch, item, outcome)
-
-        future = loop.run_in_executor(
-            self._pool, functools.partial(self._run, list(batch.unanswered), on_outcome=on_outcome)
-        )
-        self._running[future] = batch
-        return future
+        self._set_alarm(loop, now)
 
     def _next_items(self, now: float) -> list[WaitingItem]:
-        while self._idle() > 0:
-            seed = self._queue.first(long_too=self._may_start_long(now))
+        while self._workers.idle(now) > 0:
+            seed = self._queue.first(long_too=self._closed or self._workers.may_start_long(now))
             if seed is None:
                 return []
-            taken = self._queue.take(seed, self._rows(is_long=seed.is_long))
-            for waiting in taken:
-                if waiting.deadline <= now:
-                    self._settle(waiting, _too_late())
-            if items := [waiting for waiting in taken if waiting.deadline > now]:
+            waiting = self._queue.count(is_long=seed.is_long)
+            taken = self._queue.take(seed, self._workers.share(waiting, now, is_long=seed.is_long))
+            for item in taken:
+                if item.deadline <= now:
+                    self._settle(item, _too_late())
+            if items := [item for item in taken if item.deadline > now]:
                 return items
         return []
 
-    def _idle(self) -> int:
-        return self._workers - len(self._running)
+    def _answer_early(self, batch: Batch, item: BatchItem, outcome: Result | Failure) -> None:
+        self._answer(batch, item, outcome)
+        # What is left of the batch may be so little that another one can begin.
+        if len(self._queue):
+            self._start_batches()
 
-    def _may_start_long(self, now: float) -> bool:
-        if self._workers == 1 or self._closed or now >= self._keep_free_until:
-            return True
-        return sum(batch.is_long for batch in self._running.values()) < self._workers - 1
-
-    def _rows(self, *, is_long: bool) -> int:
-        """How many items a batch may have, so that all workers which compute this kind have about the same to do."""
-        waiting = self._queue.count(is_long=is_long)
-        alike = [len(batch.items) for batch in self._running.values() if batch.is_long == is_long]
-        workers = self._workers - (len(self._running) - len(alike))
-        return min(math.ceil(waiting / self._idle()), math.ceil((waiting + sum(alike)) / workers))
-
-    def _finish_batch(self, future: "asyncio.Future[Sequence[Result | Failure]]") -> None:
-        batch = self._running.pop(future)
-        outcomes = _outcomes(future, len(batch.items))
+    def _end_batch(self, batch: Batch, outcomes: Sequence[Result | Failure]) -> None:
         if self._observer:
             self._observer.batch_ended(outcomes)
         for waiting, outcome in zip(batch.items, outcomes, strict=True):
             self._answer(batch, waiting.item, outcome)
         self._start_batches()
 
-    def _answer(self, batch: _Batch, item: BatchItem, outcome: Result | Failure) -> None:
+    def _answer(self, batch: Batch, item: BatchItem, outcome: Result | Failure) -> None:
         """Settle an item unless it is: it may be computed twice when something fails in its batch."""
         if waiting := batch.unanswered.pop(item, None):
             self._settle(waiting, outcome)
@@ -286,12 +239,12 @@ class MicroBatcher:
         for request, places in waiting.askers.items():
             request.settle(places, outcome)
 
-    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look again when a worker that is idle need not be kept free any longer."""
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """Look again when a worker is free that is not now."""
         if self._alarm:
             self._alarm.cancel()
-        is_kept_free = len(self._queue) and self._idle() > 0
-        self._alarm = loop.call_at(self._keep_free_until, self._start_batches) if is_kept_free else None
+        again = self._workers.next_change(now) if len(self._queue) else math.inf
+        self._alarm = loop.call_at(again, self._start_batches) if again < math.inf else None
 
     def _observe_queue(self) -> None:
         if self._observer:
@@ -300,14 +253,6 @@ class MicroBatcher:
 
 def _cost(item: BatchItem) -> int:
     return len(item.ids) * item.rows
-
-
-def _outcomes(future: "asyncio.Future[Sequence[Result | Failure]]", size: int) -> Sequence[Result | Failure]:
-    error = future.exception()
-    if error is None and len(future.result()) == size:
-        return future.result()
-    log.error("a batch of %d items was not answered as it must be", size, exc_info=error)
-    return [Failure(InferenceError("the server failed on this request; its log says why"))] * size
 
 
 def _too_late() -> Failure:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
-from dragoman.batching import MicroBatcher, Run
+from dragoman.batch_workers import Run
+from dragoman.batching import MicroBatcher
 from dragoman.errors import UnavailableError
 from dragoman.tasks import Failure, OnOutcome, Result
 
@@ -67,6 +68,12 @@ class Notes:
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
         self.ended.append(outcomes)
+
+
+@pytest.fixture(autouse=True)
+def nothing_drags(monkeypatch):
+    """However long a busy machine takes to let a held batch go."""
+    monkeypatch.setattr("dragoman.batch_workers.DRAGGING_S", 1_000)
 
 
 def batcher_of(run: Run, **settings: Any) -> MicroBatcher:
@@ -250,7 +257,7 @@ def test_a_document_alone_has_all_workers():
 
 
 def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_come(monkeypatch):
-    monkeypatch.setattr("dragoman.batching.KEEP_FREE_S", 0.05)
+    monkeypatch.setattr("dragoman.batch_workers.KEEP_FREE_S", 0.05)
 
     async def scene():
         batcher = batcher_of((engine := Engine()).run, workers=2)
@@ -314,6 +321,35 @@ def test_an_item_is_answered_when_its_outcome_is_known_and_once():
         engine.let_go()
         assert await asyncio.gather(late, again) == [[Result("LATE")], [Result("EARLY")]]
         assert [sorted(batch) for batch in engine.batches[1:]] == [["early", "late"], ["early"]]
+
+    play(scene)
+
+
+def test_a_batch_of_which_little_is_left_keeps_nobody_from_the_worker(monkeypatch):
+    monkeypatch.setattr("dragoman.batch_workers.DRAGGING_S", 0.05)
+
+    async def scene():
+        batcher = batcher_of((engine := Engine()).run)
+        three = asked(batcher, "late1", "late2", "late3")
+        await engine.has_begun(1)
+        waiting = asked(batcher, "waits")
+        # Three unanswered items are too many.
+        await asyncio.sleep(0.2)
+        assert len(engine.batches) == 1
+        engine.let_go()
+        await asyncio.gather(three, waiting)
+
+        batcher = batcher_of((engine := Engine()).run)
+        dragging = asked(batcher, "late1", "late2", "early")
+        await engine.has_begun(1)
+        waiting = [asked(batcher, f"waits{number}", length=60) for number in range(3)]
+        await engine.has_begun(2)
+        await asyncio.sleep(0.2)
+        # One worker drags one batch at a time.
+        assert len(engine.batches) == 2
+        engine.let_go()
+        await asyncio.gather(dragging, *waiting)
+        assert len(engine.batches) == 4
 
     play(scene)
 
