@@ -72,11 +72,10 @@ def _post(client: httpx.Client, server: TorchServeProcess, request: RawRequest) 
     return client.post(server.url, content=request.body, headers=headers)
 
 
-def _worker(client: httpx.Client, server: TorchServeProcess) -> psutil.Process:
-    """The process that holds the model; a worker that was started anew is another one."""
+def _workers(client: httpx.Client, server: TorchServeProcess) -> list[psutil.Process]:
+    """The processes that hold the model; a worker that was started anew is another one."""
     (model,) = client.get(f"{server.management_url}/models/{server.model}").json()
-    (worker,) = model["workers"]
-    return psutil.Process(worker["pid"])
+    return [psutil.Process(pid) for pid in sorted(worker["pid"] for worker in model["workers"])]
 
 
 def _payload(**fields: object) -> bytes:
@@ -159,13 +158,13 @@ def test_the_grpc_client_raises_what_the_server_said(grpc_client: InferenceClien
 def test_streaming_over_grpc_does_not_end_the_worker(
     grpc_client: InferenceClient, client: httpx.Client, server: TorchServeProcess, predictor: Predictor
 ) -> None:
-    worker = _worker(client, server)
+    workers = _workers(client, server)
     for body in (_payload(q=SENTENCE), b"{"):
         (expected,) = answer(predictor, [RawRequest(body=body, content_type=JSON)])
         assert grpc_client.predict_stream(server.model, body) == [expected.body]
     assert _post(client, server, REQUESTS["a text"]).status_code == 200
-    assert _worker(client, server) == worker
-    assert worker.is_running()
+    assert _workers(client, server) == workers
+    assert all(worker.is_running() for worker in workers)
 
 
 def test_bad_requests_do_not_harm_the_good_ones_that_share_their_batch(
@@ -202,12 +201,12 @@ def test_models_cannot_be_registered_or_removed(client: httpx.Client, server: To
 
 
 def test_every_socket_listens_on_the_loopback_interface_alone(client: httpx.Client, server: TorchServeProcess) -> None:
-    worker = _worker(client, server)
-    torchserve = worker.parent()
+    workers = _workers(client, server)
+    torchserve = workers[0].parent()
     assert torchserve is not None
     sockets = [
         connection.laddr
-        for process in (torchserve, worker)
+        for process in (torchserve, *workers)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -218,9 +217,10 @@ def test_every_socket_listens_on_the_loopback_interface_alone(client: httpx.Clie
 
 
 def test_the_worker_gets_no_secrets_of_the_environment(client: httpx.Client, server: TorchServeProcess) -> None:
-    environment = _worker(client, server).environ()
-    assert "AWS_SECRET_ACCESS_KEY" not in environment
-    assert environment["OMP_NUM_THREADS"] == "1"
+    for worker in _workers(client, server):
+        environment = worker.environ()
+        assert "AWS_SECRET_ACCESS_KEY" not in environment
+        assert environment["OMP_NUM_THREADS"] == "1"
 
 
 def test_metrics_are_prometheus_metrics(client: httpx.Client, server: TorchServeProcess) -> None:
@@ -271,6 +271,6 @@ def test_the_command_serves_until_it_is_told_to_end(mar: Path, tmp_path: Path) -
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert translated.stdout.strip()
-    assert len(children) == 2
+    assert len(children) == 3
     assert psutil.wait_procs(children, timeout=10)[1] == []
     assert [path.name for path in tmp_path.iterdir()] == ["log"]

@@ -139,6 +139,6 @@ def test_a_model_configuration_that_is_none_is_an_error(text: str, message: str,
 
 def test_more_least_than_most_workers_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model-config.yaml"
-    path.write_text(json.dumps({**load_model_config(MODEL_CONFIG), "minWorkers": 2}))
-    with pytest.raises(ConfigError, match="minWorkers 2 is more than maxWorkers 1"):
+    path.write_text(json.dumps({**load_model_config(MODEL_CONFIG), "minWorkers": 3}))
+    with pytest.raises(ConfigError, match="minWorkers 3 is more than maxWorkers 2"):
         load_model_config(path)
