@@ -24,7 +24,7 @@ from rich.table import Table
 from dragoman.batching import BATCH_TOKENS
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
-from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_layout
+from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
 from dragoman.errors import ConfigError, DataError, run_cli
 from dragoman.token_batches import token_batches
 from dragoman.tokenizer import EOS_ID, Tokenizer
@@ -68,7 +68,7 @@ class Figures(NamedTuple):
 def layouts(cores: int) -> list[Layout]:
     """The chosen layout, all that share out every core equally, and one core alone; most workers first."""
     equal = {Layout(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0}
-    return sorted(equal | {Layout(*cpu_layout(cores)), Layout(1, 1)}, reverse=True)
+    return sorted(equal | {Layout(cpu_workers(cores), 1), Layout(1, 1)}, reverse=True)
 
 
 def workload(bundle: Bundle, sentences: Sequence[str]) -> Workload:
@@ -97,7 +97,8 @@ def measure(layout: Layout, work: Workload) -> Figures:
         translator.translate_batch([work.sources[row] for row in rows], **work.arguments)
         return time.perf_counter() - started
 
-    batches = token_batches([len(source) for source in work.sources], batch_tokens=BATCH_TOKENS)
+    lengths = [len(source) for source in work.sources]
+    batches = token_batches(lengths, rows=work.arguments["beam_size"], batch_tokens=BATCH_TOKENS)
     passes = math.ceil(BATCHES_PER_WORKER * layout.workers / len(batches))
     with ThreadPoolExecutor(layout.workers) as pool:
         list(pool.map(seconds, batches[-1:] * layout.workers))
@@ -156,7 +157,7 @@ def main() -> int:
     for name in [name for name in os.environ if name.startswith(OPENMP_SETTINGS)]:
         del os.environ[name]
     cores, console = usable_cores(), Console(file=sys.stderr)
-    chosen = Layout(*cpu_layout(cores))
+    chosen = Layout(cpu_workers(cores), 1)
     work = workload(open_bundle(options.bundle), sentences)
     found = compare(layouts(cores), work, rounds=options.rounds, console=console)
     console.print(_table(found, chosen))

@@ -6,7 +6,6 @@ python -m benchmarks.record --out benchmarks/results/NAME.json -- python -m trai
 import argparse
 import contextlib
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dragoman import atomic
+from dragoman.engines.cpu import usable_cores
 from dragoman.errors import run_cli
 
 PACKAGES = (
@@ -32,6 +32,8 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
 )
+# What matrix kernels are chosen by, in /proc/cpuinfo's names.
+VECTORS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "sve"}
 
 
 def main() -> int:
@@ -70,12 +72,13 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """The processor, the cores this process may use, and the system."""
+    """The processor with what its vector units can, the cores this process may use, and the system."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
+        "cpu": fields.get("model name", platform.processor()),
+        "vectors": sorted(VECTORS.intersection(fields.get("flags", "").split())),
+        "cores": usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -7,9 +7,8 @@ from operator import attrgetter
 from typing import Any
 
 # Two items share a batch when the longer is at most twice as long as the shorter, or this many tokens longer. A batch
-# takes as many steps as its longest item needs and answers all items at its end, so a short one would wait for a much
-# longer one, which in turn gains little: what it is padded with is computed for nothing. Where both are short, the
-# steps that differ are few, and a larger batch is worth them.
+# takes as many steps as its longest item needs, and the short one, which is done long before, is padded for nothing.
+# Where both are short, the steps that differ are few, and a larger batch is worth them.
 MAX_LENGTH_DIFFERENCE = 16
 
 
@@ -110,4 +109,4 @@ class BatchQueue:
     def _count(self, waiting: WaitingItem, change: int) -> None:
         waiting.is_queued = change > 0
         self._counts[waiting.is_long] += change
-        self.tokens += change * waiting.length
+        self.tokens += change * waiting.length * waiting.rows

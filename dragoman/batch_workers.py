@@ -1,6 +1,7 @@
 """The threads in which batches are computed: which batch each has, and when another one may begin."""
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -15,10 +16,6 @@ log = logging.getLogger(__name__)
 
 # How long after a short request long ones leave one worker free for the next.
 KEEP_FREE_S = 2.0
-# A sentence on which the model repeats itself up to the token limit takes ten times as long as those in its batch, and
-# with so few rows left a step costs a fraction of what it did. After so many seconds its worker counts as free, and
-# another batch shares the processor with it, so that nobody waits for the end.
-DRAGGING_S, DRAGGING_ITEMS = 0.3, 2
 
 
 class Run(Protocol):
@@ -32,24 +29,19 @@ class Run(Protocol):
 class Batch:
     """What a worker computes, and what of it is not answered yet."""
 
-    def __init__(self, items: list[WaitingItem], *, started: float) -> None:
-        """The items are all of long requests, or all of short ones; ``started`` is in the event loop's time."""
-        self.items, self.started = items, started
-        self.is_long = items[0].is_long
+    def __init__(self, items: list[WaitingItem]) -> None:
+        """The items are all of long requests, or all of short ones."""
+        self.items, self.is_long = items, items[0].is_long
         self.unanswered = {waiting.item: waiting for waiting in items}
-
-    def drags(self, now: float) -> bool:
-        """Whether nearly all of it is done and the rest takes unusually long."""
-        return len(self.unanswered) <= DRAGGING_ITEMS and now >= self.started + DRAGGING_S
 
 
 class Workers:
     """A fixed number of workers; belongs to one event loop."""
 
     def __init__(self, run: Run, count: int) -> None:
-        """``run`` is called in up to twice ``count`` threads, of which as many as are beyond ``count`` drag."""
+        """``run`` is called in ``count`` threads."""
         self._run, self._count = run, count
-        self._pool = ThreadPoolExecutor(2 * count, thread_name_prefix="batch")
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="batch")
         self._running: dict[asyncio.Future[Sequence[Result | Failure]], Batch] = {}
         self._keep_free_until = -math.inf
 
@@ -67,7 +59,9 @@ class Workers:
         loop = asyncio.get_running_loop()
 
         def early(item: Any, outcome: Result | Failure) -> None:
-            loop.call_soon_threadsafe(on_outcome, batch, item, outcome)
+            # A loop that was closed under a batch has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(on_outcome, batch, item, outcome)
 
         def ended(future: asyncio.Future[Sequence[Result | Failure]]) -> None:
             del self._running[future]
@@ -82,36 +76,32 @@ class Workers:
         """Keep a worker from long requests for a while."""
         self._keep_free_until = now + KEEP_FREE_S
 
-    def idle(self, now: float) -> int:
+    @property
+    def idle(self) -> int:
         """How many batches may begin."""
-        return min(self._count - len(self._busy(now)), 2 * self._count - len(self._running))
+        return self._count - len(self._running)
 
     def may_start_long(self, now: float) -> bool:
         """Whether a batch of long requests may be among them."""
         if self._count == 1 or now >= self._keep_free_until:
             return True
-        return sum(batch.is_long for batch in self._busy(now)) < self._count - 1
+        return sum(batch.is_long for batch in self._running.values()) < self._count - 1
 
-    def share(self, waiting: int, now: float, *, is_long: bool) -> int:
+    def share(self, waiting: int, *, is_long: bool) -> int:
         """How many items a batch may have, so that all workers which compute this kind have about the same to do."""
-        busy = self._busy(now)
-        alike = [len(batch.items) for batch in busy if batch.is_long == is_long]
-        workers = self._count - (len(busy) - len(alike))
-        return min(math.ceil(waiting / self.idle(now)), math.ceil((waiting + sum(alike)) / workers))
+        alike = [len(batch.items) for batch in self._running.values() if batch.is_long == is_long]
+        workers = self._count - (len(self._running) - len(alike))
+        return min(math.ceil(waiting / self.idle), math.ceil((waiting + sum(alike)) / workers))
 
     def next_change(self, now: float) -> float:
-        """When another batch may begin, if none ends or is answered before."""
-        times = (self._keep_free_until, *(batch.started + DRAGGING_S for batch in self._running.values()))
-        return min((time for time in times if time > now), default=math.inf)
+        """When a batch may begin that may not now, if none ends before."""
+        return self._keep_free_until if self.idle and now < self._keep_free_until else math.inf
 
     async def close(self) -> None:
         """Free the threads when all batches have ended, those included that ending ones let begin."""
         while self._running:
             await asyncio.wait(self._running)
         self._pool.shutdown()
-
-    def _busy(self, now: float) -> list[Batch]:
-        return [batch for batch in self._running.values() if not batch.drags(now)]
 
 
 def _outcomes(future: "asyncio.Future[Sequence[Result | Failure]]", size: int) -> Sequence[Result | Failure]:

@@ -111,7 +111,7 @@ class MicroBatcher:
         if not items:
             return []
         new = {item for item in items if item not in self._known}
-        self.check_room(len(new), sum(len(item.ids) for item in new))
+        self.check_room(len(new), sum(map(_cost, new)))
         request = _Request(len(items))
         self._accept(request, items, deadline)
         self._start_batches()
@@ -194,7 +194,7 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while items := self._next_items(now):
-            self._workers.start(Batch(items, started=now), on_outcome=self._answer_early, on_end=self._end_batch)
+            self._workers.start(Batch(items), on_outcome=self._answer, on_end=self._end_batch)
             if self._observer:
                 waits = [now - waiting.arrived for waiting in items]
                 self._observer.batch_started(waits, [waiting.length for waiting in items])
@@ -202,24 +202,18 @@ class MicroBatcher:
         self._set_alarm(loop, now)
 
     def _next_items(self, now: float) -> list[WaitingItem]:
-        while self._workers.idle(now) > 0:
+        while self._workers.idle:
             seed = self._queue.first(long_too=self._closed or self._workers.may_start_long(now))
             if seed is None:
                 return []
             waiting = self._queue.count(is_long=seed.is_long)
-            taken = self._queue.take(seed, self._workers.share(waiting, now, is_long=seed.is_long))
+            taken = self._queue.take(seed, self._workers.share(waiting, is_long=seed.is_long))
             for item in taken:
                 if item.deadline <= now:
                     self._settle(item, _too_late())
             if items := [item for item in taken if item.deadline > now]:
                 return items
         return []
-
-    def _answer_early(self, batch: Batch, item: BatchItem, outcome: Result | Failure) -> None:
-        self._answer(batch, item, outcome)
-        # What is left of the batch may be so little that another one can begin.
-        if len(self._queue):
-            self._start_batches()
 
     def _end_batch(self, batch: Batch, outcomes: Sequence[Result | Failure]) -> None:
         if self._observer:
@@ -240,7 +234,7 @@ class MicroBatcher:
             request.settle(places, outcome)
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
-        """Look again when a worker is free that is not now."""
+        """Look again when a worker that is idle need not be kept free any longer."""
         if self._alarm:
             self._alarm.cancel()
         again = self._workers.next_change(now) if len(self._queue) else math.inf

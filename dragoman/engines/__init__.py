@@ -42,7 +42,7 @@ class Engine(Protocol):
     name: str
     device: str
     parallel_batches: int
-    """How many batches the engine computes at once at full speed; further ones make all slower, or wait."""
+    """How many batches the engine computes at once; more callers than that wait inside it."""
 
     def batch_class(self, length: int) -> Hashable:
         """Sources of so many tokens share batches with those of an equal class only.

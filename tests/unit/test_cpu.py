@@ -14,7 +14,7 @@ processor\t: 1
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch):
-    for name in ("ONEDNN_MAX_CPU_ISA", "CT2_USE_MKL"):
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "CT2_USE_MKL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -30,14 +30,17 @@ def no_settings(monkeypatch):
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
         ({"cpu.max": "nonsense"}, 4),
+        ({"a/cpu.max": "max 100000\n", "a/b/cpu.max": "300000 100000\n"}, 3),
+        ({"a/cpu.max": "200000 100000\n", "a/b/cpu.max": "300000 100000\n"}, 2),
     ],
 )
 def test_cores_are_those_of_the_affinity_or_of_the_containers_quota(tmp_path, monkeypatch, files, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5})
-    (tmp_path / "cpu").mkdir()
+    (tmp_path / "own").write_text("0::/a/b\n", encoding="ascii")
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="ascii")
-    assert usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path, tmp_path / "own") == cores
 
 
 def test_a_process_bound_to_one_core_uses_one(monkeypatch):
@@ -55,6 +58,7 @@ def test_a_process_bound_to_one_core_uses_one(monkeypatch):
         (AMD, {}, True),
         (AMD, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}, True),
         (AMD, {"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
+        (AMD, {"DNNL_MAX_CPU_ISA": "AVX2"}, False),
         (AMD, {"CT2_USE_MKL": "1"}, False),
         (AMD.replace("avx512bw ", ""), {}, False),
         (AMD.replace("AuthenticAMD", "GenuineIntel"), {}, False),

@@ -3,16 +3,19 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dragoman.bundle import open_bundle
 from dragoman.engines import Engine, open_engine
-from dragoman.engines.ct2 import cpu_layout
+from dragoman.engines.ct2 import NARROWEST, cpu_workers
 from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID, Tokenizer
 from tests.tiny_model import write_tiny_bundle
+from tests.unit.test_target_vocabulary import restricted
 
 
 def open_ct2(bundle_dir: Path) -> Engine:
@@ -85,9 +88,26 @@ def test_answers_are_to_the_bit_the_same_with_kernels_that_sum_in_another_order_
     assert done.returncode == 0, done.stderr
 
 
-def test_a_translation_is_known_when_it_ends_and_not_when_the_batch_does(engine, sources):
+class Counting:
+    """A translator that notes the rows of the tokens its callbacks get."""
+
+    def __init__(self, translator: Any, steps: list[int]) -> None:
+        self.translator, self._steps = translator, steps
+
+    def translate_batch(self, rows: list[list[str]], *, callback: Callable[[Any], bool], **arguments: Any) -> Any:
+        def counted(step: Any) -> bool:
+            self._steps.append(step.batch_id)
+            return callback(step)
+
+        return self.translator.translate_batch(rows, callback=counted, **arguments)
+
+
+def test_a_translation_is_known_when_it_ends_and_not_when_the_batch_does(tmp_path, toy_sentences, sources):
+    # Few translations of random weights end before the limit, and more where there is little else to say than the end.
+    plain = open_bundle(write_tiny_bundle(tmp_path, toy_sentences, seed=2))
+    engine = open_ct2(restricted(plain, tmp_path / "few", frozenset()).path)
     decoding = Decoding(max_new_tokens=12)
-    batch = [sources[row] for row in batches_of(engine, sources, 50)[0]]
+    batch = max(([sources[row] for row in rows] for rows in batches_of(engine, sources, 300)), key=len)
     reported = []
     found = engine.decode(
         batch,
@@ -97,17 +117,38 @@ def test_a_translation_is_known_when_it_ends_and_not_when_the_batch_does(engine,
         on_answer=lambda place, row: reported.append((place, row)),
     )
     assert dict(reported) == dict(enumerate(found))
-    # Short ones before those that reach the limit, whatever their places.
-    assert [len(row[0].ids) for _, row in reported] == sorted(len(row[0].ids) for row in found)
+    tokens = [row[0].num_tokens for _, row in reported]
+    assert len(set(tokens)) > 1
+    assert tokens == sorted(tokens)
+    engine.close()
+
+
+def test_the_row_that_widens_a_batch_takes_no_steps(engine, sources):
+    source = next(source for source in sources if len(source) < NARROWEST)
+    steps = []
+    engine._translators[0] = Counting(engine._translators[0], steps)
+    try:
+        engine.decode([source], Decoding(max_new_tokens=12), num_hypotheses=1, return_scores=False)
+    finally:
+        engine._translators[0] = engine._translators[0].translator
+    assert steps.count(1) == 1
+
+
+def test_a_program_that_closes_nothing_ends_well(bundle_dir):
+    code = f"import dragoman; print(dragoman.load({str(bundle_dir)!r}, device='cpu')(['a', 'a b']))"
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("Result") == 2
 
 
 def test_long_sources_share_batches(engine):
     assert engine.batch_class(250) == engine.batch_class(256) != engine.batch_class(257)
 
 
-@pytest.mark.parametrize(("cores", "layout"), [(1, (1, 1)), (2, (2, 1)), (8, (8, 1)), (16, (8, 2)), (20, (8, 2))])
-def test_the_layout_uses_the_cores(cores, layout):
-    assert cpu_layout(cores) == layout
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (12, 12), (16, 16), (64, 16)])
+def test_every_core_has_a_worker_up_to_a_bound(cores, workers):
+    assert cpu_workers(cores) == workers
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ def plain(tiny_bundle) -> Bundle:
 def restricted(plain: Bundle, folder: Path, pieces: frozenset[int]) -> Bundle:
     """The same model, whose int8 engine may answer with these pieces."""
     convert(plain.model_dir, folder / ENGINE, target_pieces=pieces)
+    return rebundled(plain, folder)
+
+
+def rebundled(plain: Bundle, folder: Path) -> Bundle:
+    """The same model with the conversion that is in ``folder``."""
     manifest = plain.manifest
     return write_bundle(
         folder / "bundle",

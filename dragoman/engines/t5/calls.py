@@ -1,5 +1,6 @@
 """What callers ask of the decoder: a call, its items, and the hypotheses made of what the slots report."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from dragoman.engines.t5.slots import Report
 from dragoman.errors import InferenceError
 from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID
+
+log = logging.getLogger(__name__)
 
 
 class Call:
@@ -28,7 +31,12 @@ class Call:
     def answer(self, place: int, hypotheses: list[Hypothesis]) -> None:
         """Give one source its hypotheses; the last one completes the call."""
         if self._on_answer:
-            self._on_answer(place, hypotheses)
+            try:
+                self._on_answer(place, hypotheses)
+            except Exception:
+                # One caller's fault must not end the decoding of all others; its answer comes at the end.
+                log.exception("a caller could not take an early answer")
+                self._on_answer = None
         self._answers[place] = hypotheses
         self._missing -= 1
         if not self._missing and not self.failed:
