@@ -37,9 +37,6 @@ DEADLINE_S = 60
 # Two, so that a short body need not wait until a long one is tokenized.
 PARSING_THREADS = 2
 CLIENT_CLOSED_REQUEST = 499
-# A decoding thread reports every token, for which it needs the interpreter. Python's default lets another thread, which
-# may be tokenizing a long document, keep it for 5 ms, as long as a whole step takes.
-SWITCH_INTERVAL_S = 0.0005
 # The label that `python -m model_registry package` puts on the models it stores.
 BUNDLE_LABEL = "dragoman-bundle"
 # The names that T5 itself gives its languages; any other language goes by its code.
@@ -159,7 +156,6 @@ class Translator:
 
     def __init__(self) -> None:
         """Load the bundle, verifying it, and start the warm-up translation that readiness waits for."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         # Importing it any earlier would be before BentoML has said where the processes share their figures.
         import prometheus_client
 
