@@ -67,7 +67,7 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
-bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in an hour; ARGS="--rounds 1"
+bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; ARGS="--rounds 1"
 	$(BIN)/python -m benchmarks.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
