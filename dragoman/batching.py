@@ -21,7 +21,8 @@ from dragoman.tasks import Failure, Result
 # one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each
 # while the next ones wait twice.
 BATCH_TOKENS = 512
-# What two cores translate within a request's deadline; more would be waited for in vain.
+# What two cores translate within a request's deadline; more would be waited for in vain. Tokens count once for every
+# row of the beam.
 MAX_WAITING_ITEMS = 4_096
 MAX_WAITING_TOKENS = 65_536
 # A few times what a token costs, so that a document does not take its turns faster than a busy server computes it.

@@ -350,7 +350,8 @@ def test_beyond_a_bounded_queue_requests_are_turned_away_at_once(server: BentoSe
     assert {(response.json()["code"], response.headers["retry-after"]) for response in refused} == {("overloaded", "1")}
     assert all("tokens are waiting and the limits are" in response.json()["error"] for response in refused)
     served = [response for response in responses if response.status_code == 200]
-    assert len(served) >= 30
+    # A beam of four counts four times, so about seventeen of these fill the queue.
+    assert len(served) >= 10
     assert len(served) + len(refused) == 100
     assert all(len(response.json()["translatedText"]) == 16 for response in served)
 
