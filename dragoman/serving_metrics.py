@@ -29,7 +29,7 @@ class ServingMetrics:
         histogram = partial(prometheus.Histogram, registry=None)
         self._queue_items = gauge("dragoman_queue_items", "Items that wait for a batch", multiprocess_mode="livesum")
         self._queue_tokens = gauge(
-            "dragoman_queue_tokens", "Source tokens that wait for a batch", multiprocess_mode="livesum"
+            "dragoman_queue_tokens", "Source tokens that wait, times their beams", multiprocess_mode="livesum"
         )
         self._waiting = histogram(
             "dragoman_waiting_seconds", "How long an item waited for its batch", buckets=WAITING_S

@@ -89,7 +89,7 @@ class CTranslate2Engine:
         rows = [self._tokenizer.pieces(ids) for ids in sources]
         longest = max(rows, key=len)
         if narrow := len(longest) < (width := self._width(len(longest))):
-            # What comes after the end is nearly nothing to the model, so this row ends no later than its original.
+            # What comes after the end is nearly nothing to the model, so this row ends about when its original does.
             rows.append(longest + [self._end] * (width - len(longest)))
         reported = on_answer if len(sources) > 1 and not return_scores else None
         with_callback = decoding.num_beams == 1 and (narrow or reported is not None)
