@@ -25,9 +25,11 @@ from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, retr
 from dragoman.batching import MicroBatcher
 from dragoman.bundle import open_bundle
 from dragoman.errors import DragomanError, UnavailableError
-from dragoman.predictor import load
+from dragoman.following import Following
+from dragoman.model_switch import ModelSwitch
+from dragoman.predictor import Predictor, load
 from dragoman.protocol import JSON_TYPE, RawRequest, Reply, answer_with, check_body_size, error_reply
-from dragoman.serving_metrics import ServingMetrics
+from dragoman.serving_metrics import BatcherMetrics, ServingMetrics
 
 log = logging.getLogger("bentoml.service.dragoman")
 
@@ -159,24 +161,39 @@ class Translator:
         # Importing it any earlier would be before BentoML has said where the processes share their figures.
         import prometheus_client
 
-        self.predictor = load(_bundle_dir())
-        manifest, task, described = self.predictor.bundle.manifest, self.predictor.task, self.predictor.describe()
-        self._batcher = MicroBatcher(
-            task.run,
-            batch_key=task.batch_key,
-            workers=int(described["parallel"]),
-            observer=ServingMetrics(prometheus_client, manifest, task.output_tokens),
-        )
+        packaged = open_bundle(_bundle_dir())
+        self._metrics = ServingMetrics(prometheus_client)
+        self._following = Following.configured(packaged.manifest, load)
+        followed = self._following.look() if self._following else None
+        self._switch = ModelSwitch(followed or load(packaged), self._batcher_for)
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
         self._warm_up = self._parsing.submit(self._translate_once)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model that answers those who come now."""
+        return self._switch.predictor
+
+    def _batcher_for(self, predictor: Predictor) -> MicroBatcher:
+        manifest, task, described = predictor.bundle.manifest, predictor.task, predictor.describe()
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(described))
+        self._metrics.serves(manifest)
+        observer = BatcherMetrics(self._metrics, task.output_tokens)
+        return MicroBatcher(task.run, batch_key=task.batch_key, workers=int(described["parallel"]), observer=observer)
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def follow(self) -> None:
+        """Serve what an alias of the registry names from now on, where DRAGOMAN_FOLLOW says so."""
+        if self._following:
+            show = self._metrics.follows(self._following)
+            self._follower = asyncio.create_task(self._switch.follow(self._following, show))
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def verify() -> None:
-        """Refuse to start over a damaged bundle, before BentoML starts workers that would fail again and again."""
+        """Refuse what can never start, before BentoML starts workers that would fail again and again."""
         try:
-            open_bundle(_bundle_dir())
+            Following.configured(open_bundle(_bundle_dir()).manifest, load)
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
@@ -187,10 +204,11 @@ class Translator:
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
         try:
             async with asyncio.timeout_at(deadline):
-                body = await _read_body(request, self.predictor.bundle.manifest.limits.max_body_bytes)
-                raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
-                answering = answer_with(self._batcher, self.predictor, raw, parse_in=self._parsing, deadline=deadline)
-                return _response(await while_connected(request.receive, answering))
+                with self._switch.borrowed() as (predictor, batcher):
+                    body = await _read_body(request, predictor.bundle.manifest.limits.max_body_bytes)
+                    raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
+                    answering = answer_with(batcher, predictor, raw, parse_in=self._parsing, deadline=deadline)
+                    return _response(await while_connected(request.receive, answering))
         except TimeoutError:
             message = f"the request was not received and answered within {DEADLINE_S} seconds; send less text at once"
             return _response(error_reply(UnavailableError(message, code="deadline_exceeded")))
@@ -217,9 +235,10 @@ class Translator:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
         """Let the requests in hand finish, and free the model."""
-        await self._batcher.close()
+        if self._following:
+            self._follower.cancel()
+        await self._switch.close()
         self._parsing.shutdown()
-        self.predictor.close()
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

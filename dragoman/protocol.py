@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -50,15 +50,28 @@ class Reply:
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def answer(predictor: Predictor, requests: Sequence[RawRequest], *, deadline: float | None = None) -> list[Reply]:
+OnComputed = Callable[[Sequence[Any], Sequence[Result | Failure]], None]
+
+
+def answer(
+    predictor: Predictor,
+    requests: Sequence[RawRequest],
+    *,
+    deadline: float | None = None,
+    on_computed: OnComputed | None = None,
+) -> list[Reply]:
     """Answer requests together, one reply each in order; the good ones share batches, a bad one harms no other.
 
     What has not begun to be computed at ``deadline``, in seconds of ``time.monotonic``, is answered with an error.
+    ``on_computed`` is told the items of all requests with their outcomes.
     """
     parsed = [_parse(predictor, raw) for raw in requests]
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
     try:
-        outcomes = iter(predictor.task.run(items, deadline=deadline))
+        computed = predictor.task.run(items, deadline=deadline)
+        if on_computed:
+            on_computed(items, computed)
+        outcomes = iter(computed)
     except Exception:
         # run() answers for every item; should it break that promise, each request still gets its one answer.
         log.exception("a batch of %d requests failed", len(requests))

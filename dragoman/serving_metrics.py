@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from dragoman.following import Following
 from dragoman.manifest import Manifest
 from dragoman.tasks import Failure, Result
 
@@ -14,54 +15,85 @@ PADDING = (0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 
 
 class ServingMetrics:
-    """The batcher's observer over ``prometheus_client``.
+    """The figures of one server process over ``prometheus_client``.
 
     The library is handed in: the core depends on none, and a server of several processes must import it late, when it
     has said where they share their figures.
     """
 
-    def __init__(self, prometheus: Any, manifest: Manifest, output_tokens: Callable[[Result], int]) -> None:
-        """``output_tokens`` says how many tokens the model gave for an item."""
-        self._output_tokens = output_tokens
+    def __init__(self, prometheus: Any) -> None:
         # Unregistered, because several processes share their figures through files, which the page is made from.
-        gauge = partial(prometheus.Gauge, registry=None)
+        self._gauge = gauge = partial(prometheus.Gauge, registry=None)
         counter = partial(prometheus.Counter, registry=None)
         histogram = partial(prometheus.Histogram, registry=None)
-        self._queue_items = gauge("dragoman_queue_items", "Items that wait for a batch", multiprocess_mode="livesum")
-        self._queue_tokens = gauge(
+        self.queue_items = gauge("dragoman_queue_items", "Items that wait for a batch", multiprocess_mode="livesum")
+        self.queue_tokens = gauge(
             "dragoman_queue_tokens", "Source tokens that wait, times their beams", multiprocess_mode="livesum"
         )
-        self._waiting = histogram(
-            "dragoman_waiting_seconds", "How long an item waited for its batch", buckets=WAITING_S
-        )
-        self._items = histogram("dragoman_batch_items", "Items in a batch", buckets=BATCH_ITEMS)
-        self._tokens = histogram("dragoman_batch_tokens", "Source tokens in a batch", buckets=BATCH_TOKENS)
-        self._padding = histogram("dragoman_padding_ratio", "Share of a batch that is padding", buckets=PADDING)
-        self._tokens_in = counter("dragoman_tokens_in_total", "Source tokens computed")
-        self._tokens_out = counter("dragoman_tokens_out_total", "Tokens that the model gave")
-        info = gauge(
+        self.waiting = histogram("dragoman_waiting_seconds", "How long an item waited for its batch", buckets=WAITING_S)
+        self.items = histogram("dragoman_batch_items", "Items in a batch", buckets=BATCH_ITEMS)
+        self.tokens = histogram("dragoman_batch_tokens", "Source tokens in a batch", buckets=BATCH_TOKENS)
+        self.padding = histogram("dragoman_padding_ratio", "Share of a batch that is padding", buckets=PADDING)
+        self.tokens_in = counter("dragoman_tokens_in_total", "Source tokens computed")
+        self.tokens_out = counter("dragoman_tokens_out_total", "Tokens that the model gave")
+        self._info = gauge(
             "dragoman_model_info",
-            "The bundle that is served",
+            "1 for the bundle that is served, 0 for those served before",
             ["name", "version", "digest"],
             multiprocess_mode="livemax",
         )
-        info.labels(manifest.name, manifest.version, f"sha256:{manifest.digest}").set(1)
+        self._serves: Any = None
+
+    def serves(self, manifest: Manifest) -> None:
+        """Show which bundle is served from now on."""
+        if self._serves:
+            self._serves.set(0)
+        self._serves = self._info.labels(manifest.name, manifest.version, manifest.digest)
+        self._serves.set(1)
+
+    def follows(self, following: Following) -> Callable[[], None]:
+        """What shows, whenever it is called, how it stands with the alias that the server follows."""
+        is_ok = self._gauge(
+            "dragoman_follow_ok", "1 while the alias that is followed is known and served", multiprocess_mode="livemin"
+        )
+        checked_at = self._gauge(
+            "dragoman_follow_checked_timestamp_seconds",
+            "When the registry last said what the alias names",
+            multiprocess_mode="livemin",
+        )
+
+        def show() -> None:
+            is_ok.set(following.is_ok)
+            checked_at.set(following.checked_at)
+
+        return show
+
+
+class BatcherMetrics:
+    """The observer of one batcher; while a model takes over from another there are two, and their queues add up."""
+
+    def __init__(self, metrics: ServingMetrics, output_tokens: Callable[[Result], int]) -> None:
+        """``output_tokens`` says how many tokens the model gave for an item."""
+        self._metrics, self._output_tokens = metrics, output_tokens
+        self._queued_items = self._queued_tokens = 0
 
     def queue_changed(self, items: int, tokens: int) -> None:
         """See ``batching.Observer``."""
-        self._queue_items.set(items)
-        self._queue_tokens.set(tokens)
+        self._metrics.queue_items.inc(items - self._queued_items)
+        self._metrics.queue_tokens.inc(tokens - self._queued_tokens)
+        self._queued_items, self._queued_tokens = items, tokens
 
     def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
         """See ``batching.Observer``."""
         for seconds in waits:
-            self._waiting.observe(seconds)
+            self._metrics.waiting.observe(seconds)
         tokens, padded = sum(lengths), max(lengths) * len(lengths)
-        self._items.observe(len(lengths))
-        self._tokens.observe(tokens)
-        self._padding.observe(1 - tokens / padded)
-        self._tokens_in.inc(tokens)
+        self._metrics.items.observe(len(lengths))
+        self._metrics.tokens.observe(tokens)
+        self._metrics.padding.observe(1 - tokens / padded)
+        self._metrics.tokens_in.inc(tokens)
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
         """See ``batching.Observer``."""
-        self._tokens_out.inc(sum(self._output_tokens(outcome) for outcome in outcomes if isinstance(outcome, Result)))
+        given = [self._output_tokens(outcome) for outcome in outcomes if isinstance(outcome, Result)]
+        self._metrics.tokens_out.inc(sum(given))

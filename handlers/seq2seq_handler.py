@@ -6,14 +6,18 @@ TorchServe wants exactly one class in this file.
 
 import logging
 import os
+import threading
 import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from dragoman.bundle import open_bundle
 from dragoman.errors import DragomanError, InvalidInput
+from dragoman.following import LOOK_EVERY_S, Following
 from dragoman.predictor import load
 from dragoman.protocol import (
     FORM_TYPE,
@@ -26,6 +30,7 @@ from dragoman.protocol import (
     not_a_form,
     repeated_form_field,
 )
+from dragoman.torchserve_metrics import TorchServeMetrics
 
 log = logging.getLogger(__name__)
 
@@ -47,33 +52,64 @@ class Seq2SeqHandler:
         # It looks this up at each request.
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         properties = context.system_properties
+        load_here = partial(load, device="cpu" if properties["gpu_id"] is None else "auto")
         try:
-            self._predictor = load(
-                Path(properties["model_dir"]) / "bundle", device="cpu" if properties["gpu_id"] is None else "auto"
-            )
+            packaged = open_bundle(Path(properties["model_dir"]) / "bundle")
+            self._following = Following.configured(packaged.manifest, load_here)
+            self._predictor = (self._following and self._following.look()) or load_here(packaged)
             self._predictor.warm_up()
         except Exception as error:
             # The only kind that the worker reports as a model that does not load; it just dies of any other.
             raise RuntimeError(str(error)) from error
+        self._metrics = TorchServeMetrics(context.metrics, packaged.manifest.name)
+        # Held while a batch is answered, so that the model cannot change under it.
+        self._serving = threading.Lock()
+        self._show()
+        if self._following:
+            threading.Thread(target=self._follow, args=(self._following,), daemon=True).start()
+
+    def _show(self) -> None:
         manifest = self._predictor.bundle.manifest
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(self._predictor.describe()))
+        self._metrics.serves(manifest)
+
+    def _follow(self, following: Following) -> None:
+        """Change over to what an alias of the registry names, for as long as the worker lives."""
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            try:
+                if (predictor := following.look()) is not None:
+                    with self._serving:
+                        before, self._predictor = self._predictor, predictor
+                    before.close()
+                    self._show()
+                self._metrics.follows(following)
+            except Exception:
+                # Whatever it was, the next champion must not find nobody looking.
+                log.exception("following failed; serving on what is loaded")
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer all requests of a batch together, in order, and set each one's status and content type."""
-        headers = [context.get_all_request_header(index) for index in range(len(data))]
-        read = [self._read(row, header) for row, header in zip(data, headers, strict=True)]
-        deadline = time.monotonic() + DEADLINE_S
-        raw = [entry for entry in read if isinstance(entry, RawRequest)]
-        answers = iter(answer(self._predictor, raw, deadline=deadline))
-        replies = [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
+        began = time.monotonic()
+        with self._serving:
+            replies = self._answer(data, context)
         for index, reply in enumerate(replies):
             # The phrase and the content type must be ASCII: the worker counts characters and sends bytes.
             context.set_response_status(reply.status, HTTPStatus(reply.status).phrase, index)
             context.set_response_content_type(index, JSON_TYPE)
-            if not _is_rest(headers[index]):
+            if not _is_rest(context.get_all_request_header(index)):
                 # Without this, one call of gRPC's StreamPredictions ends the worker and the whole batch with it.
                 context.set_response_header(index, "ts_stream_next", "false")
+        self._metrics.batch_took(time.monotonic() - began)
         return [reply.to_json() for reply in replies]
+
+    def _answer(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Reply]:
+        read = [self._read(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
+        raw = [entry for entry in read if isinstance(entry, RawRequest)]
+        on_computed = partial(self._metrics.batch_ended, self._predictor.task)
+        deadline = time.monotonic() + DEADLINE_S
+        answers = iter(answer(self._predictor, raw, deadline=deadline, on_computed=on_computed))
+        return [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RawRequest | Reply:
         try:

@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.bundle import MANIFEST, Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
+from dragoman.manifest import NAME_PATTERN
 from model_registry.command_line import NAMED, parser
 from model_registry.signing import sign_bundle, verify_bundle
 
@@ -118,6 +120,25 @@ def fetch(options: argparse.Namespace) -> int:
     return 0
 
 
+def follow(options: argparse.Namespace) -> int:
+    """``follow NAME@ALIAS --into DIR``."""
+    name, found, alias = options.target.partition("@")
+    if not (NAME_PATTERN.fullmatch(name) and found and alias):
+        raise ConfigError(f"{options.target!r} is not NAME@ALIAS, as translation-en-de@champion is")
+    from model_registry.following import follow
+
+    # An interrupt, which SIGTERM is as well, ends the waiting, and whatever is being fetched leaves nothing behind.
+    follow(
+        name,
+        alias,
+        options.into,
+        every_s=options.every,
+        tracking_uri=options.tracking_uri,
+        wait=threading.Event().wait,
+    )
+    return 0
+
+
 def package(options: argparse.Namespace) -> int:
     """``package NAME@ALIAS|BUNDLE``."""
     path = Path(options.target)
@@ -165,6 +186,7 @@ COMMANDS = {
     "rollback": rollback,
     "history": history,
     "fetch": fetch,
+    "follow": follow,
     "package": package,
     "sign": sign,
     "verify": verify,

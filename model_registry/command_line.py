@@ -1,6 +1,7 @@
 """What ``python -m model_registry`` accepts, and the help that teaches it."""
 
 import argparse
+import math
 from pathlib import Path
 
 EXAMPLES = """\
@@ -112,6 +113,20 @@ def parser() -> argparse.ArgumentParser:
     )
 
     command = add(
+        "follow",
+        "keep a directory at what an alias names, for servers that follow it",
+        "Ask the registry again and again, fetch and verify each bundle that the alias names, and only then let "
+        "DIR/current.json point to it. Servers started with DRAGOMAN_FOLLOW=DIR change over without losing a request. "
+        "While the registry is out of reach, or a bundle is damaged, they stay with the last one that was verified. "
+        "Ends with Ctrl-C or SIGTERM.",
+    )
+    command.add_argument("target", metavar="NAME@ALIAS", help="translation-en-de@champion, or any other alias")
+    command.add_argument("--into", type=Path, required=True, metavar="DIR", help="what the servers follow")
+    command.add_argument(
+        "--every", type=_seconds, default=15.0, metavar="SECONDS", help="between two questions (default: %(default)g)"
+    )
+
+    command = add(
         "package",
         "build the TorchServe archive and the Bento",
         "Fetch and verify a bundle (or take one from disk) and build DIR/NAME-BUNDLEVERSION.mar and the Bento from it.",
@@ -154,6 +169,17 @@ def parser() -> argparse.ArgumentParser:
         "--secret-file", type=Path, required=True, metavar="FILE", help="the secret that the receiver has as well"
     )
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
+# What argparse calls it when it refuses a value.
+_seconds.__name__ = "number of seconds"
 
 
 def _add_promote(command: argparse.ArgumentParser) -> None:

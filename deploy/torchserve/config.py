@@ -12,6 +12,7 @@ from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.manifest import Manifest
 
 TEMPLATE = Path(__file__).with_name("config.properties")
+METRICS = Path(__file__).with_name("metrics.yaml")
 # How far above the bundle's limit a body may be and still get the handler's own answer.
 REQUEST_SLACK_BYTES = 1 << 20
 MAX_PORT = 65_535
@@ -91,6 +92,7 @@ def properties(archive: Archive, ports: Ports, model_store: Path) -> str:
         "model_store": model_store,
         "load_models": f"{manifest.name}={archive.path.name}",
         "allowed_urls": f"file://{pattern}/[^/]+\\.mar",
+        "metrics_config": METRICS,
         "max_request_size": manifest.limits.max_body_bytes + REQUEST_SLACK_BYTES,
     }
     template = string.Template(TEMPLATE.read_text(encoding="utf-8"))

@@ -35,6 +35,8 @@ class Context:
         self.headers = headers
         self.statuses: dict[int, tuple[int, str]] = {}
         self.response_headers: list[dict[str, str]] = [{} for _ in headers]
+        # As of a TorchServe that knows nothing of our figures.
+        self.metrics = None
 
     def get_all_request_header(self, index: int) -> dict[str, Any]:
         """As in ts/context.py, like all that follows."""

@@ -1,0 +1,142 @@
+"""Following an alias of the registry: a directory whose ``current.json`` says which bundle servers are to serve.
+
+::
+
+    DIR/current.json       which bundle the alias names, and when the registry was last asked
+    DIR/NAME-VERSION/      that bundle, and the one before it
+
+``python -m model_registry follow`` writes it and servers only read, so that none of them needs MLflow, or a way to it.
+A server is told to follow by DRAGOMAN_FOLLOW=DIR.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from dragoman import atomic
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import BundleError, ConfigError, DragomanError
+from dragoman.manifest import Manifest
+from dragoman.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+FOLLOW_VARIABLE = "DRAGOMAN_FOLLOW"
+POINTER = "current.json"
+# Seconds between two looks of a server at the pointer, which is one small file.
+LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointer:
+    """What an alias names; ``bundle`` is a directory beside the pointer, None before anything was fetched.
+
+    ``checked_at``, in seconds since 1970, is when the registry last answered, and ``error`` what went wrong since then.
+    """
+
+    reference: str
+    bundle: str | None = None
+    digest: str | None = None
+    checked_at: float = 0.0
+    error: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """The pointer of a directory, None where there is none yet; raises BundleError when it is not one."""
+        path = folder / POINTER
+        try:
+            pointer = cls(**json.loads(path.read_text(encoding="utf-8")))
+            if pointer.bundle is not None and Path(pointer.bundle).name != pointer.bundle:
+                raise ValueError(f"bundle must be the name of a directory, got {pointer.bundle!r}")
+            float(pointer.checked_at)
+        except FileNotFoundError:
+            return None
+        except (OSError, TypeError, ValueError) as error:
+            raise BundleError(f"{path} does not say which bundle to serve ({error}); remove it") from error
+        return pointer
+
+    def write(self, folder: Path) -> None:
+        """Put the pointer into a directory, whole or not at all; raises OutputError."""
+        atomic.write_json(folder / POINTER, asdict(self))
+
+
+class Following:
+    """What a server that follows is to serve: asked again and again, it says when that has changed.
+
+    ``is_ok`` and ``checked_at`` (seconds since 1970) say whether the alias is known and served, and of when that is.
+    """
+
+    def __init__(self, folder: Path, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> None:
+        """``packaged`` is what the server was built with: what it follows must be of the same name, task and languages.
+
+        Raises ConfigError when the directory does not exist.
+        """
+        if not folder.is_dir():
+            raise ConfigError(
+                f"{FOLLOW_VARIABLE} must name a directory, {folder} is none; make it, and let "
+                f"`python -m model_registry follow NAME@champion --into {folder}` fill it"
+            )
+        self.is_ok, self.checked_at = False, 0.0
+        self._folder, self._packaged, self._load = folder, packaged, load
+        self._served = packaged.digest
+        self._said = ""
+
+    @classmethod
+    def configured(cls, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> Self | None:
+        """As the environment says, None where it says nothing; raises ConfigError."""
+        folder = os.environ.get(FOLLOW_VARIABLE)
+        return cls(Path(folder), packaged, load) if folder else None
+
+    def look(self) -> Predictor | None:
+        """The model to serve from now on, verified, loaded and warmed up; None while nothing better is to be had.
+
+        Blocks for as long as that takes. What is wrong is logged once, and the model of before stays good.
+        """
+        try:
+            pointer = Pointer.read(self._folder)
+            if pointer is None or pointer.bundle is None:
+                reason = pointer.error if pointer and pointer.error else f"{self._folder} holds no bundle yet"
+                self._say(logging.WARNING, f"{reason}; serving on what is loaded")
+                self.is_ok = False
+                return None
+            self.checked_at = pointer.checked_at
+            predictor = None if pointer.digest == self._served else self._open(pointer)
+        except DragomanError as error:
+            self.is_ok = False
+            self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error}")
+            return None
+        self.is_ok = pointer.error is None
+        if pointer.error:
+            self._say(logging.WARNING, f"serving {pointer.bundle}, the last bundle that was verified: {pointer.error}")
+        else:
+            self._say(logging.INFO, f"serving {pointer.bundle}, which is {pointer.reference}")
+        return predictor
+
+    def _open(self, pointer: Pointer) -> Predictor:
+        assert pointer.bundle is not None
+        bundle = open_bundle(self._folder / pointer.bundle)
+        manifest, packaged = bundle.manifest, self._packaged
+        if manifest.digest != pointer.digest:
+            raise BundleError(f"{bundle.path} has the digest {manifest.digest}, and {POINTER} says {pointer.digest}")
+        for what in ("name", "task", "languages"):
+            found, expected = getattr(manifest, what), getattr(packaged, what)
+            if found != expected:
+                raise BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")
+        predictor = self._load(bundle)
+        try:
+            predictor.warm_up()
+        except DragomanError:
+            predictor.close()
+            raise
+        self._served = manifest.digest
+        return predictor
+
+    def _say(self, level: int, message: str) -> None:
+        """Log what is not what was logged last."""
+        if message != self._said:
+            log.log(level, message)
+            self._said = message

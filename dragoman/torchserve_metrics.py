@@ -1,0 +1,54 @@
+"""What a TorchServe worker shows of its batches, through the metrics that TorchServe was configured with.
+
+A worker prints its figures and the front end serves them on the metrics address. It knows those that its metrics file
+names (``deploy/torchserve/metrics.yaml`` has all of these); whatever that file leaves out is not shown.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dragoman.following import Following
+from dragoman.manifest import Manifest
+from dragoman.tasks import Failure, Result, Task
+
+
+class TorchServeMetrics:
+    """The figures of one worker; ``cache`` is the metrics cache of TorchServe's context."""
+
+    def __init__(self, cache: Any, model_name: str) -> None:
+        by_type = getattr(cache, "cache", {})
+        self._metrics = {name: metric for metrics in by_type.values() for name, metric in metrics.items()}
+        # The first two of every metric's dimensions, as TorchServe's own have them.
+        self._labels = [model_name, "Model"]
+        self._serves: list[str] | None = None
+        self._follows: tuple[int, float] | None = None
+
+    def serves(self, manifest: Manifest) -> None:
+        """Show which bundle is served from now on."""
+        if self._serves:
+            self._update("dragoman_model_info", 0, self._serves)
+        self._serves = [manifest.name, manifest.version, manifest.digest]
+        self._update("dragoman_model_info", 1, self._serves)
+
+    def follows(self, following: Following) -> None:
+        """Show how it stands with the alias that is followed, if that is not what was shown last: it goes to the log."""
+        follows = (int(following.is_ok), following.checked_at)
+        if follows != self._follows:
+            self._follows = follows
+            self._update("dragoman_follow_ok", follows[0])
+            self._update("dragoman_follow_checked_timestamp_seconds", follows[1])
+
+    def batch_ended(self, task: Task, items: Sequence[Any], outcomes: Sequence[Result | Failure]) -> None:
+        """Count the items of a batch of requests and the tokens on both sides."""
+        given = [task.output_tokens(outcome) for outcome in outcomes if isinstance(outcome, Result)]
+        self._update("dragoman_batch_items", len(items))
+        self._update("dragoman_tokens_in_total", sum(len(item.ids) for item in items))
+        self._update("dragoman_tokens_out_total", sum(given))
+
+    def batch_took(self, seconds: float) -> None:
+        """Count the time from a batch's arrival at the worker to its answers."""
+        self._update("dragoman_batch_seconds", seconds)
+
+    def _update(self, name: str, value: float, labels: Sequence[str] = ()) -> None:
+        if metric := self._metrics.get(name):
+            metric.add_or_update(value, [*self._labels, *labels])
