@@ -65,8 +65,11 @@ def _update(pointer: Pointer, registry: Registry, name: str, alias: str, into: P
         try:
             bundle = registry.fetch(version, into)
         except BundleError:
-            # What lies here may be what is damaged; the registry's own copy gets its chance once.
-            shutil.rmtree(into / f"{name}-{version.bundle_version}", ignore_errors=True)
+            copy = into / f"{name}-{version.bundle_version}"
+            if not copy.exists():
+                raise
+            # What was fetched earlier is what is damaged.
+            shutil.rmtree(copy)
             bundle = registry.fetch(version, into)
         log.info("%s is version %d now, bundle %s", pointer.reference, version.number, bundle.path.name)
         before = pointer.bundle

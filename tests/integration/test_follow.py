@@ -1,0 +1,175 @@
+"""The follower against a real registry: what stands in the directory after each thing that can happen."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import ConfigError, OutputError
+from dragoman.following import Pointer
+from model_registry.__main__ import main
+from model_registry.client import Registry
+from model_registry.following import follow
+from tests.integration.conftest import MakeBundle
+from tests.integration.mlflow_server import free_port
+
+Step = Callable[[], object]
+
+
+@pytest.fixture
+def client(sqlite_uri: str) -> MlflowClient:
+    return Registry.open(sqlite_uri, create=True).client
+
+
+def _follow(name: str, into: Path, uri: str, *steps: Step) -> list[Pointer | None]:
+    """The pointer after the first look and after each step, with the pauses between them."""
+    pointers: list[Pointer | None] = []
+    remaining = list(steps)
+
+    def wait(_: float) -> bool:
+        pointers.append(Pointer.read(into))
+        if remaining:
+            remaining.pop(0)()
+        return len(pointers) > len(steps)
+
+    follow(name, "champion", into, every_s=1, tracking_uri=uri, wait=wait)
+    return pointers
+
+
+def _named(bundle: Bundle) -> str:
+    return f"{bundle.manifest.name}-{bundle.manifest.version}"
+
+
+def _three(client: MlflowClient, make_bundle: MakeBundle) -> tuple[str, list[Bundle], Callable[[int], Step]]:
+    """Three versions, and what makes one of them champion."""
+    bundles = [make_bundle(chrf) for chrf in (50.0, 51.0, 52.0)]
+    name = bundles[0].manifest.name
+    for bundle in bundles:
+        Registry(client).register(bundle)
+
+    def champion(number: int) -> Step:
+        return lambda: client.set_registered_model_alias(name, "champion", str(number))
+
+    return name, bundles, champion
+
+
+def test_the_directory_follows_the_alias_and_keeps_the_bundle_before(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    pointers = _follow(name, tmp_path / "into", sqlite_uri, champion(2), champion(3), champion(2))
+
+    assert [pointer and pointer.bundle for pointer in pointers] == [_named(bundles[place]) for place in (0, 1, 2, 1)]
+    assert all(pointer and pointer.error is None and pointer.checked_at > 0 for pointer in pointers)
+    kept = sorted(folder.name for folder in (tmp_path / "into").iterdir() if folder.is_dir())
+    assert kept == sorted(_named(bundles[place]) for place in (1, 2))
+    assert open_bundle(tmp_path / "into" / kept[0])
+
+
+def test_an_alias_that_is_not_there_yet_is_waited_for(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    before, after = _follow(name, tmp_path / "into", sqlite_uri, champion(1))
+    assert before
+    assert before.bundle is None
+    assert "has no version 'champion'" in str(before.error)
+    assert after
+    assert (after.bundle, after.error) == (_named(bundles[0]), None)
+
+
+def test_an_outage_leaves_the_last_verified_bundle_with_its_reason(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    (first,) = _follow(name, tmp_path / "into", sqlite_uri)
+    (second,) = _follow(name, tmp_path / "into", f"http://127.0.0.1:{free_port()}")
+    assert first
+    assert second
+    assert second.error
+    assert (second.bundle, second.checked_at) == (_named(bundles[0]), first.checked_at)
+
+
+def test_a_copy_that_was_damaged_is_fetched_again_at_the_next_start(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    _follow(name, tmp_path / "into", sqlite_uri)
+    copy = tmp_path / "into" / _named(bundles[0])
+    (copy / "config.yaml").write_text("altered")
+    (tmp_path / "into" / f".{_named(bundles[1])}.killed").mkdir()
+    (again,) = _follow(name, tmp_path / "into", sqlite_uri)
+    assert again
+    assert again.error is None
+    assert open_bundle(copy).manifest == bundles[0].manifest
+    assert not list((tmp_path / "into").glob(".*killed"))
+
+
+def test_a_bundle_damaged_in_the_store_never_reaches_the_servers_and_is_asked_for_less_often(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    source = Path(client.get_model_version_download_uri(name, "2").removeprefix("file://"))
+    stored = next(source.rglob("config.yaml"))
+    whole = stored.read_bytes()
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            stored.write_bytes(b"altered")
+            champion(2)()
+        if len(pauses) == 3:
+            pointer = Pointer.read(tmp_path / "into")
+            assert pointer
+            assert pointer.bundle == _named(bundles[0])
+            assert "is damaged" in str(pointer.error)
+            assert not (tmp_path / "into" / _named(bundles[1])).exists()
+            stored.write_bytes(whole)
+        return len(pauses) == 4
+
+    follow(name, "champion", tmp_path / "into", every_s=1, tracking_uri=sqlite_uri, wait=wait)
+    assert pauses == [1, 2, 4, 1]
+    last = Pointer.read(tmp_path / "into")
+    assert last
+    assert (last.bundle, last.error) == (_named(bundles[1]), None)
+
+
+def test_two_followers_do_not_share_a_directory(sqlite_uri: str, tmp_path: Path) -> None:
+    def second() -> None:
+        with pytest.raises(ConfigError, match="another process follows into"):
+            _follow("toy", tmp_path / "into", sqlite_uri)
+
+    _follow("toy", tmp_path / "into", sqlite_uri, second)
+
+
+def test_a_directory_that_cannot_be_made_is_told_at_once(sqlite_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write into .*/file/into"):
+        _follow("toy", tmp_path / "file" / "into", sqlite_uri)
+
+
+def test_a_tracking_uri_that_is_none_ends_the_follower(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown kind"):
+        _follow("toy", tmp_path / "into", "ftp://example.com")
+
+
+@pytest.mark.parametrize("target", ["toy", "toy/3", "@champion", "toy@", "../toy@champion"])
+def test_only_an_alias_can_be_followed(target: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not NAME@ALIAS"):
+        main(["follow", target, "--into", str(tmp_path)])
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "soon"])
+def test_the_pause_is_a_positive_number(seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["follow", "toy@champion", "--into", str(tmp_path), "--every", seconds])
+    assert f"invalid number of seconds value: '{seconds}'" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []

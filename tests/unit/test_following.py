@@ -1,0 +1,195 @@
+"""What a server that follows an alias serves, whatever it finds in the directory."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import BundleError, ConfigError, InferenceError
+from dragoman.following import FOLLOW_VARIABLE, POINTER, Following, Pointer
+from tests.tiny_model import write_tiny_bundle
+
+
+@dataclasses.dataclass
+class Loaded:
+    """A model as far as following sees one."""
+
+    bundle: Bundle
+    fails: bool = False
+    closed: bool = False
+
+    def warm_up(self) -> None:
+        if self.fails:
+            raise InferenceError("it loads but cannot answer")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Bundle:
+    return open_bundle(write_tiny_bundle(tmp_path_factory.mktemp("other"), toy_sentences, seed=2))
+
+
+@pytest.fixture
+def packaged(tiny_bundle: Path) -> Bundle:
+    return open_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def following(packaged: Bundle, tmp_path: Path) -> Following:
+    load: Callable[[Bundle], Any] = Loaded
+    return Following(tmp_path, packaged.manifest, load)
+
+
+def point_to(folder: Path, bundle: Bundle, **changes: Any) -> None:
+    """What a follower leaves; the copy is made, so that a test may damage it."""
+    name = f"{bundle.manifest.name}-{bundle.manifest.version}"
+    if not (folder / name).exists():
+        (folder / name).mkdir()
+        for file in bundle.path.rglob("*"):
+            if file.is_file():
+                copy = folder / name / file.relative_to(bundle.path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(file.read_bytes())
+    pointer = Pointer(reference="tiny-en-de@champion", bundle=name, digest=bundle.manifest.digest, checked_at=1e9)
+    dataclasses.replace(pointer, **changes).write(folder)
+
+
+def test_a_new_champion_is_given_once(following: Following, other: Bundle, tmp_path: Path) -> None:
+    point_to(tmp_path, other)
+    loaded = following.look()
+    assert loaded is not None
+    assert loaded.bundle.manifest == other.manifest
+    assert following.look() is None
+    assert (following.is_ok, following.checked_at) == (True, 1e9)
+
+
+def test_the_bundle_that_is_served_already_is_not_loaded_again(
+    following: Following, packaged: Bundle, tmp_path: Path
+) -> None:
+    point_to(tmp_path, packaged)
+    assert following.look() is None
+    assert following.is_ok
+
+
+def test_going_back_gives_the_packaged_bundle_again(
+    following: Following, packaged: Bundle, other: Bundle, tmp_path: Path
+) -> None:
+    for bundle in (other, packaged):
+        point_to(tmp_path, bundle)
+        loaded = following.look()
+        assert loaded is not None
+        assert loaded.bundle.manifest == bundle.manifest
+
+
+def test_an_empty_directory_leaves_what_is_loaded_and_says_so_once(
+    following: Following, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert following.look() is None
+    assert following.look() is None
+    assert not following.is_ok
+    assert caplog.messages == [f"{tmp_path} holds no bundle yet; serving on what is loaded"]
+
+
+def test_an_outage_of_the_registry_is_told_and_the_last_bundle_served(
+    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    point_to(tmp_path, other, error="http://127.0.0.1:5000 does not answer")
+    assert following.look() is not None
+    assert not following.is_ok
+    assert caplog.messages == [
+        f"serving tiny-en-de-{other.manifest.version}, the last bundle that was verified: "
+        "http://127.0.0.1:5000 does not answer"
+    ]
+
+
+def test_a_damaged_bundle_is_refused_until_it_is_whole(
+    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    point_to(tmp_path, other)
+    weights = next(tmp_path.glob("tiny-en-de-*/model/model.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    assert following.look() is None
+    assert not following.is_ok
+    assert "artifact digest mismatch" in caplog.text
+    assert str(weights) in caplog.text
+
+    weights.write_bytes(whole)
+    assert following.look() is not None
+
+
+def test_a_bundle_other_than_the_pointer_says_is_refused(
+    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    point_to(tmp_path, other, digest="0" * 64)
+    assert following.look() is None
+    assert f"says {'0' * 64}" in caplog.text
+
+
+def test_a_model_of_another_name_is_refused(
+    following: Following, tmp_path: Path, toy_sentences: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "made").mkdir()
+    stranger = open_bundle(write_tiny_bundle(tmp_path / "made", toy_sentences, name="tiny-en-fr"))
+    point_to(tmp_path, stranger)
+    assert following.look() is None
+    assert "has the name tiny-en-fr, and this server was built for tiny-en-de" in caplog.text
+
+
+def test_a_model_that_cannot_answer_is_freed_and_not_served(packaged: Bundle, other: Bundle, tmp_path: Path) -> None:
+    made: list[Any] = []
+
+    def load(bundle: Bundle) -> Any:
+        made.append(Loaded(bundle, fails=True))
+        return made[-1]
+
+    point_to(tmp_path, other)
+    assert Following(tmp_path, packaged.manifest, load).look() is None
+    assert made[0].closed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"reference": "a@b", "bundle": "../elsewhere"}', '{"reference": "a@b", "of": 1}', "\udcff"],
+)
+def test_a_pointer_that_is_none_is_refused(
+    text: str, following: Following, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / POINTER).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BundleError, match="does not say which bundle to serve"):
+        Pointer.read(tmp_path)
+    assert following.look() is None
+    assert str(tmp_path / POINTER) in caplog.text
+
+
+def test_a_pointer_is_read_as_it_was_written(tmp_path: Path) -> None:
+    pointer = Pointer(reference="a@champion", bundle="a-1", digest="f" * 64, checked_at=1.5, error="größer")
+    pointer.write(tmp_path)
+    assert Pointer.read(tmp_path) == pointer
+    assert json.loads((tmp_path / POINTER).read_text(encoding="utf-8"))["error"] == "größer"
+
+
+def test_nothing_is_followed_unless_the_environment_says_so(
+    packaged: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load: Callable[[Bundle], Any] = Loaded
+    monkeypatch.delenv(FOLLOW_VARIABLE, raising=False)
+    assert Following.configured(packaged.manifest, load) is None
+    monkeypatch.setenv(FOLLOW_VARIABLE, str(tmp_path))
+    assert Following.configured(packaged.manifest, load) is not None
+    monkeypatch.setenv(FOLLOW_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match=f"{FOLLOW_VARIABLE} must name a directory, .*nowhere is none"):
+        Following.configured(packaged.manifest, load)
+
+
+@pytest.fixture(autouse=True)
+def _all_messages(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
