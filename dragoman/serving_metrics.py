@@ -48,7 +48,7 @@ class ServingMetrics:
         """Show which bundle is served from now on."""
         if self._serves:
             self._serves.set(0)
-        self._serves = self._info.labels(manifest.name, manifest.version, manifest.digest)
+        self._serves = self._info.labels(manifest.name, manifest.version, f"sha256:{manifest.digest}")
         self._serves.set(1)
 
     def follows(self, following: Following) -> Callable[[], None]:

@@ -27,11 +27,12 @@ class TorchServeMetrics:
         """Show which bundle is served from now on."""
         if self._serves:
             self._update("dragoman_model_info", 0, self._serves)
+        # Without "sha256:", because the front end takes what a worker prints apart at colons.
         self._serves = [manifest.name, manifest.version, manifest.digest]
         self._update("dragoman_model_info", 1, self._serves)
 
     def follows(self, following: Following) -> None:
-        """Show how it stands with the alias that is followed, if that is not what was shown last: it goes to the log."""
+        """Show how it stands with the alias that is followed, when that has changed: every figure is a line of the log."""
         follows = (int(following.is_ok), following.checked_at)
         if follows != self._follows:
             self._follows = follows

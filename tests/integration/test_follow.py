@@ -1,6 +1,5 @@
 """The follower against a real registry: what stands in the directory after each thing that can happen."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,7 +151,7 @@ def test_two_followers_do_not_share_a_directory(sqlite_uri: str, tmp_path: Path)
 
 def test_a_directory_that_cannot_be_made_is_told_at_once(sqlite_uri: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write into .*/file/into"):
+    with pytest.raises(OutputError, match=r"cannot write into .*/file/into"):
         _follow("toy", tmp_path / "file" / "into", sqlite_uri)
 
 
@@ -172,4 +171,4 @@ def test_the_pause_is_a_positive_number(seconds: str, tmp_path: Path, capsys: py
     with pytest.raises(SystemExit):
         main(["follow", "toy@champion", "--into", str(tmp_path), "--every", seconds])
     assert f"invalid number of seconds value: '{seconds}'" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())

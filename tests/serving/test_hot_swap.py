@@ -1,9 +1,6 @@
 """Servers that follow an alias of a real registry: the champion changes under a thousand requests, and none is lost."""
 
 import itertools
-import json
-import logging
-import os
 import sys
 import threading
 import time
@@ -21,9 +18,8 @@ from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.errors import DragomanError
-from dragoman.following import FOLLOW_VARIABLE, Following, Pointer
-from dragoman.predictor import Predictor, Result, load
+from dragoman.following import FOLLOW_VARIABLE, Pointer
+from dragoman.predictor import Result, load
 from model_registry.__main__ import main
 from model_registry.bento import build_bento
 from model_registry.client import Registry
