@@ -32,7 +32,8 @@ class TorchServeMetrics:
         self._update("dragoman_model_info", 1, self._serves)
 
     def follows(self, following: Following) -> None:
-        """Show how it stands with the alias that is followed, when that has changed: every figure is a line of the log."""
+        """Show how it stands with the alias that is followed."""
+        # Only what has changed: every figure is a line of the log.
         follows = (int(following.is_ok), following.checked_at)
         if follows != self._follows:
             self._follows = follows
