@@ -8,12 +8,15 @@
 
 import asyncio
 import logging
+import os
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import bentoml
+import click
 import pydantic
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +27,7 @@ from dragoman import openapi
 from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, retry_headers, while_connected
 from dragoman.batching import MicroBatcher
 from dragoman.bundle import open_bundle
-from dragoman.errors import DragomanError, UnavailableError
+from dragoman.errors import ConfigError, DragomanError, UnavailableError
 from dragoman.following import Following
 from dragoman.model_switch import ModelSwitch
 from dragoman.predictor import Predictor, load
@@ -33,6 +36,7 @@ from dragoman.serving_metrics import BatcherMetrics, ServingMetrics
 
 log = logging.getLogger("bentoml.service.dragoman")
 
+DEFAULT_HOST = "127.0.0.1"
 # From the first byte of a request to its answer. BentoML's own limit below stands behind this one, because its answer
 # does not have the form of the contract.
 DEADLINE_S = 60
@@ -121,6 +125,19 @@ def _bundle_tag(argument: str) -> str:
     return str(max(packaged, key=lambda model: Path(model.path).stat().st_mtime_ns).tag)
 
 
+def _check_port() -> None:
+    """Raise ConfigError when `bentoml serve` cannot listen where it was told to; BentoML itself shows a traceback."""
+    command = click.get_current_context(silent=True)
+    if command and {"host", "port"} <= command.params.keys():
+        host, port = command.params["host"] or DEFAULT_HOST, command.params["port"]
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            message = f"cannot listen on {host}:{port}: {reason}; give another --port, or stop its user"
+            raise ConfigError(message) from error
+
+
 def _bundle_dir() -> Path:
     """The bundle to serve; a Bento names the model that it was built with, whatever was packaged since."""
     service = _service()
@@ -148,7 +165,7 @@ async def _index(_: Request) -> Response:
 PAGES = Starlette(routes=[Route("/", _index), Route("/docs.json", _openapi), Route("/languages", _languages)])
 
 
-@bentoml.service(name="dragoman", workers=1, traffic={"timeout": DEADLINE_S + 15}, http={"host": "127.0.0.1"})
+@bentoml.service(name="dragoman", workers=1, traffic={"timeout": DEADLINE_S + 15}, http={"host": DEFAULT_HOST})
 @bentoml.asgi_app(PAGES, path="/")
 class Translator:
     """Translation with one bundle."""
@@ -194,6 +211,7 @@ class Translator:
         """Refuse what can never start, before BentoML starts workers that would fail again and again."""
         try:
             Following.configured(open_bundle(_bundle_dir()).manifest, load)
+            _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)

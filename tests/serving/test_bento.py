@@ -534,6 +534,24 @@ def test_an_altered_bundle_is_not_served(
         assert "Traceback" not in served.stderr
 
 
+def test_a_port_that_is_taken_is_told_in_one_line(tag: str, server: BentoServer, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    served = _bentoml("serve", tag, "--port", port, directory=tmp_path)
+    assert served.returncode == 64
+    told = f"error: cannot listen on 127.0.0.1:{port}: Address already in use; give another --port"
+    assert told in served.stderr
+    assert "Traceback" not in served.stderr
+
+
+def test_following_a_directory_that_is_not_there_is_refused_at_the_start(
+    tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAGOMAN_FOLLOW", str(tmp_path / "nowhere"))
+    served = _bentoml("serve", tag, "--port", "0", directory=tmp_path)
+    assert served.returncode == 64
+    assert f"error: DRAGOMAN_FOLLOW must name a directory, {tmp_path / 'nowhere'} is none" in served.stderr
+
+
 def test_without_a_packaged_model_serving_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
     served = _bentoml("serve")
