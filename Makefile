@@ -83,7 +83,13 @@ format: setup ## Format the code and sort the imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup ## All tests: unit, integration, serving; ARGS="tests/unit -x"
+# checkov, with versions of its own; away from .venv, whose versions it contradicts.
+$(VENV)/manifest-checks/.installed: deploy/kubernetes/requirements-check.txt $(VENV)/.installed
+	$(PYTHON) -m venv --without-pip $(VENV)/manifest-checks
+	$(BIN)/pip --python $(VENV)/manifest-checks/bin/python install --quiet --disable-pip-version-check --no-deps --no-compile --requirement $<
+	@touch $@
+
+test: setup $(VENV)/manifest-checks/.installed ## All tests: unit, integration, serving; ARGS="tests/unit -x"
 	$(BIN)/python -m pytest $(ARGS)
 
 lock: ## Write constraints.txt anew from what is installed

@@ -1,0 +1,94 @@
+"""The Kubernetes manifests as a cluster gets them: rendered by the kustomize inside kubectl."""
+
+import functools
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+# What a user applies; base and components are parts of these.
+APPLIED = sorted(
+    str(path.parent.relative_to(FOLDER))
+    for pattern in ("overlays/*", "jobs/*")
+    for path in FOLDER.glob(f"{pattern}/kustomization.yaml")
+    if path.parent.name != "common"
+)
+SEARCH, TRAINING = "jobs/tune", "jobs/train"
+OVERLAYS = [name for name in APPLIED if name.startswith("overlays/")]
+
+
+@dataclass(frozen=True)
+class Pods:
+    """The pods that one object makes, whatever its kind."""
+
+    owner: dict[str, Any]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    spec: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner['kind']} {self.owner['metadata']['name']}"
+
+    @property
+    def containers(self) -> list[dict[str, Any]]:
+        return self.spec["containers"]
+
+    @property
+    def all_containers(self) -> list[dict[str, Any]]:
+        return [*self.spec.get("initContainers", []), *self.containers]
+
+    def match(self, selector: dict[str, Any]) -> bool:
+        """Whether a selector with matchLabels alone picks these pods; an empty one picks all."""
+        return selector.get("matchLabels", {}).items() <= self.labels.items()
+
+    def container_ports(self) -> dict[str, int]:
+        return {port["name"]: port["containerPort"] for each in self.containers for port in each.get("ports", [])}
+
+
+@functools.cache
+def _rendered(folder: Path) -> str:
+    command = [kubectl, "kustomize"] if (kubectl := shutil.which("kubectl")) else ["kustomize", "build"]
+    if not shutil.which(command[0]):
+        pytest.skip("neither kubectl nor kustomize is installed, so no manifest can be rendered")
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def render(name: str | Path) -> list[dict[str, Any]]:
+    """The objects of a folder, of deploy/kubernetes unless its path is whole."""
+    return list(yaml.safe_load_all(_rendered(FOLDER / name)))
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [each for each in objects if each["kind"] == kind]
+
+
+def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = (each for each in of_kind(objects, kind) if each["metadata"]["name"] == name)
+    return found
+
+
+def pods(objects: list[dict[str, Any]]) -> list[Pods]:
+    found = []
+    for each in objects:
+        if each["kind"] in {"Deployment", "Job"}:
+            template = each["spec"]["template"]
+            metadata = template["metadata"]
+            found.append(Pods(each, metadata["labels"], metadata.get("annotations", {}), template["spec"]))
+        elif each["kind"] == "InferenceService":
+            predictor = each["spec"]["predictor"]
+            found.append(Pods(each, predictor["labels"], predictor["annotations"], predictor))
+    return found
+
+
+def servers(objects: list[dict[str, Any]]) -> list[Pods]:
+    return [each for each in pods(objects) if each.labels["app.kubernetes.io/component"] == "server"]
