@@ -1,9 +1,10 @@
 """Runs the project's own commands one after the other, as a user would type them."""
 
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dragoman.errors import DragomanError
@@ -30,14 +31,18 @@ class Finished:
         return found[-1].removeprefix(f"{label}: ")
 
 
-def run_command(*arguments: str, accepted: Sequence[int] = (0,)) -> Finished:
+def run_command(
+    *arguments: str, accepted: Sequence[int] = (0,), environment: Mapping[str, str] | None = None
+) -> Finished:
     """Run ``python ARGUMENTS`` and show what it prints; its progress goes straight to the terminal.
 
-    Raises StepFailedError when it ends with a status that is not accepted.
+    ``environment`` is added to this process's own. Raises StepFailedError when it ends with a status that is not
+    accepted.
     """
     print(f"$ python {shlex.join(arguments)}", flush=True)
     lines = []
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    added = {**os.environ, **(environment or {})}
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=added) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands import run_command
-from deploy.conformance.__main__ import sentence_table
 from deploy.conformance.compare import SentenceReport, compare_sentences
+from deploy.conformance.outcome import sentence_table
 from deploy.conformance.targets import InProcess
 from deploy.servers import Packaged, running_servers
 from dragoman.bundle import Bundle, open_bundle

@@ -1,5 +1,6 @@
 """A server as a child process: started, waited for until it is ready, and stopped with all its workers."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Self
 
 from dragoman.errors import OutputError, UnavailableError
 
+LOOPBACK = "127.0.0.1"
 LOG_TAIL_LINES = 15
 POLL_S = 0.1
 STOP_WITHIN_S = 15.0
@@ -22,16 +24,16 @@ STOP_WITHIN_S = 15.0
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on at this moment."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of the loopback interface; one that was closed a moment ago is free."""
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether nobody listens on a port of an address of this machine; one that was closed a moment ago is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
@@ -51,17 +53,18 @@ def answers_ok(url: str) -> bool:
 class ServerProcess:
     """A server in a process group of its own, with its output in a log file; as a context manager it stops at the end.
 
-    The process is collected in ``stop`` alone: until then nobody else can get its number, which is also its group's.
+    Without a log its output goes where this process's does. The process is collected in ``stop`` alone: until then
+    nobody else can get its number, which is also its group's.
     """
 
     def __init__(
-        self, command: Sequence[str], *, name: str, directory: Path, environment: Mapping[str, str], log: Path
+        self, command: Sequence[str], *, name: str, directory: Path, environment: Mapping[str, str], log: Path | None
     ) -> None:
         """Start the command; raises OutputError when the log cannot be written."""
         self.name = name
         self.log = log
         try:
-            with log.open("wb") as output:
+            with log.open("wb") if log else contextlib.nullcontext() as output:
                 self._process = subprocess.Popen(
                     command,
                     cwd=directory,
@@ -98,12 +101,16 @@ class ServerProcess:
         """Wait until the server ends by itself."""
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
 
-    def stop(self) -> int:
+    def terminate(self) -> None:
+        """Ask the server to end."""
+        # Not Popen.terminate, which collects a process that has ended already.
+        os.kill(self._process.pid, signal.SIGTERM)
+
+    def stop(self, within_s: float = STOP_WITHIN_S) -> int:
         """Ask the server to end, end whatever is left of its process group, and return its exit code."""
         if self._process.returncode is None:
-            # Not Popen.terminate, which collects a process that has ended already.
-            os.kill(self._process.pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_WITHIN_S
+            self.terminate()
+            deadline = time.monotonic() + within_s
             while not self._has_ended() and time.monotonic() < deadline:
                 time.sleep(POLL_S)
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -114,11 +121,13 @@ class ServerProcess:
 
     def log_tail(self) -> str:
         """The last lines of the log."""
+        if self.log is None:
+            return "(its output is above)"
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
     def _not_ready(self, what: str) -> UnavailableError:
-        return UnavailableError(f"{self.name} {what}; the end of {self.log}:\n{self.log_tail()}")
+        return UnavailableError(f"{self.name} {what}; the end of {self.log or 'its log'}:\n{self.log_tail()}")
 
     def __enter__(self) -> Self:
         return self

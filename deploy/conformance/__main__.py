@@ -5,20 +5,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from deploy.conformance.compare import Difference, SentenceReport, compare_cases, compare_sentences
-from deploy.conformance.corpus import load_cases
-from deploy.conformance.targets import InProcess
+from deploy.conformance.outcome import compare
+from deploy.conformance.targets import OverGrpc, OverHttp, Target
 from deploy.servers import Packaged, running_servers
+from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.errors import ConfigError, run_cli
-from dragoman.predictor import load
 from dragoman.translate_files import read_lines
-
-SHOWN = 10
 
 
 def main() -> int:
@@ -27,24 +25,29 @@ def main() -> int:
     console = Console(highlight=False)
     bundle = Path(arguments.bundle) if arguments.bundle else _newest_bundle()
     sentences = [line for line in read_lines(arguments.sentences) if line.strip()] if arguments.sentences else []
+    with _servers(arguments, bundle, console) as servers:
+        conformance = compare(bundle, servers, sentences, console.print)
+    conformance.show(console)
+    return 0 if conformance.is_complete else 1
+
+
+@contextmanager
+def _servers(arguments: argparse.Namespace, bundle: Path, console: Console) -> Iterator[list[Target]]:
+    """The running ones that were named, or else both servers, started over the bundle."""
+    if arguments.http or arguments.grpc:
+        with ExitStack() as stack:
+            servers: list[Target] = [OverHttp(url, url) for url in arguments.http]
+            for place in arguments.grpc:
+                address, _, model = place.partition("/")
+                servers.append(OverGrpc(stack.enter_context(InferenceClient(address)), model))
+            yield servers
+        return
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         # A Bento store of its own: comparing must not change which model `bentoml serve` serves.
         environment = {"BENTOML_HOME": str(Path(folder) / "bentoml")}
         packaged = _package(bundle, Path(folder), environment)
-        predictor = load(bundle)
-        engine = InProcess(predictor)
-        try:
-            with running_servers(packaged, logs=Path(folder), environment=environment, report=console.print) as servers:
-                cases = load_cases(predictor.bundle.manifest.limits)
-                console.print(f"{len(cases)} requests to the engine and {len(servers)} ways into the servers")
-                differences = compare_cases(cases, engine, servers)
-                reports = compare_sentences(sentences, engine, servers, console.print) if sentences else []
-        finally:
-            predictor.close()
-    _show(console, differences, reports)
-    found = len(differences) + sum(len(report.differences) for report in reports)
-    console.print(f"{len(cases)} requests: {len(cases) - len({d.case for d in differences})} answered alike everywhere")
-    return 1 if found else 0
+        with running_servers(packaged, logs=Path(folder), environment=environment, report=console.print) as servers:
+            yield servers
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         "start, 78 the bundle is damaged",
     )
     parser.add_argument("--bundle", help="a bundle directory (default: the newest of runs/*/bundle)")
+    parser.add_argument(
+        "--http", action="append", default=[], metavar="URL", help="a running server's translation URL; start none"
+    )
+    parser.add_argument(
+        "--grpc", action="append", default=[], metavar="HOST:PORT/MODEL", help="a running TorchServe's gRPC; start none"
+    )
     parser.add_argument("--sentences", metavar="FILE", help="also translate each line of this file, plain or .gz")
     return parser
 
@@ -76,22 +85,6 @@ def _package(bundle: Path, folder: Path, environment: dict[str, str]) -> Package
         # Its message is on standard error already, and its status means the same here.
         raise SystemExit(finished.returncode)
     return Packaged.from_output(finished.stdout)
-
-
-def _show(console: Console, differences: list[Difference], reports: list[SentenceReport]) -> None:
-    for difference in [*differences, *(entry for report in reports for entry in report.differences[:SHOWN])]:
-        console.print(f"[red]{difference.target}[/red]: {difference.case!r}: {difference.what}", markup=True)
-    if reports:
-        console.print(sentence_table(reports))
-
-
-def sentence_table(reports: list[SentenceReport]) -> Table:
-    """How many translations each way gave exactly as the engine did."""
-    table = Table("way", "sentences", "identical to the engine", "ties", "different")
-    for report in reports:
-        counts = (report.sentences, report.identical, report.ties, len(report.differences))
-        table.add_row(report.target, *map(str, counts))
-    return table
 
 
 if __name__ == "__main__":

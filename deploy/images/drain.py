@@ -1,0 +1,56 @@
+"""SIGTERM in the middle of many requests: each must still be answered, rightly, and the server end with 0."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from deploy.conformance.targets import Target
+from deploy.images.container import Container
+from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+
+# More than the batches that TorchServe has in hand at once, so that some wait in its queue.
+CLIENTS = 48
+# Documents that together take some seconds; no two sentences are equal, since equal ones are computed once.
+LINES = 12
+END_WITHIN_S = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drained:
+    """What became of the requests that were in flight when the server was told to end."""
+
+    requests: int
+    in_flight: int
+    answered: int
+    exit_code: int | None
+
+
+def drain(container: Container, ways: Sequence[Target], engine: Target) -> Drained:
+    """Send documents to a server by all its ways, tell it to end when the first is answered, and count."""
+    bodies = [json.dumps({"q": _document(number)}).encode() for number in range(CLIENTS)]
+    requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
+    expected = [engine.ask(request).body for request in requests]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        asked = {pool.submit(ways[n % len(ways)].ask, request): n for n, request in enumerate(requests)}
+        next(as_completed(asked))
+        in_flight = sum(not future.done() for future in asked)
+        container.terminate()
+        answered = sum(_is_right(future, expected[number]) for future, number in asked.items())
+        return Drained(
+            requests=len(requests),
+            in_flight=in_flight,
+            answered=answered,
+            exit_code=container.wait_for_end(END_WITHIN_S),
+        )
+
+
+def _document(number: int) -> str:
+    return "\n".join(f"Where is platform {number * LINES + line}?" for line in range(LINES))
+
+
+def _is_right(future: Future[Reply], expected: dict[str, object]) -> bool:
+    if future.exception() is not None:
+        print(f"no answer: {future.exception()}")
+        return False
+    return future.result().body == expected

@@ -1,0 +1,92 @@
+"""What a build takes from the machine it runs on and must not keep: package indexes, wheel folders, certificates.
+
+A machine may reach its packages only through mirrors, with a certificate authority of its own. All of that is lent to
+the build as read-only mounts, so that nothing of it is in the image afterwards.
+"""
+
+import ast
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+CERTIFICATES = "/etc/ssl/build-machine.pem"
+SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+PLACES = ("find-links", "extra-index-url")
+KEPT = ("index-url", *PLACES, "trusted-host", "default-timeout")
+# The release whose Python is 3.11, which the stand-in base image is made of.
+RELEASE = "bookworm"
+APT_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip is told on this machine by its files and by the environment, which goes before them."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    settings: dict[str, str] = {}
+    lines = [line for line in listed.stdout.splitlines() if "=" in line]
+    for line in sorted(lines, key=lambda line: line.startswith(":env:")):
+        name, _, value = line.partition("=")
+        settings[name.rpartition(".")[2]] = str(ast.literal_eval(value))
+    return settings
+
+
+def has_own_places(settings: dict[str, str]) -> bool:
+    """Whether packages come from places that this machine names beside the index."""
+    return any(name in settings for name in PLACES)
+
+
+def mounts(settings: dict[str, str], folder: Path) -> list[str]:
+    """``SOURCE:TARGET:ro`` of all that a build needs of this machine; files are written into ``folder``."""
+    lent = {str(place): str(place) for place in _local_places(settings)}
+    if certificates := _certificates(settings):
+        lent[SYSTEM_CERTIFICATES] = str(certificates)
+        lent[CERTIFICATES] = str(certificates)
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, text in {
+        "/etc/pip.conf": _pip_conf(settings, bool(certificates)),
+        "/etc/uv/uv.toml": _uv_toml(settings),
+    }.items():
+        file = folder / Path(target).name
+        file.write_text(text, encoding="utf-8")
+        lent[target] = str(file)
+    if platform.freedesktop_os_release().get("VERSION_CODENAME") == RELEASE:
+        lent |= {str(path): str(path) for path in APT_SOURCES if path.exists()}
+    return [f"{source}:{target}:ro" for target, source in sorted(lent.items())]
+
+
+def _certificates(settings: dict[str, str]) -> Path | None:
+    path = Path(settings.get("cert", SYSTEM_CERTIFICATES))
+    return path.resolve() if path.is_file() else None
+
+
+def _local_places(settings: dict[str, str]) -> list[Path]:
+    """The folders of this machine among the places."""
+    found = set()
+    for name in ("index-url", *PLACES):
+        for place in settings.get(name, "").split():
+            path = Path(place.removeprefix("file://"))
+            if not path.is_absolute():
+                continue
+            # An index refers to its files, which lie beside it as a rule.
+            found.add(path if name == "find-links" else path.parent)
+    return sorted(path for path in found if path.exists())
+
+
+def _pip_conf(settings: dict[str, str], has_certificates: bool) -> str:
+    lines = [f"{name} = {settings[name]}" for name in KEPT if name in settings]
+    if has_certificates:
+        lines.append(f"cert = {CERTIFICATES}")
+    return "\n".join(["[global]", *lines, ""])
+
+
+def _uv_toml(settings: dict[str, str]) -> str:
+    """The same for uv, with which BentoML's own Dockerfile installs."""
+    lines = ["native-tls = true"]
+    # Like pip, uv is to take the best of all places, and not whatever the first one has.
+    lines.append('index-strategy = "unsafe-best-match"')
+    if url := settings.get("index-url"):
+        lines.append(f"index-url = {url!r}")
+    for name in PLACES:
+        if name in settings:
+            lines.append(f"{name} = {settings[name].split()!r}")
+    return "\n".join([*lines, ""])

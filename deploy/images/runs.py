@@ -1,0 +1,86 @@
+"""Starting an image of either server on free ports of the loopback interface, and the ways into it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.conformance.targets import OverGrpc, OverHttp, Target
+from deploy.images.container import Container, ImageConfig
+from deploy.images.engine import Engine
+from deploy.server_process import LOOPBACK, free_port
+from deploy.torchserve.config import Ports
+from deploy.torchserve.grpc_client import InferenceClient
+from dragoman.protocol import JSON_TYPE, RawRequest
+
+READY_WITHIN_S = 120.0
+TEXT = RawRequest(body=b'{"q": "1"}', content_type=JSON_TYPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A container that translates."""
+
+    container: Container
+    ways: Sequence[Target]
+    seconds_to_ready: float
+    healthy: bool | None
+    """What the image's own health check says; None where it has none."""
+
+
+@contextmanager
+def run_bento(engine: Engine, tag: str, *, log: Path, read_only: bool = True) -> Iterator[Running]:
+    """Run an image that serves a Bento; raises UnavailableError with the log's end when it does not get ready."""
+    port = free_port()
+    environment = {"BENTOML_HOST": LOOPBACK, "BENTOML_PORT": str(port)}
+    with engine.mounted(tag) as root:
+        config = ImageConfig.read(engine, tag)
+        started = time.monotonic()
+        with Container(root, config, name=tag, log=log, read_only=read_only, environment=environment) as container:
+            http = OverHttp("Bento HTTP", f"http://{LOOPBACK}:{port}/translate")
+            seconds = _wait(container, http, started)
+            healthy = container.run(*config.health_check) == 0 if config.health_check else None
+            yield Running(container=container, ways=[http], seconds_to_ready=seconds, healthy=healthy)
+
+
+@contextmanager
+def run_torchserve(engine: Engine, tag: str, model: str, *, log: Path) -> Iterator[Running]:
+    """Run an image that serves a ``.mar``; raises UnavailableError with the log's end when it does not get ready."""
+    ports = Ports.free()
+    management = ["--management-port", str(ports.management)]
+    arguments = [
+        *("--host", LOOPBACK, "--port", str(ports.inference), "--metrics-port", str(ports.metrics), *management),
+        *("--grpc-port", str(ports.grpc_inference), "--grpc-management-port", str(ports.grpc_management)),
+    ]
+    with ExitStack() as stack:
+        root = stack.enter_context(engine.mounted(tag))
+        config = ImageConfig.read(engine, tag)
+        started = time.monotonic()
+        container = stack.enter_context(Container(root, config, name=tag, log=log, arguments=arguments))
+        http = OverHttp("TorchServe REST", f"http://{LOOPBACK}:{ports.inference}/predictions/{model}")
+        seconds = _wait(container, http, started)
+        client = stack.enter_context(InferenceClient(f"{LOOPBACK}:{ports.grpc_inference}"))
+        probe = [*config.health_check, "--inference-port", str(ports.inference), *management]
+        yield Running(
+            container=container,
+            ways=[http, OverGrpc(client, model)],
+            seconds_to_ready=seconds,
+            healthy=container.run(*probe) == 0,
+        )
+
+
+def _wait(container: Container, http: Target, started: float) -> float:
+    container.wait_until(_translates(http), within_s=READY_WITHIN_S)
+    return time.monotonic() - started
+
+
+def _translates(way: Target) -> Callable[[], bool]:
+    def check() -> bool:
+        try:
+            return way.ask(TEXT).status == 200
+        except Exception:
+            # Nothing listens yet, or what answers is not the model.
+            return False
+
+    return check

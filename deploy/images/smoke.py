@@ -1,0 +1,211 @@
+"""``make smoke-images``: the images built, run as a cluster would run them, asked, stopped and measured.
+
+Trains a bundle on the built-in phrasebook unless one is given. Each image runs as its own user, without capabilities,
+with a root file system that the kernel holds read-only and a tmpfs at /tmp, on the loopback interface. BentoML's own
+image writes to its home directory, so it gets a root file system that it may write to.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.commands import run_command
+from deploy.conformance.outcome import Conformance, compare
+from deploy.conformance.targets import InProcess
+from deploy.images.__main__ import OUT, SERVERS, Built, build_server, megabytes
+from deploy.images.base import BASE, ensure_base
+from deploy.images.context import Context, lay_out
+from deploy.images.drain import Drained, drain
+from deploy.images.engine import Engine
+from deploy.images.left_over import left_over
+from deploy.images.runs import Running, run_bento, run_torchserve
+from deploy.images.standard import build_standard
+from dragoman.errors import ConfigError, run_cli
+from dragoman.predictor import load
+
+STANDARD = "bentoml containerize"
+# Bytes beyond the base image.
+SIZE_LIMITS = {"bento": 420_000_000, "torchserve": 1_300_000_000}
+# Seconds from the start to the first translation: shown, but no failure, for machines are noisy.
+READY_TARGETS = {"bento": 5.0, "torchserve": 20.0}
+SENTENCES = [f"I would like {number} tickets to the station, please." for number in range(2, 202)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What came of one image."""
+
+    name: str
+    image: Built
+    seconds_to_ready: float
+    confinement: dict[str, bool]
+    healthy: bool | None
+    left_over: list[str]
+    requests: int
+    requests_alike: int
+    sentences: int
+    sentences_different: int
+    drained: Drained
+
+    def faults(self) -> list[str]:
+        """What is not as it must be."""
+        limit, drained = SIZE_LIMITS.get(self.name), self.drained
+        checks = {
+            f"{megabytes(self.image.above_base)} above its base, {megabytes(limit or 0)} are allowed": limit is None
+            or self.image.above_base <= limit,
+            "its health check fails": self.healthy is not False,
+            f"left over from the build: {', '.join(self.left_over)}": not self.left_over,
+            f"{self.requests - self.requests_alike} requests and {self.sentences_different} sentences answered "
+            "otherwise than by the engine": self.requests_alike == self.requests and not self.sentences_different,
+            f"{drained.answered} of {drained.requests} requests answered while it ended": drained.answered
+            == drained.requests,
+            "no request was left to answer when it was told to end": drained.in_flight > 0,
+            f"it ended with {drained.exit_code}": drained.exit_code == 0,
+            **{f"not so: {name}": held for name, held in self.confinement.items()},
+        }
+        return [f"{self.name}: {fault}" for fault, passed in checks.items() if not passed]
+
+
+def main() -> int:
+    """Build, run and check; 1 when a limit is missed or an image does not do what it must."""
+    arguments = _parser().parse_args()
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        checked = _check_all(arguments, Console(highlight=False))
+    faults = [fault for entry in checked for fault in entry.faults()]
+    if arguments.json:
+        print(json.dumps({"images": [asdict(entry) for entry in checked], "faults": faults}))
+    return 1 if faults else 0
+
+
+def _check_all(arguments: argparse.Namespace, console: Console) -> list[Checked]:
+    engine = Engine.find("buildah")
+    if os.geteuid() != 0:
+        raise ConfigError("only root can run images without a container engine; run it as root")
+    ensure_base(engine)
+    context = lay_out(arguments.bundle or _trained(arguments.minutes), arguments.out)
+    checked = []
+    with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
+        for name in [*SERVERS, *([] if arguments.without_standard else [STANDARD])]:
+            console.rule(f"[bold]{name}", align="left")
+            checked.append(_check(console, engine, context, name, Path(folder)))
+    _show(console, checked)
+    return checked
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.images.smoke",
+        description="Build the images of both servers, and BentoML's own, run them and check what they must do.",
+        epilog="exit codes: 0 all as it must be, 1 something is not, 64 wrong command line, not root, missing tool, "
+        "69 no base image, or a container that does not get ready",
+    )
+    parser.add_argument("--bundle", help="a bundle directory, or NAME@champion (default: one trained here)")
+    parser.add_argument("--minutes", type=float, default=2.5, help="of training that bundle (default: %(default)s)")
+    parser.add_argument("--without-standard", action="store_true", help=f"leave out the image of `{STANDARD}`")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the build folders go (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
+    return parser
+
+
+def _trained(minutes: float) -> str:
+    run_dir = Path("runs") / f"images-{datetime.now():%Y%m%d-%H%M%S}"
+    settings = ["data=phrasebook", "model=t5_tiny", f"run_dir={run_dir}", f"train.max_minutes={minutes:g}"]
+    return run_command("-m", "train", *settings, "tracking.enabled=false").value("bundle")
+
+
+def _check(console: Console, engine: Engine, context: Context, name: str, folder: Path) -> Checked:
+    """Build one image, run it, ask it, and stop it in the middle of its work."""
+    version, store = context.manifest.version, context.store
+    log = folder / f"{name.replace(' ', '-')}.log"
+    running: AbstractContextManager[Running]
+    if name == STANDARD:
+        build_log = context.path.with_name(f"{context.path.name}.standard.log")
+        image = build_standard(engine, context.packaged.bento, store, f"dragoman-standard:{version}", build_log)
+        running = run_bento(engine, image.tag, log=log, read_only=False)
+    else:
+        image = build_server(engine, context, name)
+        if name == "bento":
+            running = run_bento(engine, image.tag, log=log)
+        else:
+            running = run_torchserve(engine, image.tag, context.manifest.name, log=log)
+    with running as server:
+        console.print(f"{image.tag} translates after {server.seconds_to_ready:.1f} seconds")
+        confinement = server.container.confinement()
+        conformance = compare(context.bundle, server.ways, SENTENCES, console.print)
+        conformance.show(console)
+        drained = _drained(context, server)
+        console.print(
+            f"SIGTERM with {drained.in_flight} of {drained.requests} requests in flight: {drained.answered} answered, "
+            f"exit code {drained.exit_code}"
+        )
+    if name == STANDARD:
+        del confinement["read-only root"]
+    return Checked(
+        name=name,
+        image=image,
+        seconds_to_ready=round(server.seconds_to_ready, 2),
+        confinement=confinement,
+        healthy=server.healthy,
+        left_over=[] if name == STANDARD else _left_over(engine, image),
+        requests=conformance.cases,
+        requests_alike=conformance.alike,
+        sentences=len(SENTENCES) * len(server.ways),
+        sentences_different=_different(conformance),
+        drained=drained,
+    )
+
+
+def _drained(context: Context, server: Running) -> Drained:
+    predictor = load(context.bundle)
+    try:
+        return drain(server.container, server.ways, InProcess(predictor))
+    finally:
+        predictor.close()
+
+
+def _left_over(engine: Engine, image: Built) -> list[str]:
+    with engine.mounted(image.tag) as root, engine.mounted(BASE) as base:
+        return left_over(root, base)
+
+
+def _different(conformance: Conformance) -> int:
+    return sum(len(report.differences) for report in conformance.sentences)
+
+
+def _show(console: Console, checked: Sequence[Checked]) -> None:
+    table = Table(
+        "image", "above its base", "limit", "ready", "target", "requests alike", "in flight at SIGTERM", "exit"
+    )
+    for entry in checked:
+        limit, target = SIZE_LIMITS.get(entry.name), READY_TARGETS.get(entry.name)
+        late = target is not None and entry.seconds_to_ready > target
+        table.add_row(
+            entry.name,
+            megabytes(entry.image.above_base),
+            megabytes(limit) if limit else "",
+            f"{entry.seconds_to_ready:.1f} s{', over the target' if late else ''}",
+            f"{target:g} s" if target else "",
+            f"{entry.requests_alike} of {entry.requests}",
+            f"{entry.drained.in_flight}, {entry.drained.answered} of {entry.drained.requests} answered",
+            str(entry.drained.exit_code),
+        )
+    console.print(table)
+    for entry in checked:
+        held = [name for name, is_so in entry.confinement.items() if is_so]
+        console.print(f"{entry.name}: the kernel says of process 1: {', '.join(held)}")
+    faults = [f"[red]{fault}[/red]" for entry in checked for fault in entry.faults()]
+    console.print("\n".join(faults or ["All as it must be."]))
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,39 @@
+"""Asking a TorchServe on this machine: its models, their workers, a translation; with its keys, where it made any."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+KEY_FILE = "key_file.json"
+# For an answer of the management API, which computes nothing.
+DESCRIBED_WITHIN_S = 2.0
+
+
+def models(management_url: str, home: Path) -> list[str]:
+    """The names of the models; raises OSError when nothing answers."""
+    body = request(f"{management_url}/models", home, "management", within_s=DESCRIBED_WITHIN_S)
+    return [model["modelName"] for model in body["models"]]
+
+
+def describe(management_url: str, model: str, home: Path) -> dict[str, Any]:
+    """What TorchServe says of a model, with its workers and its queue; raises OSError when nothing answers."""
+    (description,) = request(f"{management_url}/models/{model}", home, "management", within_s=DESCRIBED_WITHIN_S)
+    return dict(description)
+
+
+def request(url: str, home: Path, api: str, *, within_s: float, payload: object = None) -> Any:
+    """The JSON answer to a GET, or to a POST of ``payload``; raises OSError for none, and for a status but 200.
+
+    ``api`` is management or inference, which have a key each in ``home``, where token authorization is on.
+    """
+    headers = {"Content-Type": "application/json"}
+    keys = home / KEY_FILE
+    if keys.exists():
+        headers["Authorization"] = f"Bearer {json.loads(keys.read_text(encoding='utf-8'))[api]['key']}"
+    body = None if payload is None else json.dumps(payload).encode()
+    # No proxy of the environment stands between two processes of one machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - the callers' addresses are http://
+    with opener.open(asked, timeout=within_s) as response:
+        return json.load(response)

@@ -1,0 +1,40 @@
+"""``python -m deploy.torchserve.probe``: exit with 0 if the TorchServe of this machine translates now.
+
+For a container's health check and readiness: TorchServe's own /ping is content before the model is loaded, and when
+its workers have failed. Works with token authorization too, of which the starter's directory holds the keys.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from deploy.server_process import LOOPBACK
+from deploy.torchserve.config import Ports
+from deploy.torchserve.local_api import models, request
+from deploy.torchserve.server import HOME_PREFIX
+from dragoman.errors import UnavailableError, run_cli
+
+TEXT = "1"
+
+
+def main() -> None:
+    """Translate one short text; raises UnavailableError when that fails."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.torchserve.probe", description=__doc__)
+    for name in ("inference", "management"):
+        default = getattr(Ports(), name)
+        parser.add_argument(f"--{name}-port", type=int, default=default, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--within", type=float, default=4.0, metavar="SECONDS", help="(default: %(default)s)")
+    arguments = parser.parse_args()
+    home = max(Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"), key=lambda path: path.stat().st_mtime, default=None)
+    if home is None:
+        raise UnavailableError("no TorchServe has been started here")
+    try:
+        (model,) = models(f"http://{LOOPBACK}:{arguments.management_port}", home)
+        url = f"http://{LOOPBACK}:{arguments.inference_port}/predictions/{model}"
+        request(url, home, "inference", within_s=arguments.within, payload={"q": TEXT})
+    except (OSError, ValueError) as error:
+        raise UnavailableError(f"TorchServe does not translate: {error}") from error
+
+
+if __name__ == "__main__":
+    run_cli(main)
