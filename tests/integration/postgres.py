@@ -33,7 +33,7 @@ def free_port() -> int:
 class Postgres:
     """One server; its directory must be readable by an unprivileged user, as PostgreSQL does not run as root."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str | None = DATABASE) -> None:
         self._bin, self._data, self.port = binaries(), folder / "data", free_port()
         self._user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.getuid() == 0 else []
         if self._user:
@@ -42,7 +42,8 @@ class Postgres:
         settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         self._settings = settings
         self.start()
-        self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, DATABASE)
+        if database:
+            self._call("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, database)
 
     @property
     def url(self) -> str:
