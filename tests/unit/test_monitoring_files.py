@@ -71,7 +71,7 @@ def test_the_dashboard_is_one_that_grafana_can_show():
 
 def test_no_panel_covers_another():
     boxes = [panel["gridPos"] for panel in dashboard()["panels"]]
-    assert all(0 <= box["x"] and box["x"] + box["w"] <= 24 for box in boxes)
+    assert all(box["x"] >= 0 and box["x"] + box["w"] <= 24 for box in boxes)
     for one, other in itertools.combinations(boxes, 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
