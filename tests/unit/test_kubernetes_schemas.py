@@ -26,17 +26,24 @@ CHECKOV = TOOLS / "bin" / "checkov"
 
 
 def everything() -> list[dict[str, Any]]:
-    """Every object once, and the pods of a KServe predictor, which the tools do not know, as plain pods."""
+    """Every object once; and the Deployment that KServe makes of an InferenceService, since the tools know no other."""
     objects = [each for name in APPLIED for each in render(name)]
     (predictor,) = (each for each in pods(objects) if each.owner["kind"] == "InferenceService")
-    core = {name for version in VERSIONS for name in _pod_spec_schema(version)["properties"]}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
+    fields_of_pods = {name for version in VERSIONS for name in _pod_spec_schema(version)["properties"]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {**predictor.owner["metadata"], "labels": predictor.labels},
-        "spec": {name: value for name, value in predictor.spec.items() if name in core},
+        "spec": {
+            "selector": {"matchLabels": predictor.labels},
+            "strategy": predictor.spec["deploymentStrategy"],
+            "template": {
+                "metadata": {"labels": predictor.labels},
+                "spec": {name: value for name, value in predictor.spec.items() if name in fields_of_pods},
+            },
+        },
     }
-    unique = {json.dumps(each, sort_keys=True): each for each in [*objects, pod]}
+    unique = {json.dumps(each, sort_keys=True): each for each in [*objects, deployment]}
     return list(unique.values())
 
 
