@@ -10,17 +10,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
+import requests
 from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle, open_unsigned
-from dragoman.errors import BundleError, ConfigError
+from dragoman.errors import BundleError, ConfigError, OutputError
 from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
-from model_registry.connection import connect, explained, without_password
+from model_registry.connection import bounded_requests, connect, explained, without_password
 from model_registry.held_out import SEGMENTS_FOLDER
 from model_registry.registration import ABSENT, register_bundle, restore_files
 from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
@@ -30,6 +32,10 @@ log = logging.getLogger(__name__)
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+
+
+# Left to itself, MLflow offers each file eight times to a store that refuses it, which takes minutes.
+STORING_REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 class Registry:
@@ -74,7 +80,7 @@ class Registry:
         which are registered again for that, do not take the place of a candidate.
         """
         name = bundle.manifest.name
-        with explained(self.uri):
+        with explained(self.uri), bounded_requests(**STORING_REQUESTS), _unwritable(self.place):
             number = register_bundle(self.client, bundle)
             version = self.find(name, str(number))
             if not self._is_whole(version):
@@ -160,9 +166,29 @@ def _gone(version: Version, place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, requests.RequestException) and not _is_absent(error.response):
+            # The server is out of order, which says nothing of the files.
+            raise
         raise BundleError(
             f"the files of {version.reference} (bundle {version.bundle_version}) are gone from {place}; put them back "
             f"with: python -m model_registry register RUN_OR_BUNDLE"
+        ) from error
+
+
+def _is_absent(response: requests.Response | None) -> bool:
+    return response is not None and response.status_code == HTTPStatus.NOT_FOUND
+
+
+@contextmanager
+def _unwritable(place: str) -> Iterator[None]:
+    """Explain a directory of artifacts that cannot be written, where this process writes it without a server."""
+    try:
+        yield
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot store files in the artifact directory of {place}: {error}; make it writable, or give another store"
         ) from error
 
 

@@ -26,6 +26,8 @@ from dragoman.errors import ConfigError, OutputError, UnavailableError
 WHERE = "with --tracking-uri (in training: tracking.uri=URI) or MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 PATIENCE_SECONDS = 5
+# Where MLflow's server gives and takes files.
+ARTIFACT_PATHS = ("/mlflow-artifacts/", "/get-artifact")
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SQLITE_MAGIC = b"SQLite format 3\x00"
 # Up to the last @: people forget to encode those inside a password.
@@ -96,10 +98,31 @@ def explained(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
         reason = without_password(str(error).strip().partition("\n")[0])
+        if any(path in reason for path in ARTIFACT_PATHS):
+            raise UnavailableError(
+                f"the MLflow server {without_password(uri)} answers, but its artifact store does not take or give "
+                f"files ({reason.rstrip('.')}); see in the server's log whether the bucket or directory is read-only, "
+                f"full or gone, or its key is wrong"
+            ) from error
         raise UnavailableError(
             f"the MLflow store {without_password(uri)} could not do what was asked ({reason.rstrip('.')}); "
             f"look after it, or give another one {WHERE}"
         ) from error
+
+
+@contextmanager
+def bounded_requests(**settings: str) -> Iterator[None]:
+    """Bound the time of MLflow's requests by variables of its own; it reads them anew for each."""
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
 @contextmanager

@@ -8,7 +8,6 @@ others once they have seen its token unchanged for as long as a lease lasts. No 
 
 import contextlib
 import json
-import os
 import random
 import time
 import uuid
@@ -19,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
+from model_registry.connection import bounded_requests
 from model_registry.processes import is_dead, this_process
 
 LEASE_TAG = "promotion_lease"
@@ -72,7 +72,7 @@ def lease(client: MlflowClient, name: str) -> Iterator[Lease]:
     token = json.dumps({"token": uuid.uuid4().hex, **this_process()}, sort_keys=True)
     taken = _take(client, name, token)
     held = Lease(client, name, token, taken + LEASE_SECONDS - RESERVE_SECONDS)
-    with _prompt_requests():
+    with bounded_requests(**PROMPT_REQUESTS):
         yield held
         # Not after an error: a write that was given up may still arrive, and then should find nobody else at work.
         held.release()
@@ -110,18 +110,3 @@ def _take(client: MlflowClient, name: str, token: str) -> float:
 
 def _read(client: MlflowClient, name: str) -> str:
     return str(client.get_registered_model(name).tags.get(LEASE_TAG, ""))
-
-
-@contextmanager
-def _prompt_requests() -> Iterator[None]:
-    """Bound the time of MLflow's requests; it reads these variables anew for each."""
-    before = {key: os.environ.get(key) for key in PROMPT_REQUESTS}
-    os.environ.update(PROMPT_REQUESTS)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value

@@ -17,13 +17,15 @@ HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "content-enco
 class FaultProxy:
     """Forwards every request; ``lost`` counts, by the end of the path, the replies that were not passed on.
 
-    A request that ``stall`` holds for is kept until ``flow`` is set, and then forwarded if its client still waits.
+    A request that ``stall`` holds for is kept until ``flow`` is set, and then forwarded if its client still waits. One
+    that ``fail`` holds for is answered with 500.
     """
 
     def __init__(self, target: str) -> None:
         self.lost: Counter[str] = Counter()
         self.lose: Lose = lambda method, path: False
         self.stall: Lose = lambda method, path: False
+        self.fail: Lose = lambda method, path: False
         self.stalled, self.flow = threading.Event(), threading.Event()
         self._target = target
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -53,6 +55,9 @@ class FaultProxy:
                     proxy.flow.wait(120)
                     if self.is_deserted():
                         return
+                if proxy.fail(self.command, self.path):
+                    self.send_error(500)
+                    return
                 url = proxy._target + self.path
                 answer = requests.request(
                     self.command, url, data=body, headers=headers, timeout=60, allow_redirects=False

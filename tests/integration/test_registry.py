@@ -13,12 +13,14 @@ import pytest
 import requests
 
 from dragoman.bundle import open_bundle
-from dragoman.errors import BundleError, ConfigError, UnavailableError
+from dragoman.errors import BundleError, ConfigError, OutputError, UnavailableError
 from model_registry.__main__ import main
 from model_registry.client import Registry
+from model_registry.connection import bounded_requests
 from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
 from model_registry.promotion import promote
 from model_registry.tracking import TrackedRun
+from tests.integration.fault_proxy import FaultProxy
 from tests.integration.mlflow_server import free_port, mlflow_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,3 +310,35 @@ def test_the_command_ends_with_the_status_of_its_error(make_bundle, tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("error: artifact digest mismatch: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_whose_artifact_store_takes_no_files_is_named_soon(make_bundle, tmp_path):
+    # What a bucket without the right to write, a full disk or a directory of another user are to a server.
+    (tmp_path / "artifacts").write_text("a file where a directory should be")
+    with mlflow_server(tmp_path, free_port()) as running:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="answers, but its artifact store does not take or give files"):
+            Registry.open(running.uri).register(make_bundle(50.0))
+        assert time.monotonic() - started < 60
+
+
+def test_a_server_that_fails_to_give_files_is_not_taken_for_one_that_has_lost_them(server, make_bundle, tmp_path):
+    version = Registry.open(server.uri).register(make_bundle(50.0))
+    with FaultProxy(server.uri).running() as proxy:
+        registry = Registry.open(proxy.uri)
+        proxy.fail = lambda method, path: "/mlflow-artifacts/" in path
+        with (
+            bounded_requests(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"),
+            pytest.raises(UnavailableError, match="its artifact store does not take or give files"),
+        ):
+            registry.fetch(version, tmp_path / "dist")
+    assert not list((tmp_path / "dist").iterdir())
+
+
+def test_an_artifact_directory_that_cannot_be_written_is_named(make_bundle, tmp_path):
+    (tmp_path / "artifacts").write_text("a file where a directory should be")
+    registry = Registry.open(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    bundle = make_bundle(50.0)
+    registry.client.create_experiment(bundle.manifest.name, artifact_location=str(tmp_path / "artifacts"))
+    with pytest.raises(OutputError, match="cannot store files in the artifact directory of sqlite:"):
+        registry.register(bundle)
