@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export BENTOML_DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance bench bench-quick check format test lock clean
+.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance images smoke-images bench bench-quick check format test lock clean
 
 help: ## Print every target with what it does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ mlflow-ui: setup ## Show runs, models and versions on http://127.0.0.1:5000
 conformance: setup ## Send one corpus of requests to the engine and to every server, and compare (BUNDLE=path)
 	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE))
 
+images: setup ## Build the images of both servers over NAME@champion (or BUNDLE=path); ARGS=--all for registry and training too
+	$(BIN)/python -m deploy.images $(or $(BUNDLE),$(NAME)@champion) $(ARGS)
+
+smoke-images: setup ## Build the servers' images, run, compare, stop and measure them, as root; BUNDLE=path, ARGS="--minutes 1"
+	$(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
+
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
@@ -75,6 +81,7 @@ bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, 
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
+	$(BIN)/hadolint deploy/*.Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy dragoman handlers train tune model_registry deploy benchmarks service.py
 	$(BIN)/lint-imports

@@ -1,6 +1,7 @@
-"""``python -m deploy.images BUNDLE``: the two server images of a bundle, or of what NAME@ALIAS stands for.
+"""``python -m deploy.images BUNDLE``: the images of both servers over a bundle, or over what NAME@ALIAS stands for.
 
-Every command is shown as it is run; a user with Docker may run the printed ones by hand.
+With ``--all`` those of the registry and of training too, under the same tag: what compose and the manifests name. Every
+command is shown as it is run; a user with Docker may run the printed ones by hand.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from dragoman.errors import run_cli
 
 OUT = Path("dist/images")
 SERVERS = ("bento", "torchserve")
+TRAINING = ("registry", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,9 @@ def main() -> None:
     engine = Engine.find(arguments.engine)
     ensure_base(engine, arguments.base)
     context = lay_out(arguments.model, arguments.out)
-    built = [build_server(engine, context, name, arguments.base) for name in arguments.only or SERVERS]
+    names = arguments.only or ([*SERVERS, *TRAINING] if arguments.all else SERVERS)
+    built = [build_server(engine, context, name, arguments.base) for name in names if name in SERVERS]
+    built += [build_training(engine, context, name, arguments.base) for name in names if name in TRAINING]
     table = Table("image", "size", "above its base")
     for image in built:
         table.add_row(image.tag, megabytes(image.bytes), megabytes(image.above_base))
@@ -50,7 +54,20 @@ def build_server(engine: Engine, context: Context, name: str, base: str = BASE) 
         dockerfile=ROOT / "deploy" / f"{name}.Dockerfile",
         context=context.path,
         tag=f"dragoman-{name}:{context.manifest.version}",
-        labels=labels(context.manifest, f"dragoman-{name}"),
+        labels=labels(name, context.manifest.version, context.manifest),
+        arguments={"BASE": base},
+    )
+    return build_image(engine, build, log=context.path.with_name(f"{context.path.name}.{name}.log"))
+
+
+def build_training(engine: Engine, context: Context, name: str, base: str = BASE) -> Built:
+    """Build one of ``TRAINING`` from the repository, with the tag of the laid-out folder's bundle; raises as above."""
+    build = Build(
+        dockerfile=ROOT / "deploy" / "training.Dockerfile",
+        context=ROOT,
+        tag=f"dragoman-{name}:{context.manifest.version}",
+        target=name,
+        labels=labels(name, context.manifest.version),
         arguments={"BASE": base},
     )
     return build_image(engine, build, log=context.path.with_name(f"{context.path.name}.{name}.log"))
@@ -75,11 +92,13 @@ def measured(engine: Engine, tag: str, base: str) -> Built:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.images",
-        description="Build the images dragoman-bento:VERSION and dragoman-torchserve:VERSION.",
+        description="Build the images dragoman-bento:VERSION and dragoman-torchserve:VERSION, and with --all "
+        "dragoman-registry:VERSION and dragoman-training:VERSION.",
         epilog="exit codes: 0 built, 1 a step failed, 64 wrong command line or missing tool, 69 no base image",
     )
     parser.add_argument("model", help="a bundle directory, or NAME@champion of the registry")
-    parser.add_argument("--only", action="append", choices=SERVERS, help="one of both; may be repeated")
+    parser.add_argument("--only", action="append", choices=[*SERVERS, *TRAINING], help="this one; may be repeated")
+    parser.add_argument("--all", action="store_true", help="those of the registry and of training too")
     parser.add_argument("--engine", choices=["docker", "buildah"], help="(default: docker if it runs, else buildah)")
     parser.add_argument("--base", default=BASE, help="the base image (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=OUT, help="where the build folders go (default: %(default)s)")

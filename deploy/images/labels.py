@@ -1,4 +1,4 @@
-"""What an image says about itself: where it comes from, and which bundle is inside."""
+"""What an image says about itself: where it comes from, and which bundle is inside, if one is."""
 
 import subprocess
 from datetime import UTC, datetime
@@ -7,25 +7,30 @@ from deploy.images.context import ROOT
 from dragoman.manifest import Manifest
 
 TITLES = {
-    "dragoman-bento": "Translation with BentoML",
-    "dragoman-torchserve": "Translation with TorchServe",
+    "bento": "Dragoman: translation with BentoML",
+    "torchserve": "Dragoman: translation with TorchServe",
+    "registry": "Dragoman: MLflow server and registry commands",
+    "training": "Dragoman: training and search",
 }
 
 
-def labels(manifest: Manifest, image: str) -> dict[str, str]:
-    """The OCI annotations, and ``dragoman.*`` for the bundle; what is not known has no label."""
+def labels(image: str, version: str, manifest: Manifest | None = None) -> dict[str, str]:
+    """The OCI annotations, and ``dragoman.*`` for a bundle; what is not known has no label."""
     found = {
         "org.opencontainers.image.title": TITLES[image],
-        "org.opencontainers.image.version": manifest.version,
+        "org.opencontainers.image.version": version,
         "org.opencontainers.image.revision": commit(),
         "org.opencontainers.image.created": datetime.now(UTC).isoformat(timespec="seconds"),
         "org.opencontainers.image.licenses": "Apache-2.0",
-        "dragoman.bundle.name": manifest.name,
-        "dragoman.bundle.version": manifest.version,
-        "dragoman.bundle.digest": manifest.digest,
-        "dragoman.mlflow.run_id": manifest.provenance.mlflow_run_id,
-        "dragoman.training.commit": manifest.provenance.git_commit,
     }
+    if manifest:
+        found |= {
+            "dragoman.bundle.name": manifest.name,
+            "dragoman.bundle.version": manifest.version,
+            "dragoman.bundle.digest": manifest.digest,
+            "dragoman.mlflow.run_id": manifest.provenance.mlflow_run_id,
+            "dragoman.training.commit": manifest.provenance.git_commit,
+        }
     return {name: value for name, value in found.items() if value}
 
 

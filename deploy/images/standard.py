@@ -13,7 +13,7 @@ from deploy.images.machine_settings import mounts, pip_settings
 def build_standard(engine: Engine, bento: str, store: Path, tag: str, log: Path) -> Built:
     """Containerize a Bento of a store; raises StepFailedError with the end of the log."""
     with tempfile.TemporaryDirectory(prefix="build-") as folder:
-        options = ["pull=false", "network=host", *(word.removeprefix("--") for word in _joined(isolation()))]
+        options = ["pull-never", "network=host", *(word.removeprefix("--") for word in _joined(isolation()))]
         options += [f"volume={mount}" for mount in mounts(pip_settings(), Path(folder))]
         command = [sys.executable, "-m", "bentoml", "containerize", bento, "-t", tag, "--backend", "buildah"]
         # Docker's format, since the other one drops what it does not know.
