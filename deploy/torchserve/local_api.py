@@ -22,6 +22,11 @@ def describe(management_url: str, model: str, home: Path) -> dict[str, Any]:
     return dict(description)
 
 
+def has_ready_worker(description: dict[str, Any]) -> bool:
+    """Whether a worker of a described model has loaded it, which ends with a first translation, and is alive."""
+    return any(worker["status"] == "READY" for worker in description["workers"])
+
+
 def request(url: str, home: Path, api: str, *, within_s: float, payload: object = None) -> Any:
     """The JSON answer to a GET, or to a POST of ``payload``; raises OSError for none, and for a status but 200.
 

@@ -13,7 +13,7 @@ import psutil
 from deploy.server_process import LOOPBACK, POLL_S, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.installation import java, torchserve_home
-from deploy.torchserve.local_api import describe
+from deploy.torchserve.local_api import describe, has_ready_worker
 from dragoman.errors import OutputError, UnavailableError
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
@@ -118,7 +118,7 @@ class TorchServeProcess(ServerProcess):
             description = describe(self.management_url, self.model, self._home)
         except OSError:
             return False
-        return any(worker["status"] == "READY" for worker in description["workers"])
+        return has_ready_worker(description)
 
 
 def _command(home: Path) -> list[str]:
