@@ -37,8 +37,8 @@ def main() -> None:
     """Build what was asked for, and show tags and sizes."""
     arguments = _parser().parse_args()
     engine = Engine.find(arguments.engine)
-    ensure_base(engine, arguments.base)
     context = lay_out(arguments.model, arguments.out)
+    ensure_base(engine, arguments.base)
     names = arguments.only or ([*SERVERS, *TRAINING] if arguments.all else SERVERS)
     built = [build_server(engine, context, name, arguments.base) for name in names if name in SERVERS]
     built += [build_training(engine, context, name, arguments.base) for name in names if name in TRAINING]

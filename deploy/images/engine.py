@@ -112,7 +112,7 @@ def run_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]
 
 
 def isolation() -> list[str]:
-    """How buildah isolates the steps of a build: by chroot, which needs no cgroups, unless BUILDAH_ISOLATION says how."""
+    """How buildah isolates the steps of a build: by chroot, which needs no cgroups, unless BUILDAH_ISOLATION is set."""
     return [] if "BUILDAH_ISOLATION" in os.environ else ["--isolation", "chroot"]
 
 

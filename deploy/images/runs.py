@@ -1,7 +1,7 @@
 """Starting an image of either server on free ports of the loopback interface, and the ways into it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ class Running:
 
     container: Container
     ways: Sequence[Target]
+    labels: Mapping[str, str]
     seconds_to_ready: float
     healthy: bool | None
     """What the image's own health check says; None where it has none."""
@@ -41,7 +42,9 @@ def run_bento(engine: Engine, tag: str, *, log: Path, read_only: bool = True) ->
             http = OverHttp("Bento HTTP", f"http://{LOOPBACK}:{port}/translate")
             seconds = _wait(container, http, started)
             healthy = container.run(*config.health_check) == 0 if config.health_check else None
-            yield Running(container=container, ways=[http], seconds_to_ready=seconds, healthy=healthy)
+            yield Running(
+                container=container, ways=[http], labels=config.labels, seconds_to_ready=seconds, healthy=healthy
+            )
 
 
 @contextmanager
@@ -65,6 +68,7 @@ def run_torchserve(engine: Engine, tag: str, model: str, *, log: Path) -> Iterat
         yield Running(
             container=container,
             ways=[http, OverGrpc(client, model)],
+            labels=config.labels,
             seconds_to_ready=seconds,
             healthy=container.run(*probe) == 0,
         )

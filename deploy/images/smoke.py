@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -50,6 +51,7 @@ class Checked:
     seconds_to_ready: float
     confinement: dict[str, bool]
     healthy: bool | None
+    labelled: bool
     left_over: list[str]
     requests: int
     requests_alike: int
@@ -64,6 +66,7 @@ class Checked:
             f"{megabytes(self.image.above_base)} above its base, {megabytes(limit or 0)} are allowed": limit is None
             or self.image.above_base <= limit,
             "its health check fails": self.healthy is not False,
+            "its labels do not name the bundle inside": self.labelled,
             f"left over from the build: {', '.join(self.left_over)}": not self.left_over,
             f"{self.requests - self.requests_alike} requests and {self.sentences_different} sentences answered "
             "otherwise than by the engine": self.requests_alike == self.requests and not self.sentences_different,
@@ -156,6 +159,8 @@ def _check(console: Console, engine: Engine, context: Context, name: str, folder
         seconds_to_ready=round(server.seconds_to_ready, 2),
         confinement=confinement,
         healthy=server.healthy,
+        # What the standard image says about itself is BentoML's to choose.
+        labelled=name == STANDARD or server.labels.get("dragoman.bundle.digest") == context.manifest.digest,
         left_over=[] if name == STANDARD else _left_over(engine, image),
         requests=conformance.cases,
         requests_alike=conformance.alike,
@@ -183,20 +188,19 @@ def _different(conformance: Conformance) -> int:
 
 
 def _show(console: Console, checked: Sequence[Checked]) -> None:
-    table = Table(
-        "image", "above its base", "limit", "ready", "target", "requests alike", "in flight at SIGTERM", "exit"
-    )
+    columns = ("image", "above base", "limit", "ready", "target", "alike", "in SIGTERM", "exit")
+    table = Table(*columns, box=SIMPLE_HEAD)
     for entry in checked:
         limit, target = SIZE_LIMITS.get(entry.name), READY_TARGETS.get(entry.name)
         late = target is not None and entry.seconds_to_ready > target
         table.add_row(
             entry.name,
             megabytes(entry.image.above_base),
-            megabytes(limit) if limit else "",
-            f"{entry.seconds_to_ready:.1f} s{', over the target' if late else ''}",
-            f"{target:g} s" if target else "",
-            f"{entry.requests_alike} of {entry.requests}",
-            f"{entry.drained.in_flight}, {entry.drained.answered} of {entry.drained.requests} answered",
+            megabytes(limit) if limit else "-",
+            f"{entry.seconds_to_ready:.1f} s{' (over)' if late else ''}",
+            f"{target:g} s" if target else "-",
+            f"{entry.requests_alike}/{entry.requests}",
+            f"{entry.drained.answered}/{entry.drained.requests}",
             str(entry.drained.exit_code),
         )
     console.print(table)

@@ -174,6 +174,7 @@ CHECKED = Checked(
     seconds_to_ready=9.0,
     confinement={"not root": True, "read-only root": True},
     healthy=True,
+    labelled=True,
     left_over=[],
     requests=75,
     requests_alike=75,
@@ -192,6 +193,7 @@ def test_an_image_that_does_what_it_must_has_no_faults_even_when_it_starts_slowl
     [
         ({"image": Built(tag="a:1", bytes=1, above_base=420_000_001)}, "420 MB above its base, 420 MB are allowed"),
         ({"healthy": False}, "its health check fails"),
+        ({"labelled": False}, "its labels do not name the bundle inside"),
         ({"left_over": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
         ({"requests_alike": 74}, "1 requests and 0 sentences answered otherwise than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
