@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from dragoman.bundle import open_bundle
 from dragoman.errors import run_cli
 
 SERVICE = Path(__file__).parent / "peers" / "plain_huggingface.py"
-PACKAGES = ("torch", "transformers", "sentencepiece")
+PACKAGES = ("transformers", "sentencepiece")
 NAME = "plain-huggingface"
 READY_WITHIN_S = 120.0
 
@@ -37,32 +38,36 @@ def main() -> None:
     """Build, start and measure the image, and print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.image_sizes", description=__doc__)
     parser.add_argument("--bundle", required=True, help="whose weights it serves")
-    bundle = open_bundle(parser.parse_args().bundle)
+    parser.add_argument(
+        "--torch", default=version("torch"), help="its version; PyPI's brings CUDA (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    bundle = open_bundle(arguments.bundle)
+    packages = {"torch": arguments.torch, **{name: version(name) for name in PACKAGES}}
     # Standard output is for the figures.
     with tempfile.TemporaryDirectory(prefix="image-sizes-") as folder, contextlib.redirect_stdout(sys.stderr):
         engine = Engine.find("buildah")
         ensure_base(engine)
         store, log = Path(folder, "store"), Path(folder, "log")
-        _build_bento(bundle.path, Path(folder, "project"), store)
+        _build_bento(bundle.path, packages, Path(folder, "project"), store)
         tag = f"{NAME}:{bundle.manifest.version}"
         built = build_standard(engine, f"{NAME}:latest", store, tag, log)
         seconds = _seconds_to_the_first_translation(engine, tag, Path(folder, "container.log"))
     figures = {"bytes": built.bytes, "above_base": built.above_base, "seconds_to_ready": round(seconds, 2)}
-    print(json.dumps({"image": tag, "packages": {name: version(name) for name in PACKAGES}, **figures}))
+    print(json.dumps({"image": tag, "packages": packages, **figures}))
 
 
-def _build_bento(bundle: Path, project: Path, store: Path) -> None:
+def _build_bento(bundle: Path, packages: Mapping[str, str], project: Path, store: Path) -> None:
     project.mkdir()
     store.mkdir()
     shutil.copyfile(SERVICE, project / "service.py")
     shutil.copytree(bundle / "model", project / "model")
-    packages = [f"{name}=={version(name).partition('+')[0]}" for name in PACKAGES]
     bentofile = {
         "service": "service:Translation",
         "name": NAME,
         "include": ["service.py", "model/**"],
         # Locking would write this machine's package index into the Bento.
-        "python": {"packages": packages, "lock_packages": False},
+        "python": {"packages": [f"{name}=={number}" for name, number in packages.items()], "lock_packages": False},
     }
     # JSON is YAML.
     (project / "bentofile.yaml").write_text(json.dumps(bentofile), encoding="utf-8")
