@@ -96,8 +96,9 @@ $(VENV)/manifest-checks/.installed: deploy/kubernetes/requirements-check.txt $(V
 	$(BIN)/pip --python $(VENV)/manifest-checks/bin/python install --quiet --disable-pip-version-check --no-deps --no-compile --requirement $<
 	@touch $@
 
+# Two processes: most tests wait for servers that start, and more of those at once would only slow each other down.
 test: setup $(VENV)/manifest-checks/.installed ## All tests: unit, integration, serving; ARGS="tests/unit -x"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lock: ## Write constraints.txt anew from what is installed
 	{ head -n 1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > constraints.txt.new

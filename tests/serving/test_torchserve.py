@@ -248,13 +248,20 @@ def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(mar: Path
     assert set(Path(tempfile.gettempdir()).glob("torchserve-*")) == before
 
 
-def test_the_command_serves_until_it_is_told_to_end(mar: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose name leaves room for those of the workers' sockets below it, which may have 107 bytes in all."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_the_command_serves_until_it_is_told_to_end(mar: Path, short_path: Path) -> None:
     ports = Ports.free()
-    command = [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(tmp_path / "log")]
+    command = [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(short_path / "log")]
     command += ["--port", str(ports.inference), "--grpc-port", str(ports.grpc_inference)]
     command += ["--management-port", str(ports.management), "--metrics-port", str(ports.metrics)]
     command += ["--grpc-management-port", str(ports.grpc_management)]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(short_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         printed: list[str] = []
@@ -273,4 +280,4 @@ def test_the_command_serves_until_it_is_told_to_end(mar: Path, tmp_path: Path) -
     assert translated.stdout.strip()
     assert len(children) == 3
     assert psutil.wait_procs(children, timeout=10)[1] == []
-    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert [path.name for path in short_path.iterdir()] == ["log"]
