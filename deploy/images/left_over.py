@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from deploy.images.machine_settings import CERTIFICATES
-
 TOOLS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "cmake", "git", "uv")
 PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "opt/venv/bin")
-TRACES = (CERTIFICATES, "/etc/pip.conf", "/etc/uv", "/root/.cache", "/root/.config", "/build", "/opt/wheels")
+TRACES = ("/etc/pip.conf", "/etc/uv", "/root/.cache", "/root/.config", "/build", "/opt/wheels")
 
 
 def left_over(root: Path, base: Path) -> list[str]:

@@ -1,17 +1,17 @@
 """What a build takes from the machine it runs on and must not keep: package indexes, wheel folders, certificates.
 
 A machine may reach its packages only through mirrors, with a certificate authority of its own. All of that is lent to
-the build as read-only mounts, so that nothing of it is in the image afterwards.
+the build as mounts, so that nothing of it is in the image afterwards.
 """
 
 import ast
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-CERTIFICATES = "/etc/ssl/build-machine.pem"
-SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 PLACES = ("find-links", "extra-index-url")
 KEPT = ("index-url", *PLACES, "trusted-host", "default-timeout")
 # The release whose Python is 3.11, which the stand-in base image is made of.
@@ -36,27 +36,30 @@ def has_own_places(settings: dict[str, str]) -> bool:
 
 
 def mounts(settings: dict[str, str], folder: Path) -> list[str]:
-    """``SOURCE:TARGET:ro`` of all that a build needs of this machine; files are written into ``folder``."""
-    lent = {str(place): str(place) for place in _local_places(settings)}
-    if certificates := _certificates(settings):
-        lent[SYSTEM_CERTIFICATES] = str(certificates)
-        lent[CERTIFICATES] = str(certificates)
+    """``SOURCE:TARGET:MODE`` of all that a build needs of this machine; files are written into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    for target, text in {
-        "/etc/pip.conf": _pip_conf(settings, bool(certificates)),
-        "/etc/uv/uv.toml": _uv_toml(settings),
-    }.items():
+    lent = {str(place): str(place) for place in _local_places(settings)}
+    for target, text in {"/etc/pip.conf": _pip_conf(settings), "/etc/uv/uv.toml": _uv_toml(settings)}.items():
         file = folder / Path(target).name
         file.write_text(text, encoding="utf-8")
         lent[target] = str(file)
     if platform.freedesktop_os_release().get("VERSION_CODENAME") == RELEASE:
         lent |= {str(path): str(path) for path in APT_SOURCES if path.exists()}
-    return [f"{source}:{target}:ro" for target, source in sorted(lent.items())]
+    read_only = [f"{source}:{target}:ro" for target, source in sorted(lent.items())]
+    return [*read_only, *_certificates(settings, folder / "certificates")]
 
 
-def _certificates(settings: dict[str, str]) -> Path | None:
-    path = Path(settings.get("cert", SYSTEM_CERTIFICATES))
-    return path.resolve() if path.is_file() else None
+def _certificates(settings: dict[str, str], folder: Path) -> list[str]:
+    """The certificate authorities that this machine trusts, where everything looks for them without being told.
+
+    As an overlay, which may be written to and is thrown away: ca-certificates makes its bundle anew when it is updated.
+    """
+    bundle = Path(settings.get("cert", CERTIFICATES))
+    if not bundle.is_file():
+        return []
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(bundle, folder / Path(CERTIFICATES).name)
+    return [f"{folder}:{Path(CERTIFICATES).parent}:O"]
 
 
 def _local_places(settings: dict[str, str]) -> list[Path]:
@@ -72,18 +75,15 @@ def _local_places(settings: dict[str, str]) -> list[Path]:
     return sorted(path for path in found if path.exists())
 
 
-def _pip_conf(settings: dict[str, str], has_certificates: bool) -> str:
+def _pip_conf(settings: dict[str, str]) -> str:
     lines = [f"{name} = {settings[name]}" for name in KEPT if name in settings]
-    if has_certificates:
-        lines.append(f"cert = {CERTIFICATES}")
-    return "\n".join(["[global]", *lines, ""])
+    return "\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""])
 
 
 def _uv_toml(settings: dict[str, str]) -> str:
     """The same for uv, with which BentoML's own Dockerfile installs."""
-    lines = ["native-tls = true"]
     # Like pip, uv is to take the best of all places, and not whatever the first one has.
-    lines.append('index-strategy = "unsafe-best-match"')
+    lines = ['index-strategy = "unsafe-best-match"', "native-tls = true"]
     if url := settings.get("index-url"):
         lines.append(f"index-url = {url!r}")
     for name in PLACES:
