@@ -28,12 +28,16 @@ NAMES = ("python", "python3", "python3.11")
 
 def ensure_base(engine: Engine, tag: str = BASE) -> None:
     """Have the base image here; raises ConfigError or UnavailableError when it can neither be pulled nor made."""
-    if engine.has(tag) or engine.program == "docker":
+    if engine.has(tag):
         return
     print(f"{tag} is not here: pulling it", flush=True)
     try:
-        subprocess.run(["buildah", "pull", "-q", tag], capture_output=True, check=True, timeout=PULL_WITHIN_S)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        subprocess.run([engine.program, "pull", "-q", tag], capture_output=True, check=True, timeout=PULL_WITHIN_S)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        if engine.program == "docker":
+            raise UnavailableError(
+                f"{tag} cannot be pulled; is its registry within reach? With --engine buildah a stand-in is made of it"
+            ) from error
         print("no registry has it for this machine: making a stand-in from Debian's packages", flush=True)
         make_stand_in(engine, tag)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 TOOLS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "cmake", "git", "uv")
 PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "opt/venv/bin")
-TRACES = ("/etc/pip.conf", "/etc/uv", "/root/.cache", "/root/.config", "/build", "/opt/wheels")
+TRACES = ("/etc/pip.conf", "/etc/uv", "/root/.cache", "/root/.config", "/build")
 
 
 def left_over(root: Path, base: Path) -> list[str]:
