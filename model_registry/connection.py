@@ -71,6 +71,10 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A bar that is rewritten in place is for a person; in a log it is a hundred lines.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", str(sys.stderr.isatty()).lower())
+    # With an S3 store behind it, the server sends clients to the store's own address, which may be none for them: each
+    # file then waits for a minute, and no setting of the server changes that. By the server itself every file arrives.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
     # Inside MLflow some look-ups ignore the client's own URI and take the global one.
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)

@@ -342,3 +342,12 @@ def test_an_artifact_directory_that_cannot_be_written_is_named(make_bundle, tmp_
     registry.client.create_experiment(bundle.manifest.name, artifact_location=str(tmp_path / "artifacts"))
     with pytest.raises(OutputError, match="cannot store files in the artifact directory of sqlite:"):
         registry.register(bundle)
+
+
+def test_files_go_through_the_server_unless_somebody_wants_it_otherwise(server, monkeypatch):
+    download, upload = (f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}" for way in ("DOWNLOAD", "UPLOAD"))
+    monkeypatch.setenv(download, "true")
+    monkeypatch.setenv(upload, "to be deleted")
+    monkeypatch.delenv(upload)
+    Registry.open(server.uri)
+    assert (os.environ[download], os.environ[upload]) == ("true", "false")

@@ -133,14 +133,6 @@ def test_a_server_does_not_wait_for_mlflow():
         assert set(waits_for.items()) <= {("follower", "service_started")}, name
 
 
-def test_files_of_the_registry_go_through_mlflow_where_the_store_itself_is_out_of_reach():
-    for name, service in services().items():
-        if "tracking" in service["networks"] and "artifacts" not in service["networks"]:
-            environment = service["environment"]
-            assert environment["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] == "false", name
-            assert environment["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "false", name
-
-
 def test_no_secret_is_in_an_environment_or_on_a_command_line():
     secrets = document()["secrets"]
     assert all(secret["file"].startswith("${SECRETS:-./compose/secrets}/") for secret in secrets.values())
