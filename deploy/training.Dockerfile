@@ -13,7 +13,7 @@ FROM ${BASE} AS sources
 WORKDIR /app
 COPY . .
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app \
-    && mkdir /models runs \
+    && mkdir /models /runs \
     && chmod -R a+rX /app
 
 FROM sources AS registry-packages
@@ -62,6 +62,6 @@ CMD ["--help"]
 FROM final AS training
 COPY --from=training-packages /opt/venv /opt/venv
 COPY --from=sources /app /app
-COPY --from=sources --chown=10001:10001 /app/runs /app/runs
+COPY --from=sources --chown=10001:10001 /runs /app/runs
 ENTRYPOINT ["python", "-m"]
 CMD ["train", "--help"]
