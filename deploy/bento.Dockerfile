@@ -3,8 +3,8 @@
 #
 #   docker build -f deploy/bento.Dockerfile -t dragoman-bento:VERSION dist/images/NAME-VERSION
 #
-# For a GPU, with torch and the CUDA libraries that PyPI's build of it brings:
-#   --build-arg EXTRA_PACKAGES="torch safetensors" --build-arg TORCH_INDEX=
+# For a GPU, with torch and the CUDA 13 libraries that PyPI's build of it brings, and cuBLAS 12, which CTranslate2 loads:
+#   --build-arg EXTRA_PACKAGES="torch safetensors nvidia-cublas-cu12==12.9.1.4" --build-arg TORCH_INDEX=
 # To serve signed bundles only (DRAGOMAN_PUBLIC_KEY): --build-arg EXTRA_PACKAGES="model-signing pyopenssl"
 ARG BASE=docker.io/library/python:3.11-slim
 
@@ -39,7 +39,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     BENTOML_HOST=0.0.0.0 \
     BENTOML_PORT=3000 \
     BENTOML_DO_NOT_TRACK=true \
-    OMP_NUM_THREADS=1
+    OMP_NUM_THREADS=1 \
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib
 WORKDIR /opt/bento
 USER 10001:10001
 EXPOSE 3000

@@ -3,21 +3,23 @@
 #
 #   docker build -f deploy/torchserve.Dockerfile -t dragoman-torchserve:VERSION dist/images/NAME-VERSION
 #
-# For a GPU, PyPI's torch with its CUDA libraries: --build-arg TORCH_INDEX=
+# For a GPU, PyPI's torch with its CUDA 13 libraries, and cuBLAS 12, which CTranslate2 loads:
+#   --build-arg EXTRA_PACKAGES=nvidia-cublas-cu12==12.9.1.4 --build-arg TORCH_INDEX=
 # Another .mar than the one inside: mount it read-only at /opt/mar.
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
+ARG EXTRA_PACKAGES=""
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /build
 COPY constraints.txt requirements-torchserve.txt ./
 # torch/test, include, share and the programs beside torch_shm_manager are for building and testing torch itself:
 # 195 MB that only a compiler or a test runner would open.
-# hadolint ignore=DL3013 -- constraints.txt pins every version
+# hadolint ignore=DL3013,SC2086 -- constraints.txt pins every version; EXTRA_PACKAGES is a list of words
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile \
        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-       --constraint constraints.txt --requirement requirements-torchserve.txt \
+       --constraint constraints.txt --requirement requirements-torchserve.txt $EXTRA_PACKAGES \
     && TORCH=/opt/venv/lib/python3.11/site-packages/torch \
     && rm -rf "$TORCH/test" "$TORCH/include" "$TORCH/share" \
     && find "$TORCH/bin" -type f ! -name torch_shm_manager -delete
@@ -38,13 +40,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
-    OMP_NUM_THREADS=1
+    OMP_NUM_THREADS=1 \
+    LD_LIBRARY_PATH=/opt/venv/lib/python3.11/site-packages/nvidia/cublas/lib
 WORKDIR /opt/starter
 USER 10001:10001
 # REST and gRPC. Metrics are on 8082, for a scraper on an internal network; management stays on the loopback interface.
 EXPOSE 8080 7070
-# A translation, because TorchServe's /ping is content before the model is loaded.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.torchserve.probe"]
+# Whether a worker has translated once and lives: TorchServe's /ping is content before, and a translation would wait in a
+# full queue, where an overload would look like an illness.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.torchserve.probe", "--workers"]
 STOPSIGNAL SIGTERM
 # Process 1 is not Java, which would drop what is in flight: it waits for that, stops Java, and ends with 0.
 ENTRYPOINT ["python", "-m", "deploy.torchserve", "--mar", "/opt/mar", "--log", "-", "--host", "0.0.0.0"]
