@@ -28,7 +28,7 @@ from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, retr
 from dragoman.batching import MicroBatcher
 from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, DragomanError, UnavailableError
-from dragoman.following import Following
+from dragoman.following import Following, followed_directory
 from dragoman.model_switch import ModelSwitch
 from dragoman.predictor import Predictor, load
 from dragoman.protocol import JSON_TYPE, RawRequest, Reply, answer_with, check_body_size, error_reply
@@ -131,7 +131,8 @@ def _check_port() -> None:
     if command and {"host", "port"} <= command.params.keys():
         host, port = command.params["host"] or DEFAULT_HOST, command.params["port"]
         try:
-            socket.create_server((host, port)).close()
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             message = f"cannot listen on {host}:{port}: {reason}; give another --port, or stop its user"
@@ -181,7 +182,7 @@ class Translator:
         packaged = open_bundle(_bundle_dir())
         self._metrics = ServingMetrics(prometheus_client)
         self._following = Following.configured(packaged.manifest, load)
-        followed = self._following.look() if self._following else None
+        followed = self._following.look(packaged.manifest) if self._following else None
         self._switch = ModelSwitch(followed or load(packaged), self._batcher_for)
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
         self._warm_up = self._parsing.submit(self._translate_once)
@@ -210,7 +211,8 @@ class Translator:
     def verify() -> None:
         """Refuse what can never start, before BentoML starts workers that would fail again and again."""
         try:
-            Following.configured(open_bundle(_bundle_dir()).manifest, load)
+            open_bundle(_bundle_dir())
+            followed_directory()
             _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)

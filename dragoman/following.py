@@ -12,6 +12,7 @@ A server is told to follow by DRAGOMAN_FOLLOW=DIR.
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ FOLLOW_VARIABLE = "DRAGOMAN_FOLLOW"
 POINTER = "current.json"
 # Seconds between two looks of a server at the pointer, which is one small file.
 LOOK_EVERY_S = 1.0
+# Between two attempts at a bundle that was refused: each reads the whole of it.
+LONGEST_PAUSE_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,56 +67,94 @@ class Pointer:
         atomic.write_json(folder / POINTER, asdict(self))
 
 
+def followed_directory() -> Path | None:
+    """The directory that the environment says to follow, None where it says nothing; raises ConfigError."""
+    folder = os.environ.get(FOLLOW_VARIABLE)
+    if not folder:
+        return None
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            f"{FOLLOW_VARIABLE} must name a directory, {folder} is none; make it, and let "
+            f"`python -m model_registry follow NAME@champion --into {folder}` fill it"
+        )
+    return Path(folder)
+
+
 class Following:
     """What a server that follows is to serve: asked again and again, it says when that has changed.
 
     ``is_ok`` and ``checked_at`` (seconds since 1970) say whether the alias is known and served, and of when that is.
     """
 
-    def __init__(self, folder: Path, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        packaged: Manifest,
+        load: Callable[[Bundle], Predictor],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``packaged`` is what the server was built with: what it follows must be of the same name, task and languages.
 
-        Raises ConfigError when the directory does not exist.
+        ``clock`` gives seconds.
         """
-        if not folder.is_dir():
-            raise ConfigError(
-                f"{FOLLOW_VARIABLE} must name a directory, {folder} is none; make it, and let "
-                f"`python -m model_registry follow NAME@champion --into {folder}` fill it"
-            )
         self.is_ok, self.checked_at = False, 0.0
-        self._folder, self._packaged, self._load = folder, packaged, load
-        self._served = packaged.digest
+        self._folder, self._packaged, self._load, self._clock = folder, packaged, load, clock
         self._said = ""
+        # What was refused last, and when it may be tried again.
+        self._refused: str | None = None
+        self._pause_s, self._again_at = 0.0, 0.0
 
     @classmethod
     def configured(cls, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> Self | None:
         """As the environment says, None where it says nothing; raises ConfigError."""
-        folder = os.environ.get(FOLLOW_VARIABLE)
-        return cls(Path(folder), packaged, load) if folder else None
+        folder = followed_directory()
+        return cls(folder, packaged, load) if folder else None
 
-    def look(self) -> Predictor | None:
-        """The model to serve from now on, verified, loaded and warmed up; None while nothing better is to be had.
+    def look(self, serving: Manifest) -> Predictor | None:
+        """The model to serve instead of ``serving``, verified, loaded and warmed up; None when there is none.
 
-        Blocks for as long as that takes. What is wrong is logged once, and the model of before stays good.
+        Blocks for as long as that takes, and never raises: what is wrong is logged, once, and the model of before stays
+        good. A bundle that is refused is tried again after a second, two, four, and so on.
         """
+        self.is_ok = False
         try:
             pointer = Pointer.read(self._folder)
             if pointer is None or pointer.bundle is None:
                 reason = pointer.error if pointer and pointer.error else f"{self._folder} holds no bundle yet"
                 self._say(logging.WARNING, f"{reason}; serving on what is loaded")
-                self.is_ok = False
                 return None
             self.checked_at = pointer.checked_at
-            predictor = None if pointer.digest == self._served else self._open(pointer)
+            predictor = None
+            if pointer.digest != serving.digest:
+                if pointer.digest == self._refused and self._clock() < self._again_at:
+                    return None
+                predictor = self._tried(pointer)
         except DragomanError as error:
-            self.is_ok = False
             self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error}")
+            return None
+        except Exception as error:
+            # A file that may not be read, say: whatever it is, a server that could serve must not die of it.
+            self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error!r}", with_traceback=True)
             return None
         self.is_ok = pointer.error is None
         if pointer.error:
             self._say(logging.WARNING, f"serving {pointer.bundle}, the last bundle that was verified: {pointer.error}")
         else:
             self._say(logging.INFO, f"serving {pointer.bundle}, which is {pointer.reference}")
+        return predictor
+
+    def _tried(self, pointer: Pointer) -> Predictor:
+        """The model that a pointer names; the next attempt at one that fails is put off longer each time."""
+        if pointer.digest != self._refused:
+            self._pause_s = 0.0
+        try:
+            predictor = self._open(pointer)
+        except Exception:
+            self._refused, self._pause_s = pointer.digest, min(2 * self._pause_s or LOOK_EVERY_S, LONGEST_PAUSE_S)
+            self._again_at = self._clock() + self._pause_s
+            raise
+        self._refused = None
         return predictor
 
     def _open(self, pointer: Pointer) -> Predictor:
@@ -132,11 +173,10 @@ class Following:
         except DragomanError:
             predictor.close()
             raise
-        self._served = manifest.digest
         return predictor
 
-    def _say(self, level: int, message: str) -> None:
+    def _say(self, level: int, message: str, *, with_traceback: bool = False) -> None:
         """Log what is not what was logged last."""
         if message != self._said:
-            log.log(level, message)
+            log.log(level, message, exc_info=with_traceback)
             self._said = message

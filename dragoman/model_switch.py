@@ -70,12 +70,13 @@ class ModelSwitch:
         """Replace the model whenever there is a newer one, until cancelled; ``on_look`` is told of every look."""
         while True:
             try:
-                if (predictor := await asyncio.to_thread(following.look)) is not None:
+                predictor = await asyncio.to_thread(following.look, self.predictor.bundle.manifest)
+                if predictor is not None:
                     self.replace(predictor)
                 on_look()
             except Exception:
                 # Whatever it was, the next champion must not find nobody looking.
-                log.exception("following failed; serving on what is loaded")
+                log.exception("changing the model failed; serving on what is loaded")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def close(self) -> None:

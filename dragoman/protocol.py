@@ -69,14 +69,17 @@ def answer(
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
     try:
         computed = predictor.task.run(items, deadline=deadline)
-        if on_computed:
-            on_computed(items, computed)
-        outcomes = iter(computed)
     except Exception:
         # run() answers for every item; should it break that promise, each request still gets its one answer.
         log.exception("a batch of %d requests failed", len(requests))
         failure = error_reply(_failed())
         return [entry if isinstance(entry, Reply) else failure for entry in parsed]
+    if on_computed:
+        try:
+            on_computed(items, computed)
+        except Exception:
+            log.exception("a batch is computed, and could not be counted")
+    outcomes = iter(computed)
     return [
         entry if isinstance(entry, Reply) else _render(predictor, entry, [next(outcomes) for _ in entry.items])
         for entry in parsed

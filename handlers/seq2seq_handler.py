@@ -56,7 +56,7 @@ class Seq2SeqHandler:
         try:
             packaged = open_bundle(Path(properties["model_dir"]) / "bundle")
             self._following = Following.configured(packaged.manifest, load_here)
-            self._predictor = (self._following and self._following.look()) or load_here(packaged)
+            self._predictor = (self._following and self._following.look(packaged.manifest)) or load_here(packaged)
             self._predictor.warm_up()
         except Exception as error:
             # The only kind that the worker reports as a model that does not load; it just dies of any other.
@@ -78,7 +78,7 @@ class Seq2SeqHandler:
         while True:
             time.sleep(LOOK_EVERY_S)
             try:
-                if (predictor := following.look()) is not None:
+                if (predictor := following.look(self._predictor.bundle.manifest)) is not None:
                     with self._serving:
                         before, self._predictor = self._predictor, predictor
                     before.close()
@@ -86,7 +86,7 @@ class Seq2SeqHandler:
                 self._metrics.follows(following)
             except Exception:
                 # Whatever it was, the next champion must not find nobody looking.
-                log.exception("following failed; serving on what is loaded")
+                log.exception("changing the model failed; serving on what is loaded")
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer all requests of a batch together, in order, and set each one's status and content type."""

@@ -98,7 +98,7 @@ class Registry:
         A copy that is there gets the signature that is stored now. ``opened`` verifies. Raises BundleError when a byte
         differs from what was registered; nothing is left behind then.
         """
-        destination = folder / _label(version)
+        destination = folder / bundle_label(version)
         if destination.exists():
             log.info("%s is there already, verifying it", destination)
             with explained(self.uri):
@@ -192,7 +192,7 @@ def _unwritable(place: str) -> Iterator[None]:
         ) from error
 
 
-def _label(version: Version) -> str:
+def bundle_label(version: Version) -> str:
     """The name of a fetched bundle's directory, of what the registry says only once it is known to be harmless."""
     if not version.digest:
         raise BundleError(

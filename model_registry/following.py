@@ -6,6 +6,7 @@ or a full disk leave the last verified bundle where it is, and the pointer says 
 
 import fcntl
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +17,15 @@ from pathlib import Path
 from dragoman.bundle import open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError, OutputError, UnavailableError
 from dragoman.following import Pointer
-from model_registry.client import Registry
+from dragoman.manifest import VERSION_LENGTH
+from model_registry.client import Registry, bundle_label
 
 log = logging.getLogger(__name__)
 
 # What failed for another reason than an outage fails again most likely, and each try fetches the whole bundle.
 LONGEST_PAUSE_S = 600.0
+# Between two verifications of the copy that lies here, and looks for a new signature of it.
+VERIFY_EVERY_S = 300.0
 LOCK = ".follower.lock"
 
 
@@ -33,97 +37,112 @@ def follow(
     every_s: float,
     tracking_uri: str | None,
     wait: Callable[[float], bool],
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Keep ``into`` at what ``name@alias`` names, asking every ``every_s`` seconds until ``wait(seconds)`` is true.
 
-    Raises ConfigError when another process follows into the same directory or the URI is none, and OutputError when the
-    directory cannot be written.
+    ``clock`` gives seconds. Raises ConfigError when another process follows into the same directory or the URI is none,
+    and OutputError when the directory cannot be written.
     """
     with _alone(into):
-        _remove_half_fetched(into, name)
-        pointer = _last(into, f"{name}@{alias}")
+        follower = _Follower(name, alias, into, clock)
         failures = 0
         while True:
             try:
-                pointer = _update(pointer, Registry.open(tracking_uri), name, alias, into)
+                follower.update(Registry.open(tracking_uri))
                 failures = 0
             except (UnavailableError, ConfigError) as error:
                 if error.field == "tracking_uri":
                     raise
                 # The alias may be set tomorrow: the servers may well be there before the first champion is.
-                pointer, failures = _keep(pointer, error, into), 0
+                follower.keep(str(error))
+                failures = 0
             except DragomanError as error:
-                pointer, failures = _keep(pointer, error, into), failures + 1
+                follower.keep(str(error))
+                failures += 1
+            except Exception as error:
+                # The library of some artifact store, say. Nobody restarts what the servers wait for in silence.
+                log.exception("following failed in a way that nobody foresaw")
+                follower.keep(repr(error))
+                failures += 1
             if wait(min(every_s * 2.0 ** min(failures, 20), max(every_s, LONGEST_PAUSE_S))):
                 return
 
 
-def _update(pointer: Pointer, registry: Registry, name: str, alias: str, into: Path) -> Pointer:
-    """The pointer to what the alias names now, fetched and verified, and written down."""
-    version = registry.find(name, alias)
-    if version.digest != pointer.digest or not (into / str(pointer.bundle)).is_dir():
+class _Follower:
+    """The pointer of a directory, and what moves it."""
+
+    def __init__(self, name: str, alias: str, into: Path, clock: Callable[[], float]) -> None:
+        self._name, self._alias, self._into, self._clock = name, alias, into, clock
+        self._bundles = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{VERSION_LENGTH}}}")
+        self._verified_at = clock()
+        self._remove_half_fetched()
+        self._pointer = self._last()
+
+    def update(self, registry: Registry) -> None:
+        """Let the pointer name what the alias does, fetched and verified."""
+        version = registry.find(self._name, self._alias)
+        before = self._pointer
+        is_here = version.digest == before.digest and (self._into / str(before.bundle)).is_dir()
+        if not is_here or self._clock() >= self._verified_at + VERIFY_EVERY_S:
+            # Known to be harmless as the name of a directory, which it is from here on.
+            label = bundle_label(version)
+            try:
+                registry.fetch(version, self._into)
+            except BundleError:
+                if not (self._into / label).exists():
+                    raise
+                # What was fetched earlier is what is damaged.
+                shutil.rmtree(self._into / label)
+                registry.fetch(version, self._into)
+            self._verified_at = self._clock()
+            if label != before.bundle:
+                log.info("%s is version %d now, bundle %s", before.reference, version.number, label)
+            self._pointer = replace(before, bundle=label, digest=version.digest)
+        if before.error:
+            log.info("%s answers as it should again", registry.place)
+        self._pointer = replace(self._pointer, checked_at=time.time(), error=None)
+        self._pointer.write(self._into)
+        if before.bundle and before.bundle != self._pointer.bundle:
+            # A rollback wants the one before.
+            self._remove_all_but({before.bundle, str(self._pointer.bundle)})
+
+    def keep(self, reason: str) -> None:
+        """Leave the pointer where it is and say why, once."""
+        bundle = self._pointer.bundle
+        if reason != self._pointer.error:
+            log.warning("%s; %s", reason, f"the servers stay with {bundle}" if bundle else "there is no bundle yet")
+        self._pointer = replace(self._pointer, error=reason)
         try:
-            bundle = registry.fetch(version, into)
-        except BundleError:
-            copy = into / f"{name}-{version.bundle_version}"
-            if not copy.exists():
-                raise
-            # What was fetched earlier is what is damaged.
-            shutil.rmtree(copy)
-            bundle = registry.fetch(version, into)
-        log.info("%s is version %d now, bundle %s", pointer.reference, version.number, bundle.path.name)
-        before = pointer.bundle
-        pointer = replace(pointer, bundle=bundle.path.name, digest=version.digest)
-    else:
-        before = None
-    if pointer.error:
-        log.info("%s answers again", registry.place)
-    pointer = replace(pointer, checked_at=time.time(), error=None)
-    pointer.write(into)
-    if before:
-        _remove_others(into, name, {before, str(pointer.bundle)})
-    return pointer
+            self._pointer.write(self._into)
+        except OutputError as unwritten:
+            # The disk may be full, which the next round finds out.
+            log.warning("%s", unwritten)
 
+    def _last(self) -> Pointer:
+        """What an earlier process left, if it followed the same alias and the bundle is whole."""
+        reference = f"{self._name}@{self._alias}"
+        try:
+            pointer = Pointer.read(self._into)
+            if pointer and pointer.reference == reference:
+                if pointer.bundle:
+                    open_bundle(self._into / pointer.bundle)
+                return pointer
+        except (BundleError, OSError) as error:
+            log.warning("%s; asking the registry", error)
+        return Pointer(reference=reference)
 
-def _keep(pointer: Pointer, error: DragomanError, into: Path) -> Pointer:
-    """The same pointer with what went wrong, which is told once."""
-    if str(error) != pointer.error:
-        staying = f"the servers stay with {pointer.bundle}" if pointer.bundle else "there is no bundle yet"
-        log.warning("%s; %s", error, staying)
-    pointer = replace(pointer, error=str(error))
-    try:
-        pointer.write(into)
-    except OutputError as unwritten:
-        # The disk may be full, which the next round finds out.
-        log.warning("%s", unwritten)
-    return pointer
+    def _remove_all_but(self, kept: set[str]) -> None:
+        for folder in self._into.iterdir():
+            if self._bundles.fullmatch(folder.name) and folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
-
-def _last(into: Path, reference: str) -> Pointer:
-    """What an earlier process left, if it followed the same alias and the bundle is whole."""
-    try:
-        pointer = Pointer.read(into)
-        if pointer and pointer.reference == reference:
-            if pointer.bundle:
-                open_bundle(into / pointer.bundle)
-            return pointer
-    except BundleError as error:
-        log.warning("%s; asking the registry", error)
-    return Pointer(reference=reference)
-
-
-def _remove_others(into: Path, name: str, kept: set[str]) -> None:
-    """Delete all bundles but these: the one that is served, and the one before, which a rollback wants."""
-    for folder in into.glob(f"{name}-*"):
-        if folder.is_dir() and folder.name not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_half_fetched(into: Path, name: str) -> None:
-    """Delete what a process left that was killed in the middle of a download."""
-    for pattern in (f".{name}-*", ".fetch-*"):
-        for folder in into.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)
+    def _remove_half_fetched(self) -> None:
+        """Delete what a process left that was killed in the middle of a download."""
+        for folder in self._into.iterdir():
+            staged = folder.name.startswith(".") and self._bundles.match(folder.name[1:])
+            if staged or folder.name.startswith(".fetch-"):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

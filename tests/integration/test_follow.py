@@ -141,6 +141,78 @@ def test_a_bundle_damaged_in_the_store_never_reaches_the_servers_and_is_asked_fo
     assert (last.bundle, last.error) == (_named(bundles[1]), None)
 
 
+def test_a_copy_that_is_damaged_while_the_follower_runs_is_fetched_again_within_minutes(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    copy, now, looks = tmp_path / "into" / _named(bundles[0]), 0.0, 0
+
+    def wait(_: float) -> bool:
+        nonlocal now, looks
+        now, looks = now + 100, looks + 1
+        if looks == 1:
+            (copy / "config.yaml").write_text("altered")
+        if looks < 4:
+            assert (copy / "config.yaml").read_text() == "altered"
+        return looks == 4
+
+    follow(name, "champion", tmp_path / "into", every_s=1, tracking_uri=sqlite_uri, wait=wait, clock=lambda: now)
+    assert open_bundle(copy).manifest == bundles[0].manifest
+
+
+def test_what_the_registry_says_never_names_a_directory_outside(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+
+    def damage() -> None:
+        client.set_model_version_tag(name, "2", "bundle_version", f"{bundles[0].manifest.version}/../../victim")
+        champion(2)()
+
+    _, pointer = _follow(name, tmp_path / "into", sqlite_uri, damage)
+    assert victim.is_dir()
+    assert pointer
+    assert pointer.bundle == _named(bundles[0])
+    assert f"the tags of {name}/2 are damaged" in str(pointer.error)
+
+
+def test_only_bundles_are_removed_from_the_directory(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, _, champion = _three(client, make_bundle)
+    champion(1)()
+    others = [tmp_path / "into" / f"{name}-{what}" for what in ("backup", "fr-0123456789ab")]
+    for other in others:
+        other.mkdir(parents=True)
+    _follow(name, tmp_path / "into", sqlite_uri, champion(2), champion(3))
+    assert all(other.is_dir() for other in others)
+
+
+def test_an_error_that_nobody_foresaw_is_written_down_and_the_follower_goes_on(
+    client: MlflowClient, sqlite_uri: str, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, bundles, champion = _three(client, make_bundle)
+    champion(1)()
+    fetch = Registry.fetch
+    failing = [RuntimeError("of a library behind the artifact store")]
+
+    def failing_once(*arguments: object) -> Bundle:
+        if failing:
+            raise failing.pop()
+        return fetch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Registry, "fetch", failing_once)
+    before, after = _follow(name, tmp_path / "into", sqlite_uri, lambda: None)
+    assert before
+    assert "of a library behind the artifact store" in str(before.error)
+    assert after
+    assert (after.bundle, after.error) == (_named(bundles[0]), None)
+
+
 def test_two_followers_do_not_share_a_directory(sqlite_uri: str, tmp_path: Path) -> None:
     def second() -> None:
         with pytest.raises(ConfigError, match="another process follows into"):

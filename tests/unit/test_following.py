@@ -41,10 +41,32 @@ def packaged(tiny_bundle: Path) -> Bundle:
     return open_bundle(tiny_bundle)
 
 
+class Server:
+    """What asks again and again, and serves what it is given; a second passes between two looks."""
+
+    def __init__(self, folder: Path, packaged: Bundle, load: Callable[[Bundle], Any] = Loaded) -> None:
+        self.now, self.loads = 0.0, 0
+        self.serving = packaged.manifest
+        self._load = load
+        self.following = Following(folder, packaged.manifest, self._count, clock=lambda: self.now)
+
+    def look(self) -> Bundle | None:
+        """Take over what is to be served from now on."""
+        self.now += 1
+        predictor = self.following.look(self.serving)
+        if predictor is None:
+            return None
+        self.serving = predictor.bundle.manifest
+        return predictor.bundle
+
+    def _count(self, bundle: Bundle) -> Any:
+        self.loads += 1
+        return self._load(bundle)
+
+
 @pytest.fixture
-def following(packaged: Bundle, tmp_path: Path) -> Following:
-    load: Callable[[Bundle], Any] = Loaded
-    return Following(tmp_path, packaged.manifest, load)
+def server(packaged: Bundle, tmp_path: Path) -> Server:
+    return Server(tmp_path, packaged)
 
 
 def point_to(folder: Path, bundle: Bundle, **changes: Any) -> None:
@@ -61,48 +83,48 @@ def point_to(folder: Path, bundle: Bundle, **changes: Any) -> None:
     dataclasses.replace(pointer, **changes).write(folder)
 
 
-def test_a_new_champion_is_given_once(following: Following, other: Bundle, tmp_path: Path) -> None:
+def test_a_new_champion_is_given_once(server: Server, other: Bundle, tmp_path: Path) -> None:
     point_to(tmp_path, other)
-    loaded = following.look()
+    loaded = server.look()
     assert loaded is not None
-    assert loaded.bundle.manifest == other.manifest
-    assert following.look() is None
-    assert (following.is_ok, following.checked_at) == (True, 1e9)
+    assert loaded.manifest == other.manifest
+    assert server.look() is None
+    assert (server.following.is_ok, server.following.checked_at) == (True, 1e9)
 
 
 def test_the_bundle_that_is_served_already_is_not_loaded_again(
-    following: Following, packaged: Bundle, tmp_path: Path
+    server: Server, packaged: Bundle, tmp_path: Path
 ) -> None:
     point_to(tmp_path, packaged)
-    assert following.look() is None
-    assert following.is_ok
+    assert server.look() is None
+    assert server.following.is_ok
 
 
 def test_going_back_gives_the_packaged_bundle_again(
-    following: Following, packaged: Bundle, other: Bundle, tmp_path: Path
+    server: Server, packaged: Bundle, other: Bundle, tmp_path: Path
 ) -> None:
     for bundle in (other, packaged):
         point_to(tmp_path, bundle)
-        loaded = following.look()
+        loaded = server.look()
         assert loaded is not None
-        assert loaded.bundle.manifest == bundle.manifest
+        assert loaded.manifest == bundle.manifest
 
 
 def test_an_empty_directory_leaves_what_is_loaded_and_says_so_once(
-    following: Following, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert following.look() is None
-    assert following.look() is None
-    assert not following.is_ok
+    assert server.look() is None
+    assert server.look() is None
+    assert not server.following.is_ok
     assert caplog.messages == [f"{tmp_path} holds no bundle yet; serving on what is loaded"]
 
 
 def test_an_outage_of_the_registry_is_told_and_the_last_bundle_served(
-    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     point_to(tmp_path, other, error="http://127.0.0.1:5000 does not answer")
-    assert following.look() is not None
-    assert not following.is_ok
+    assert server.look() is not None
+    assert not server.following.is_ok
     assert caplog.messages == [
         f"serving tiny-en-de-{other.manifest.version}, the last bundle that was verified: "
         "http://127.0.0.1:5000 does not answer"
@@ -110,37 +132,77 @@ def test_an_outage_of_the_registry_is_told_and_the_last_bundle_served(
 
 
 def test_a_damaged_bundle_is_refused_until_it_is_whole(
-    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     point_to(tmp_path, other)
     weights = next(tmp_path.glob("tiny-en-de-*/model/model.safetensors"))
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 
-    assert following.look() is None
-    assert not following.is_ok
+    assert server.look() is None
+    assert not server.following.is_ok
     assert "artifact digest mismatch" in caplog.text
     assert str(weights) in caplog.text
 
     weights.write_bytes(whole)
-    assert following.look() is not None
+    assert until_served(server) == 1
+
+
+def until_served(server: Server) -> int:
+    """The seconds until a look gives something."""
+    began = server.now
+    while server.look() is None:
+        assert server.now < began + 1_000
+    return int(server.now - began)
+
+
+def test_a_bundle_that_cannot_answer_is_loaded_less_and_less_often(
+    packaged: Bundle, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(tmp_path, packaged, lambda bundle: Loaded(bundle, fails=True))
+    point_to(tmp_path, other)
+    for _ in range(700):
+        assert server.look() is None
+        assert not server.following.is_ok
+    # After 1, 2, 4 … 256 and 300 seconds: ten attempts and not seven hundred, told once.
+    assert server.loads == 10
+    assert len(caplog.messages) == 1
+    # Another bundle is tried at once.
+    server._load = Loaded
+    point_to(tmp_path, packaged)
+    server.serving = other.manifest
+    assert until_served(server) == 1
+
+
+def test_an_error_that_nobody_foresaw_leaves_what_is_loaded(
+    packaged: Bundle, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(bundle: Bundle) -> Any:
+        raise PermissionError(13, "Permission denied", str(bundle.path / "model" / "model.safetensors"))
+
+    server = Server(tmp_path, packaged, load)
+    point_to(tmp_path, other)
+    assert server.look() is None
+    assert not server.following.is_ok
+    assert "PermissionError(13, 'Permission denied')" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 def test_a_bundle_other_than_the_pointer_says_is_refused(
-    following: Following, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, other: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     point_to(tmp_path, other, digest="0" * 64)
-    assert following.look() is None
+    assert server.look() is None
     assert f"says {'0' * 64}" in caplog.text
 
 
 def test_a_model_of_another_name_is_refused(
-    following: Following, tmp_path: Path, toy_sentences: list[str], caplog: pytest.LogCaptureFixture
+    server: Server, tmp_path: Path, toy_sentences: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "made").mkdir()
     stranger = open_bundle(write_tiny_bundle(tmp_path / "made", toy_sentences, name="tiny-en-fr"))
     point_to(tmp_path, stranger)
-    assert following.look() is None
+    assert server.look() is None
     assert "has the name tiny-en-fr, and this server was built for tiny-en-de" in caplog.text
 
 
@@ -152,7 +214,7 @@ def test_a_model_that_cannot_answer_is_freed_and_not_served(packaged: Bundle, ot
         return made[-1]
 
     point_to(tmp_path, other)
-    assert Following(tmp_path, packaged.manifest, load).look() is None
+    assert Server(tmp_path, packaged, load).look() is None
     assert made[0].closed
 
 
@@ -161,12 +223,12 @@ def test_a_model_that_cannot_answer_is_freed_and_not_served(packaged: Bundle, ot
     ["", "[]", "{}", '{"reference": "a@b", "bundle": "../elsewhere"}', '{"reference": "a@b", "of": 1}', "\udcff"],
 )
 def test_a_pointer_that_is_none_is_refused(
-    text: str, following: Following, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    text: str, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / POINTER).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(BundleError, match="does not say which bundle to serve"):
         Pointer.read(tmp_path)
-    assert following.look() is None
+    assert server.look() is None
     assert str(tmp_path / POINTER) in caplog.text
 
 

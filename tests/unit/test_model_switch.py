@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ class Model:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.bundle = types.SimpleNamespace(manifest=name)
         self.closed = False
 
     def run(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
@@ -112,7 +114,8 @@ def test_a_failure_while_following_does_not_end_it(monkeypatch: Any) -> None:
     looks = itertools.chain([RuntimeError("nobody foresaw this"), None, second], itertools.repeat(None))
 
     class Looking:
-        def look(self) -> Any:
+        def look(self, serving: Any) -> Any:
+            assert serving in ("first", "second")
             found = next(looks)
             if isinstance(found, Exception):
                 raise found
