@@ -11,6 +11,9 @@ ARG BASE=docker.io/library/python:3.11-slim
 FROM ${BASE} AS build
 ARG EXTRA_PACKAGES=""
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Read by pip; of this stage alone.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 WORKDIR /build
 COPY constraints.txt bento/env/python/requirements.txt ./
 # Not into the base's own Python: so the environment can be copied whole, and holds no pip.

@@ -11,6 +11,9 @@ ARG BASE=docker.io/library/python:3.11-slim
 FROM ${BASE} AS build
 ARG EXTRA_PACKAGES=""
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Read by pip; of this stage alone.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 WORKDIR /build
 COPY constraints.txt requirements-torchserve.txt ./
 # torch/test, include, share and the programs beside torch_shm_manager are for building and testing torch itself:

@@ -17,6 +17,9 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash /app \
     && chmod -R a+rX /app
 
 FROM sources AS registry-packages
+# Read by pip; of this stage alone.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 # Some packages carry files for other Pythons, which do not compile.
 # hadolint ignore=DL3013 -- constraints.txt pins every version
 RUN python -m venv --without-pip /opt/venv \
@@ -26,6 +29,8 @@ RUN python -m venv --without-pip /opt/venv \
 
 FROM sources AS training-packages
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 # Of torch, what is for building and testing torch itself stays out.
 # hadolint ignore=DL3013 -- constraints.txt pins every version
 RUN python -m venv --without-pip /opt/venv \

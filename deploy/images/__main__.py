@@ -6,6 +6,7 @@ command is shown as it is run; a user with Docker may run the printed ones by ha
 
 import argparse
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from deploy.images.base import BASE, ensure_base
 from deploy.images.context import ROOT, Context, lay_out
 from deploy.images.engine import Build, Engine
 from deploy.images.labels import labels
-from deploy.images.machine_settings import has_own_places, mounts, pip_settings
-from dragoman.errors import run_cli
+from deploy.images.machine_settings import has_cpu_torch, mounts, pip_settings
+from dragoman.errors import ConfigError, run_cli
 
 OUT = Path("dist/images")
 SERVERS = ("bento", "torchserve")
@@ -36,48 +37,52 @@ class Built:
 def main() -> None:
     """Build what was asked for, and show tags and sizes."""
     arguments = _parser().parse_args()
+    given = {"BASE": arguments.base, **_named(arguments.build_arg)}
     engine = Engine.find(arguments.engine)
     context = lay_out(arguments.model, arguments.out)
-    ensure_base(engine, arguments.base)
+    ensure_base(engine, given["BASE"])
     names = arguments.only or ([*SERVERS, *TRAINING] if arguments.all else SERVERS)
-    built = [build_server(engine, context, name, arguments.base) for name in names if name in SERVERS]
-    built += [build_training(engine, context, name, arguments.base) for name in names if name in TRAINING]
+    built = [build_image(engine, server_build(context, name, given), context) for name in names if name in SERVERS]
+    built += [build_image(engine, training_build(context, name, given), context) for name in names if name in TRAINING]
     table = Table("image", "size", "above its base")
     for image in built:
         table.add_row(image.tag, megabytes(image.bytes), megabytes(image.above_base))
     Console(highlight=False).print(table)
 
 
-def build_server(engine: Engine, context: Context, name: str, base: str = BASE) -> Built:
-    """Build one of ``SERVERS`` from a laid-out folder; raises StepFailedError with the end of its log."""
-    build = Build(
+def server_build(context: Context, name: str, arguments: Mapping[str, str]) -> Build:
+    """How one of ``SERVERS`` is built from a laid-out folder."""
+    return Build(
         dockerfile=ROOT / "deploy" / f"{name}.Dockerfile",
         context=context.path,
         tag=f"dragoman-{name}:{context.manifest.version}",
         labels=labels(name, context.manifest.version, context.manifest),
-        arguments={"BASE": base},
+        arguments=arguments,
     )
-    return build_image(engine, build, log=context.path.with_name(f"{context.path.name}.{name}.log"))
 
 
-def build_training(engine: Engine, context: Context, name: str, base: str = BASE) -> Built:
-    """Build one of ``TRAINING`` from the repository, with the tag of the laid-out folder's bundle; raises as above."""
-    build = Build(
+def training_build(context: Context, name: str, arguments: Mapping[str, str]) -> Build:
+    """How one of ``TRAINING`` is built from the repository, with the tag of the laid-out folder's bundle."""
+    return Build(
         dockerfile=ROOT / "deploy" / "training.Dockerfile",
         context=ROOT,
         tag=f"dragoman-{name}:{context.manifest.version}",
         target=name,
         labels=labels(name, context.manifest.version),
-        arguments={"BASE": base},
+        arguments=arguments,
     )
-    return build_image(engine, build, log=context.path.with_name(f"{context.path.name}.{name}.log"))
 
 
-def build_image(engine: Engine, build: Build, *, log: Path) -> Built:
-    """Build an image with what this machine lends to builds, and measure it; its base is the build argument BASE."""
-    settings = pip_settings()
-    # Where the machine names places of its own for packages, the CPU build of torch is there, or meant not to be.
-    arguments = {**build.arguments, **({"TORCH_INDEX": ""} if has_own_places(settings) else {})}
+def build_image(engine: Engine, build: Build, context: Context) -> Built:
+    """Build an image with what this machine lends to builds, and measure it; its base is the build argument BASE.
+
+    Raises StepFailedError with the end of its log, which lies beside the laid-out folder.
+    """
+    settings, arguments = pip_settings(), dict(build.arguments)
+    # Docker is lent no folder of wheels.
+    if engine.program == "buildah" and has_cpu_torch(settings):
+        arguments.setdefault("TORCH_INDEX", "")
+    log = context.path.with_name(f"{context.path.name}.{build.tag.partition(':')[0]}.log")
     with tempfile.TemporaryDirectory(prefix="build-") as folder:
         engine.build(replace(build, arguments=arguments), mounts(settings, Path(folder)), log)
     return measured(engine, build.tag, arguments["BASE"])
@@ -87,6 +92,13 @@ def measured(engine: Engine, tag: str, base: str) -> Built:
     """An image that is here, with its size."""
     size = engine.size(tag)
     return Built(tag=tag, bytes=size, above_base=size - engine.size(base))
+
+
+def _named(arguments: Sequence[str]) -> dict[str, str]:
+    for argument in arguments:
+        if "=" not in argument:
+            raise ConfigError(f"--build-arg must be NAME=VALUE, got {argument!r}")
+    return dict(argument.split("=", 1) for argument in arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="those of the registry and of training too")
     parser.add_argument("--engine", choices=["docker", "buildah"], help="(default: docker if it runs, else buildah)")
     parser.add_argument("--base", default=BASE, help="the base image (default: %(default)s)")
+    parser.add_argument(
+        "--build-arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a build argument, EXTRA_PACKAGES or TORCH_INDEX for instance; may be repeated",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="where the build folders go (default: %(default)s)")
     return parser
 

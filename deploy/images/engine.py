@@ -13,6 +13,9 @@ from deploy.commands import StepFailedError
 from dragoman.errors import ConfigError
 
 LOG_TAIL_LINES = 25
+# Build arguments of our Dockerfiles that Docker gets from the environment: it can be lent nothing by mounts. They are
+# handed on by name, since an address may hold a password, and this command is shown.
+PLACES_OF_PACKAGES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ class Engine:
             # HEALTHCHECK is part of Docker's format alone.
             words += ["--format", "docker", "--pull=false", "--network", "host", *isolation()]
             words += [word for mount in mounts for word in ("-v", mount)]
+        else:
+            words += [word for name in PLACES_OF_PACKAGES if name in os.environ for word in ("--build-arg", name)]
         if build.target:
             words += ["--target", build.target]
         for option, values in {"--label": build.labels, "--build-arg": build.arguments}.items():

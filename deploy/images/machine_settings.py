@@ -30,9 +30,10 @@ def pip_settings() -> dict[str, str]:
     return settings
 
 
-def has_own_places(settings: dict[str, str]) -> bool:
-    """Whether packages come from places that this machine names beside the index."""
-    return any(name in settings for name in PLACES)
+def has_cpu_torch(settings: dict[str, str]) -> bool:
+    """Whether torch's build for the CPU is in a folder of wheels that pip takes packages from on this machine."""
+    folders = map(_path, settings.get("find-links", "").split())
+    return any(True for folder in folders for _ in folder.glob("torch-*+cpu-*.whl"))
 
 
 def mounts(settings: dict[str, str], folder: Path) -> list[str]:
@@ -67,12 +68,16 @@ def _local_places(settings: dict[str, str]) -> list[Path]:
     found = set()
     for name in ("index-url", *PLACES):
         for place in settings.get(name, "").split():
-            path = Path(place.removeprefix("file://"))
+            path = _path(place)
             if not path.is_absolute():
                 continue
             # An index refers to its files, which lie beside it as a rule.
             found.add(path if name == "find-links" else path.parent)
     return sorted(path for path in found if path.exists())
+
+
+def _path(place: str) -> Path:
+    return Path(place.removeprefix("file://"))
 
 
 def _pip_conf(settings: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from rich.table import Table
 from deploy.commands import run_command
 from deploy.conformance.outcome import Conformance, compare
 from deploy.conformance.targets import InProcess
-from deploy.images.__main__ import OUT, SERVERS, Built, build_server, megabytes
+from deploy.images.__main__ import OUT, SERVERS, Built, build_image, megabytes, server_build
 from deploy.images.base import BASE, ensure_base
 from deploy.images.context import Context, lay_out
 from deploy.images.drain import Drained, drain
@@ -51,7 +51,7 @@ class Checked:
     seconds_to_ready: float
     confinement: dict[str, bool]
     healthy: bool | None
-    labelled: bool
+    wrong_labels: list[str]
     left_over: list[str]
     requests: int
     requests_alike: int
@@ -66,14 +66,18 @@ class Checked:
             f"{megabytes(self.image.above_base)} above its base, {megabytes(limit or 0)} are allowed": limit is None
             or self.image.above_base <= limit,
             "its health check fails": self.healthy is not False,
-            "its labels do not name the bundle inside": self.labelled,
+            # The standard image has none.
+            "it has no health check": self.healthy is not None or self.name == STANDARD,
+            f"labels that do not say what they must: {', '.join(self.wrong_labels)}": not self.wrong_labels,
             f"left over from the build: {', '.join(self.left_over)}": not self.left_over,
             f"{self.requests - self.requests_alike} requests and {self.sentences_different} sentences answered "
             "otherwise than by the engine": self.requests_alike == self.requests and not self.sentences_different,
+            "it was asked nothing": self.requests > 0 and self.sentences > 0,
             f"{drained.answered} of {drained.requests} requests answered while it ended": drained.answered
             == drained.requests,
             "no request was left to answer when it was told to end": drained.in_flight > 0,
             f"it ended with {drained.exit_code}": drained.exit_code == 0,
+            "the kernel was not asked about its process 1": bool(self.confinement),
             **{f"not so: {name}": held for name, held in self.confinement.items()},
         }
         return [f"{self.name}: {fault}" for fault, passed in checks.items() if not passed]
@@ -130,13 +134,16 @@ def _check(console: Console, engine: Engine, context: Context, name: str, folder
     """Build one image, run it, ask it, and stop it in the middle of its work."""
     version, store = context.manifest.version, context.store
     log = folder / f"{name.replace(' ', '-')}.log"
+    # What the standard image says about itself is BentoML's to choose.
+    wanted: Mapping[str, str] = {}
     running: AbstractContextManager[Running]
     if name == STANDARD:
         build_log = context.path.with_name(f"{context.path.name}.standard.log")
         image = build_standard(engine, context.packaged.bento, store, f"dragoman-standard:{version}", build_log)
         running = run_bento(engine, image.tag, log=log, read_only=False)
     else:
-        image = build_server(engine, context, name)
+        build = server_build(context, name, {"BASE": BASE})
+        image, wanted = build_image(engine, build, context), build.labels
         if name == "bento":
             running = run_bento(engine, image.tag, log=log)
         else:
@@ -159,8 +166,7 @@ def _check(console: Console, engine: Engine, context: Context, name: str, folder
         seconds_to_ready=round(server.seconds_to_ready, 2),
         confinement=confinement,
         healthy=server.healthy,
-        # What the standard image says about itself is BentoML's to choose.
-        labelled=name == STANDARD or server.labels.get("dragoman.bundle.digest") == context.manifest.digest,
+        wrong_labels=[label for label, value in wanted.items() if server.labels.get(label) != value],
         left_over=[] if name == STANDARD else _left_over(engine, image),
         requests=conformance.cases,
         requests_alike=conformance.alike,

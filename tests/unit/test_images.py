@@ -2,24 +2,28 @@
 
 import dataclasses
 import json
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.commands import StepFailedError
 from deploy.images import base, engine, machine_settings
-from deploy.images.__main__ import Built
+from deploy.images.__main__ import Built, build_image, main, server_build
 from deploy.images.container import ImageConfig
-from deploy.images.context import lay_out, torchserve_packages
+from deploy.images.context import Context, lay_out, torchserve_packages
 from deploy.images.drain import Drained
 from deploy.images.engine import Build, Engine
-from deploy.images.labels import labels
+from deploy.images.labels import commit, labels
 from deploy.images.left_over import left_over
-from deploy.images.smoke import Checked
+from deploy.images.smoke import STANDARD, Checked
+from deploy.servers import Packaged
 from dragoman.bundle import open_bundle
-from dragoman.errors import ConfigError
+from dragoman.errors import ConfigError, UnavailableError
 from tests.conftest import ROOT
 
 
@@ -62,7 +66,9 @@ def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(ti
     manifest = open_bundle(tiny_bundle).manifest
     found = labels("bento", "1", manifest)
     assert found["dragoman.bundle.digest"] == manifest.digest
-    assert found["org.opencontainers.image.revision"]
+    assert found["dragoman.bundle.version"] == manifest.version
+    assert found["org.opencontainers.image.version"] == "1"
+    assert found["org.opencontainers.image.revision"] == commit()
     assert "dragoman.mlflow.run_id" not in found
 
     tracked = dataclasses.replace(manifest.provenance, mlflow_run_id="0123")
@@ -134,8 +140,114 @@ def test_what_the_machine_says_to_pip_is_lent_to_builds_by_mounts_alone(tmp_path
         f"find-links = {wheels}",
         f"extra-index-url = {index.as_uri()} https://mirror.example/simple",
     ]
-    assert machine_settings.has_own_places(settings)
-    assert not machine_settings.has_own_places({"index-url": "https://mirror.example/simple"})
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Puts a shell script where a program is looked for; its first line of all writes what it was called with."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def put(name: str, script: str) -> Path:
+        calls = tmp_path / f"{name}.calls"
+        (folder / name).write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{script}\n', encoding="utf-8")
+        (folder / name).chmod(0o755)
+        return calls
+
+    return put
+
+
+@pytest.fixture
+def context(tiny_bundle: Path, tmp_path: Path) -> Context:
+    manifest = open_bundle(tiny_bundle).manifest
+    return Context(
+        path=tmp_path / "laid-out", store=tmp_path, packaged=Packaged(mar=tmp_path, bento="-"), manifest=manifest
+    )
+
+
+PYTORCH = "https://download.pytorch.org/whl/cpu"
+
+
+@pytest.mark.parametrize(("engine_name", "wheel"), [("docker", True), ("buildah", False), ("buildah", True)])
+def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
+    engine_name: str,
+    wheel: bool,
+    programs: Callable[[str, str], Path],
+    context: Context,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / f"torch-2.13.0{'+cpu' if wheel else ''}-cp311-cp311-linux_x86_64.whl").touch()
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", PYTORCH)
+    # The size of an image, and where it is mounted.
+    calls = programs(engine_name, f'[ "$1" = image ] && echo 7; [ "$1" = mount ] && echo {wheels}; true')
+
+    build_image(Engine(engine_name), server_build(context, "bento", {"BASE": "b"}), context)
+
+    words = calls.read_text().splitlines()[0].split()
+    assert ("TORCH_INDEX=" in words) == (engine_name == "buildah" and wheel)
+
+
+def test_docker_gets_the_environments_places_of_packages_by_name_and_what_is_given(
+    programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:password@mirror.example/simple")
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    calls = programs("docker", "echo 7")
+
+    build_image(Engine("docker"), server_build(context, "bento", {"BASE": "b", "EXTRA_PACKAGES": "x y"}), context)
+
+    command = calls.read_text().splitlines()[0]
+    assert "--build-arg PIP_EXTRA_INDEX_URL --label" in command
+    assert "--build-arg EXTRA_PACKAGES=x y" in command
+    assert "password" not in command
+    assert "PIP_INDEX_URL" not in command.replace("PIP_EXTRA_INDEX_URL", "")
+
+
+def test_places_of_packages_are_arguments_of_the_stages_that_run_pip_alone() -> None:
+    for name in ("bento", "torchserve", "training"):
+        text = (ROOT / "deploy" / f"{name}.Dockerfile").read_text(encoding="utf-8")
+        for stage in re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]:
+            declared = re.findall(r"^ARG (PIP_.*)$", stage, flags=re.MULTILINE)
+            assert declared == (["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"] if "-m pip " in stage else [])
+
+
+def test_a_build_argument_without_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["images", "bundle", "--build-arg", "TORCH_INDEX"])
+    with pytest.raises(ConfigError, match="--build-arg must be NAME=VALUE, got 'TORCH_INDEX'"):
+        main()
+
+
+@pytest.mark.parametrize("target", ["images", "smoke-images"])
+def test_make_asks_the_registry_that_it_is_given(target: str) -> None:
+    command = ["make", "--dry-run", target, "TRACKING=http://mlflow.example:5000"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"MLFLOW_TRACKING_URI=http://mlflow\.example:5000 \S+ -m deploy\.images", shown)
+
+
+def test_why_a_base_image_cannot_be_pulled_is_said(
+    programs: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = '[ "$1" = pull ] && echo "trying" >&2 && echo "Error: toomanyrequests" >&2; exit 1'
+    programs("docker", refused)
+    with pytest.raises(UnavailableError, match=r"python:1 cannot be pulled \(Error: toomanyrequests\)"):
+        base.ensure_base(Engine("docker"), "python:1")
+    programs("buildah", refused)
+    monkeypatch.setattr(base.shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="debootstrap debian-archive-keyring"):
+        base.ensure_base(Engine("buildah"), "python:1")
+    assert "it cannot be pulled (Error: toomanyrequests)" in capsys.readouterr().out
+
+
+def test_a_stand_in_is_made_of_signed_packages_alone(programs: Callable[[str, str], Path], tmp_path: Path) -> None:
+    calls = programs("debootstrap", "echo 'E: no keyring'; exit 1")
+    with pytest.raises(UnavailableError, match=r"debian-archive-keyring installed\? E: no keyring"):
+        base._debootstrap(tmp_path / "root", tmp_path / "log")
+    assert "--force-check-gpg" in calls.read_text()
 
 
 def test_build_tools_caches_and_traces_of_the_machine_are_found_in_an_image(tmp_path: Path) -> None:
@@ -174,7 +286,7 @@ CHECKED = Checked(
     seconds_to_ready=9.0,
     confinement={"not root": True, "read-only root": True},
     healthy=True,
-    labelled=True,
+    wrong_labels=[],
     left_over=[],
     requests=75,
     requests_alike=75,
@@ -188,12 +300,23 @@ def test_an_image_that_does_what_it_must_has_no_faults_even_when_it_starts_slowl
     assert CHECKED.faults() == []
 
 
+def test_the_standard_image_needs_no_health_check() -> None:
+    assert dataclasses.replace(CHECKED, name=STANDARD, healthy=None).faults() == []
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
         ({"image": Built(tag="a:1", bytes=1, above_base=420_000_001)}, "420 MB above its base, 420 MB are allowed"),
         ({"healthy": False}, "its health check fails"),
-        ({"labelled": False}, "its labels do not name the bundle inside"),
+        ({"healthy": None}, "it has no health check"),
+        (
+            {"wrong_labels": ["dragoman.bundle.digest", "dragoman.mlflow.run_id"]},
+            "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
+        ),
+        ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
+        ({"sentences": 0}, "it was asked nothing"),
+        ({"confinement": {}}, "the kernel was not asked about its process 1"),
         ({"left_over": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
         ({"requests_alike": 74}, "1 requests and 0 sentences answered otherwise than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
