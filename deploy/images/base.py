@@ -34,12 +34,18 @@ def ensure_base(engine: Engine, tag: str = BASE) -> None:
     try:
         subprocess.run([engine.program, "pull", "-q", tag], capture_output=True, check=True, timeout=PULL_WITHIN_S)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        reason = _last_line(error.stderr) or str(error)
         if engine.program == "docker":
             raise UnavailableError(
-                f"{tag} cannot be pulled; is its registry within reach? With --engine buildah a stand-in is made of it"
+                f"{tag} cannot be pulled ({reason}); is its registry within reach? With --engine buildah a stand-in is "
+                "made of it"
             ) from error
-        print("no registry has it for this machine: making a stand-in from Debian's packages", flush=True)
+        print(f"it cannot be pulled ({reason}): making a stand-in from Debian's packages", flush=True)
         make_stand_in(engine, tag)
+
+
+def _last_line(output: bytes | None) -> str:
+    return ((output or b"").decode("utf-8", errors="replace").strip().splitlines() or [""])[-1].strip()
 
 
 def make_stand_in(engine: Engine, tag: str) -> None:
@@ -50,7 +56,7 @@ def make_stand_in(engine: Engine, tag: str) -> None:
     if shutil.which("debootstrap") is None:
         raise ConfigError(
             f"{tag} cannot be pulled, and debootstrap, which could make a stand-in, is not installed; "
-            "apt-get install --no-install-recommends debootstrap"
+            "apt-get install --no-install-recommends debootstrap debian-archive-keyring"
         )
     if os.geteuid() != 0:
         raise ConfigError(f"{tag} cannot be pulled, and only root can make a stand-in with debootstrap; run it as root")
@@ -76,12 +82,17 @@ def make_stand_in(engine: Engine, tag: str) -> None:
 
 def _debootstrap(root: Path, log: Path) -> None:
     include = ",".join(PACKAGES)
-    command = ["debootstrap", "--variant=minbase", f"--include={include}", RELEASE, str(root), _debian_source()]
+    # Without Debian's keys it would only warn, and the packages come over plain HTTP.
+    options = ["--force-check-gpg", "--variant=minbase", f"--include={include}"]
+    command = ["debootstrap", *options, RELEASE, str(root), _debian_source()]
     with log.open("wb") as output:
         finished = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
     if finished.returncode:
         end = " / ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-        raise UnavailableError(f"debootstrap failed; is Debian's source {_debian_source()} within reach? {end}")
+        raise UnavailableError(
+            f"debootstrap failed; is Debian's source {_debian_source()} within reach, and debian-archive-keyring "
+            f"installed? {end}"
+        )
 
 
 def _debian_source() -> str:
