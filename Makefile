@@ -64,10 +64,10 @@ conformance: setup ## Send one corpus of requests to the engine and to every ser
 	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE))
 
 images: setup ## Build the images of both servers over NAME@champion (or BUNDLE=path); ARGS=--all for registry and training too
-	$(BIN)/python -m deploy.images $(or $(BUNDLE),$(NAME)@champion) $(ARGS)
+	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images $(or $(BUNDLE),$(NAME)@champion) $(ARGS)
 
 smoke-images: setup ## Build the servers' images, run, compare, stop and measure them, as root; BUNDLE=path, ARGS="--minutes 1"
-	$(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
+	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
 
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
