@@ -1,24 +1,29 @@
 """A server as a child process: started, waited for until it is ready, and stopped with all its workers."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
-from dragoman.errors import OutputError, UnavailableError
+from dragoman.errors import ConfigError, OutputError, UnavailableError
 
 LOOPBACK = "127.0.0.1"
 LOG_TAIL_LINES = 15
 POLL_S = 0.1
 STOP_WITHIN_S = 15.0
+# Of an output that goes on to this process's, so much of its end is kept.
+KEPT_BYTES = 1 << 16
+STDOUT = 1
 
 
 def free_port() -> int:
@@ -29,13 +34,21 @@ def free_port() -> int:
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether nobody listens on a port of an address of this machine; one that was closed a moment ago is free."""
+    """Whether nobody listens on a port of an address of this machine; one that was closed a moment ago is free.
+
+    Raises ConfigError where this process cannot listen for another reason.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise ConfigError(
+                f"cannot listen on port {port} of {host}: {error.strerror or error}; it must be an IPv4 address of "
+                "this machine, or 0.0.0.0 for all of them, and ports below 1024 are often root's"
+            ) from error
         return True
 
 
@@ -53,8 +66,8 @@ def answers_ok(url: str) -> bool:
 class ServerProcess:
     """A server in a process group of its own, with its output in a log file; as a context manager it stops at the end.
 
-    Without a log its output goes where this process's does. The process is collected in ``stop`` alone: until then
-    nobody else can get its number, which is also its group's.
+    Without a log its output goes on to this process's, and its end is kept. The process is collected in ``stop`` alone:
+    until then nobody else can get its number, which is also its group's.
     """
 
     def __init__(
@@ -63,8 +76,9 @@ class ServerProcess:
         """Start the command; raises OutputError when the log cannot be written."""
         self.name = name
         self.log = log
+        self._copy: _Copy | None = None
         try:
-            with log.open("wb") if log else contextlib.nullcontext() as output:
+            with log.open("wb") if log else contextlib.nullcontext(subprocess.PIPE) as output:
                 self._process = subprocess.Popen(
                     command,
                     cwd=directory,
@@ -76,6 +90,8 @@ class ServerProcess:
                 )
         except OSError as error:
             raise OutputError(f"cannot start {name} with its log in {log}: {error.strerror or error}") from error
+        if self._process.stdout is not None:
+            self._copy = _Copy(self._process.stdout)
 
     @property
     def pid(self) -> int:
@@ -114,20 +130,26 @@ class ServerProcess:
             while not self._has_ended() and time.monotonic() < deadline:
                 time.sleep(POLL_S)
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
+        code = self._process.wait()
+        if self._copy is not None:
+            self._copy.finish()
+        return code
 
     def _has_ended(self) -> bool:
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
+    def output(self) -> str:
+        """What it has printed; without a log, the end of that."""
+        if self._copy is not None:
+            return self._copy.end.decode("utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
+
     def log_tail(self) -> str:
-        """The last lines of the log."""
-        if self.log is None:
-            return "(its output is above)"
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        """The last lines of the output."""
+        return "\n".join(self.output().splitlines()[-LOG_TAIL_LINES:])
 
     def _not_ready(self, what: str) -> UnavailableError:
-        return UnavailableError(f"{self.name} {what}; the end of {self.log or 'its log'}:\n{self.log_tail()}")
+        return UnavailableError(f"{self.name} {what}; the end of {self.log or 'its output'}:\n{self.log_tail()}")
 
     def __enter__(self) -> Self:
         return self
@@ -136,3 +158,26 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _Copy:
+    """Copies a pipe to this process's own output in a thread, and keeps its end."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self.end = b""
+        self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
+        self._thread.start()
+
+    def _run(self, source: IO[bytes]) -> None:
+        with source:
+            while piece := os.read(source.fileno(), KEPT_BYTES):
+                self.end = (self.end + piece)[-KEPT_BYTES:]
+                # Where nobody reads it any more, the server must still not wait for its pipe to be emptied. Not through
+                # sys.stdout, whose lock a thread that waits here would hold when this process ends.
+                with contextlib.suppress(OSError):
+                    while piece:
+                        piece = piece[os.write(STDOUT, piece) :]
+
+    def finish(self) -> None:
+        """Wait for the rest, once the processes at the other end are gone."""
+        self._thread.join(timeout=STOP_WITHIN_S)

@@ -51,7 +51,11 @@ def main() -> int:
                 server.wait()
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
-                    print(f"requests were still in hand after {arguments.drain_within:g} seconds", file=sys.stderr)
+                    print(
+                        f"the workers were still busy after {arguments.drain_within:g} seconds; what they have not "
+                        "answered is lost",
+                        file=sys.stderr,
+                    )
                 raise
             code = server.stop()
             raise UnavailableError(

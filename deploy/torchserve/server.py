@@ -5,25 +5,24 @@ import re
 import socket
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
 
-from deploy.server_process import LOOPBACK, POLL_S, ServerProcess
+from deploy.server_process import LOOPBACK, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
+from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import describe, has_ready_worker
 from dragoman.errors import OutputError, UnavailableError
+from dragoman.following import FOLLOW_VARIABLE, followed_directory
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
 LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")
 WORKER_DIED = "Backend worker process died."
 LOGGING = Path(__file__).with_name("log4j2.xml")
 HOME_PREFIX = "torchserve-"
-# A worker that computes shows it in its processor time, counted in hundredths of a second, well within this time; and
-# an answer has reached its client.
-QUIET_S = 1.0
+ANYWHERE = "0.0.0.0"  # noqa: S104 - a host that is asked for, no default
 
 
 class TorchServeProcess(ServerProcess):
@@ -44,16 +43,20 @@ class TorchServeProcess(ServerProcess):
         """Serve an archive and wait until its worker has translated once; free ports unless they are given.
 
         ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
-        ConfigError for ports that are taken or when TorchServe or Java is not installed, and UnavailableError with the
-        reason, or the end of the log, when the server does not become ready.
+        ConfigError for ports that are taken, for a host that is not this machine's, for a directory to follow that is
+        none or when TorchServe or Java is not installed, and UnavailableError with the reason, or the end of the log,
+        when the server does not become ready.
         """
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
         self.ports.check(host)
+        followed = followed_directory()
         self.model = archive.manifest.name
-        self.url = f"http://{LOOPBACK}:{self.ports.inference}/predictions/{self.model}"
+        # Who listens everywhere listens here too.
+        address = LOOPBACK if host == ANYWHERE else host
+        self.url = f"http://{address}:{self.ports.inference}/predictions/{self.model}"
         self.management_url = f"http://{LOOPBACK}:{self.ports.management}"
-        self.metrics_url = f"http://{LOOPBACK}:{self.ports.metrics}/metrics"
-        self.grpc_address = f"{LOOPBACK}:{self.ports.grpc_inference}"
+        self.metrics_url = f"http://{address}:{self.ports.metrics}/metrics"
+        self.grpc_address = f"{address}:{self.ports.grpc_inference}"
         # Not in a directory of the caller's: the workers' sockets lie here, and their paths may have 107 bytes.
         self._private = tempfile.TemporaryDirectory(prefix=HOME_PREFIX, ignore_cleanup_errors=True)
         self._home = Path(self._private.name)
@@ -64,7 +67,7 @@ class TorchServeProcess(ServerProcess):
                 _command(self._home),
                 name=f"TorchServe with {archive.path.name}",
                 directory=self._home,
-                environment=_environment(self._home, config),
+                environment=_environment(self._home, config, followed),
                 log=log.resolve() if log else None,
             )
             undo.callback(self.stop)
@@ -74,19 +77,9 @@ class TorchServeProcess(ServerProcess):
     def drain(self, within_s: float) -> bool:
         """Wait until no request is left in the queue or in a worker; whether that was so within this time.
 
-        TorchServe itself closes every connection at once when it is told to end. It does not say how much its workers
-        have in hand either, but they are idle where they use no processor time.
+        TorchServe itself closes every connection at once when it is told to end.
         """
-        used: float | None = None
-        quiet_since = started = time.monotonic()
-        while (now := time.monotonic()) < started + within_s:
-            before, used = used, self._time_used()
-            if used is None or used != before:
-                quiet_since = now
-            elif now - quiet_since >= QUIET_S:
-                return True
-            time.sleep(POLL_S)
-        return False
+        return wait_until_idle(self._time_used, within_s)
 
     def _time_used(self) -> float | None:
         """The workers' processor time in seconds; None while requests wait, or when there is no telling."""
@@ -107,10 +100,10 @@ class TorchServeProcess(ServerProcess):
 
     def _is_ready(self) -> bool:
         """Whether a worker has the model: TorchServe calls itself healthy before, and while it fails."""
-        log = self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
-        if WORKER_DIED in log:
-            failure = LOAD_FAILED.search(log)
-            reason = failure["reason"] if failure else f"the end of {self.log}:\n{self.log_tail()}"
+        output = self.output()
+        if WORKER_DIED in output:
+            failure = LOAD_FAILED.search(output)
+            reason = failure["reason"] if failure else f"the end of {self.log or 'its output'}:\n{self.log_tail()}"
             raise UnavailableError(f"{self.name} cannot load the model: {reason}")
         try:
             # The port that it opens last.
@@ -133,7 +126,7 @@ def _command(home: Path) -> list[str]:
     return [str(java()), *options, "org.pytorch.serve.ModelServer", "--python", sys.executable, "--no-config-snapshot"]
 
 
-def _environment(home: Path, config: Path) -> dict[str, str]:
+def _environment(home: Path, config: Path, followed: Path | None) -> dict[str, str]:
     return {
         # The variable goes before the command line in TorchServe, so one that is set already must not stay.
         "TS_CONFIG_FILE": str(config),
@@ -143,6 +136,8 @@ def _environment(home: Path, config: Path) -> dict[str, str]:
         "TMPDIR": str(home / "temp"),
         # The engine has its own workers; OpenMP threads in each of them would only fight the others.
         "OMP_NUM_THREADS": "1",
+        # Workers are started in other directories than this process.
+        **({FOLLOW_VARIABLE: str(followed.absolute())} if followed else {}),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.server_process import KEPT_BYTES, ServerProcess, answers_ok, free_port
 from dragoman.errors import OutputError, UnavailableError
 
 # A leader whose worker ignores the polite request to end, as a hung one does. Both say on the log that they are up.
@@ -49,6 +49,19 @@ def test_a_server_that_ends_early_is_reported_with_its_last_words(tmp_path: Path
         UnavailableError, match=r"ended with exit code 3 before it was ready; the end of .*\nno port left"
     ):
         server.wait_until(lambda: False, within_s=30)
+
+
+def test_what_a_server_without_a_log_prints_is_passed_on_and_its_end_is_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = "import sys; print('x' * 200_000); print('no port left'); sys.exit(3)"
+    server = ServerProcess(
+        [sys.executable, "-c", program], name="test server", directory=tmp_path, environment={}, log=None
+    )
+    with pytest.raises(UnavailableError, match=r"before it was ready; the end of its output:\n.*\nno port left"):
+        server.wait_until(lambda: False, within_s=30)
+    assert capfd.readouterr().out == f"{'x' * 200_000}\nno port left\n"
+    assert len(server.output()) == KEPT_BYTES
 
 
 def test_a_server_that_never_gets_ready_is_stopped_at_the_deadline(tmp_path: Path) -> None:

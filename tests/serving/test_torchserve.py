@@ -234,7 +234,10 @@ def test_a_server_whose_ports_are_taken_does_not_start(server: TorchServeProcess
         TorchServeProcess(mar, log=tmp_path / "log", ports=server.ports)
 
 
-def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(mar: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("log", [None, "torchserve.log"])
+def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(
+    log: str | None, mar: Path, tmp_path: Path
+) -> None:
     altered = tmp_path / mar.name
     with zipfile.ZipFile(mar) as source, zipfile.ZipFile(altered, "w") as target:
         for entry in source.infolist():
@@ -243,7 +246,7 @@ def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(mar: Path
     before = set(Path(tempfile.gettempdir()).glob("torchserve-*"))
 
     with pytest.raises(UnavailableError, match=r"cannot load the model: artifact digest mismatch: .*spiece\.model"):
-        TorchServeProcess(altered, log=tmp_path / "log")
+        TorchServeProcess(altered, log=tmp_path / log if log else None)
 
     assert set(Path(tempfile.gettempdir()).glob("torchserve-*")) == before
 
@@ -260,7 +263,8 @@ def test_the_command_serves_until_it_is_told_to_end(mar: Path, short_path: Path)
     command = [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(short_path / "log")]
     command += ["--port", str(ports.inference), "--grpc-port", str(ports.grpc_inference)]
     command += ["--management-port", str(ports.management), "--metrics-port", str(ports.metrics)]
-    command += ["--grpc-management-port", str(ports.grpc_management)]
+    # Another address of the loopback interface: what is printed must be where it listens.
+    command += ["--grpc-management-port", str(ports.grpc_management), "--host", "127.0.0.2"]
     environment = {**os.environ, "TMPDIR": str(short_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,6 +1,7 @@
 """TorchServe as a container's process 1 runs it: its health probe, and an end that loses no request."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import open_bundle
+from dragoman.following import FOLLOW_VARIABLE
 from model_registry.mar import build_mar
 from tests.conftest import ROOT
 
@@ -42,8 +44,12 @@ def _probe(ports: Ports, temporary: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(mar: Path, tmp_path: Path) -> None:
+def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(
+    mar: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     ports = Ports.free()
+    # Workers have other working directories, and look at this one every second.
+    followed = os.path.relpath(tmp_path_factory.mktemp("followed"), ROOT)
     command = [
         *(sys.executable, "-m", "deploy.torchserve", "--mar", str(mar.parent), "--log", "-", "--host", "127.0.0.1"),
         *("--port", str(ports.inference), "--management-port", str(ports.management)),
@@ -51,7 +57,12 @@ def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(mar: Path,
         *("--grpc-management-port", str(ports.grpc_management)),
     ]
     with subprocess.Popen(
-        command, cwd=ROOT, env={"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env={"TMPDIR": str(tmp_path), FOLLOW_VARIABLE: followed},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert any("TorchServe is ready" in line for line in process.stdout)
@@ -78,7 +89,7 @@ def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(mar: Path,
 
         assert process.wait(timeout=60) == 0
         assert all(len(answer["translatedText"]) == 8 for answer in answers)
-        assert "still in hand" not in reader.result()
+        assert "still busy" not in reader.result()
     # Nothing of it is left in the directory for temporary files.
     assert list(tmp_path.iterdir()) == []
 
@@ -96,6 +107,20 @@ def test_a_directory_with_no_archive_or_several_is_refused(tmp_path: Path) -> No
     failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert failed.returncode == 65
     assert "must hold one .mar, found none" in failed.stderr
+
+
+def test_a_directory_to_follow_that_is_not_there_is_told_before_java_starts(mar: Path, tmp_path: Path) -> None:
+    failed = subprocess.run(
+        [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(tmp_path / "log")],
+        cwd=ROOT,
+        env={FOLLOW_VARIABLE: str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 64
+    assert f"DRAGOMAN_FOLLOW must name a directory, {tmp_path / 'none'} is none" in failed.stderr
+    assert not (tmp_path / "log").exists()
 
 
 def test_starter_and_probe_work_where_token_authorization_is_switched_on(

@@ -91,6 +91,13 @@ def test_a_port_in_use_is_named() -> None:
             dataclasses.replace(Ports.free(), metrics=port).check()
 
 
+@pytest.mark.parametrize("host", ["::", "192.0.2.1", "no-such-host.invalid"])
+def test_a_host_that_is_not_this_machines_is_named_and_not_taken_for_a_port_in_use(host: str) -> None:
+    ports = Ports.free()
+    with pytest.raises(ConfigError, match=rf"cannot listen on port {ports.inference} of {re.escape(host)}: \w+.*IPv4"):
+        ports.check(host)
+
+
 def test_a_port_given_twice_or_out_of_range_is_named() -> None:
     ports = Ports.free()
     with pytest.raises(ConfigError, match=f"the metrics port and the inference port are both {ports.inference}"):
