@@ -8,7 +8,7 @@ from deploy.server_process import POLL_S
 # For so long workers must be idle: an answer has reached its client then.
 QUIET_S = 1.0
 # Of a processor, for all workers together. Who computes for the whole of that time takes most of one; a worker that
-# looks at a followed directory takes less than a hundredth, every second and for ever.
+# looks at a followed directory takes far less, every second and for ever.
 IDLE_SHARE = 0.2
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from deploy.torchserve.idleness import QUIET_S, wait_until_idle
 
-# For ever; the second is at work for a hundredth of the time.
+# For ever; the second is at work for a twentieth of the time.
 BUSY = "print('up', flush=True)\nwhile True: pass"
 LOOKING = """
 import time
 print('up', flush=True)
 while True:
-    until = time.process_time() + 0.002
+    until = time.process_time() + 0.01
     while time.process_time() < until: pass
     time.sleep(0.2)
 """
