@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from model_registry import command_line
 from tests.conftest import ROOT
 
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 FILES = COMPOSE.parent / "compose"
-JOBS = {"bucket", "train", "tune"}
+REQUESTED = {"train", "tune", "registry"}
+JOBS = {"bucket", *REQUESTED}
 EDGES = {"bento", "torchserve", "mlflow", "grafana", "optuna-dashboard"}
 # Their images bring health checks, or what shows their health is the alert on their silence.
 CHECKED_ELSEWHERE = {"bento", "torchserve", "follower"}
@@ -43,7 +46,8 @@ def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def test_docker_compose_accepts_the_file():
-    done = compose("--profile", "train", "--profile", "tune", "config", "--format", "json", DRAGOMAN_TAG="1.0")
+    profiles = [word for name in sorted(REQUESTED) for word in ("--profile", name)]
+    done = compose(*profiles, "config", "--format", "json", DRAGOMAN_TAG="1.0")
     assert (done.returncode, done.stderr) == (0, "")
     resolved = json.loads(done.stdout)
     assert set(resolved["services"]) == set(services())
@@ -79,8 +83,10 @@ def test_a_container_can_do_no_more_than_it_must(name: str):
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
     limits = service["deploy"]["resources"]["limits"]
     assert {"memory", "pids"} <= set(limits)
-    assert "cpus" in limits or name in ("train", "tune")
+    assert "cpus" in limits or name in REQUESTED
     assert "privileged" not in service
+    # Without exec a tmpfs holds nothing that can be run.
+    assert not any("exec" in tmpfs.partition(":")[2].split(",") for tmpfs in service["tmpfs"])
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
     if name not in JOBS:
         assert "healthcheck" in service or name in CHECKED_ELSEWHERE
@@ -108,6 +114,26 @@ def test_only_the_edges_are_published_and_the_rest_has_no_way_out():
         assert open_networks == expected, name
 
 
+def test_what_is_trained_inside_is_registered_and_promoted_inside_by_the_commands_of_the_documentation():
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    section = text.partition("## Everything on one machine")[2].partition("\n## ")[0]
+    commands = re.findall(r"^docker compose -f deploy/compose.yaml run --rm (\S+) (.*)$", section, re.MULTILINE)
+    assert [name for name, _ in commands] == ["train", "registry", "registry", "tune"]
+    asked = [
+        command_line.parser().parse_args(shlex.split(words, comments=True))
+        for name, words in commands
+        if name == "registry"
+    ]
+    assert [options.command for options in asked] == ["register", "promote"]
+
+    found = services()
+    assert found["registry"]["entrypoint"] == ["python", "-m", "model_registry"]
+    # The image, the runs, MLflow's address: all as where the training ran.
+    for key in ("image", "volumes", "environment", "depends_on", "user"):
+        assert found["registry"][key] == found["train"][key], key
+    assert "ports" not in found["registry"]
+
+
 def test_the_database_and_the_artifacts_are_reached_by_those_that_need_them():
     def on(network: str) -> set[str]:
         return {name for name, service in services().items() if network in service["networks"]}
@@ -116,7 +142,7 @@ def test_the_database_and_the_artifacts_are_reached_by_those_that_need_them():
     assert on("artifacts") == {"artifacts", "bucket", "mlflow"}
     assert on("serving") == {"bento", "torchserve", "prometheus"}
     assert on("monitoring") == {"prometheus", "grafana"}
-    assert on("tracking") == {"mlflow", "follower", "train", "tune"}
+    assert on("tracking") == {"mlflow", "follower", *REQUESTED}
 
 
 def test_the_servers_can_read_the_models_and_not_write_them():
