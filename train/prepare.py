@@ -1,11 +1,13 @@
 """Everything that the loop needs, made from a configuration: the clean corpus, the model, its vocabulary, the task."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
+from dragoman.engines.cpu import usable_cores
 from dragoman.manifest import Languages, Provenance
 from train.cleaning import CleanCorpus, clean
 from train.device import require_device
@@ -35,12 +37,20 @@ def read_corpus(config: Config) -> CleanCorpus:
     return clean(config.data.read(languages), config.cleaning, languages)
 
 
+def set_threads(threads: int | Literal["auto"]) -> None:
+    """Let torch compute on so many threads; ``auto`` takes OMP_NUM_THREADS, else one for each core that is ours."""
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # Torch counts the machine's cores, and threads above a container's limit mostly wait for each other.
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+
+
 def prepare(
     config: Config, run: RunDir, display: Display, *, corpus: CleanCorpus | None = None, resumed: bool
 ) -> Prepared:
     """Read the corpus unless it is given, and make the model; a run that is resumed must find the same corpus."""
-    if config.train.threads != "auto":
-        torch.set_num_threads(config.train.threads)
+    set_threads(config.train.threads)
     require_device(config.train.device)
     if corpus is None:
         display.stage(f"reading {config.data.name}")

@@ -81,7 +81,7 @@ class TrainSettings:
     seed: Annotated[int, Setting("seed of weights, data order and dropout", minimum=0)]
     device: Annotated[Literal["auto", "cpu", "cuda"], Setting("where to compute; auto takes a GPU if there is one")]
     threads: Annotated[
-        int | Literal["auto"], Setting("CPU threads; auto takes OMP_NUM_THREADS, else one a core", minimum=1)
+        int | Literal["auto"], Setting("CPU threads; auto takes OMP_NUM_THREADS, else one per usable core", minimum=1)
     ]
     max_steps: Annotated[int | None, Setting("optimizer steps; null leaves it to the other limits", minimum=1)]
     max_tokens: Annotated[

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+import train.prepare
+from train.prepare import set_threads
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(2, 2), (64, 4)])
+def test_a_training_uses_no_more_threads_than_its_containers_limit_has_cores(monkeypatch, cores, threads):
+    monkeypatch.setattr(train.prepare, "usable_cores", lambda: cores)
+    set_threads("auto")
+    assert torch.get_num_threads() == threads
+
+
+def test_a_number_of_threads_that_is_given_is_kept(monkeypatch):
+    monkeypatch.setattr(train.prepare, "usable_cores", lambda: 2)
+    set_threads(3)
+    assert torch.get_num_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    set_threads("auto")
+    assert torch.get_num_threads() == 3
