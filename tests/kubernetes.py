@@ -46,8 +46,22 @@ class Pods:
         return [*self.spec.get("initContainers", []), *self.containers]
 
     def match(self, selector: dict[str, Any]) -> bool:
-        """Whether a selector with matchLabels alone picks these pods; an empty one picks all."""
-        return selector.get("matchLabels", {}).items() <= self.labels.items()
+        """Whether a selector of labels, and of keys with the operator In, picks these pods; an empty one picks all."""
+        expressions = selector.get("matchExpressions", [])
+        assert {each["operator"] for each in expressions} <= {"In"}
+        return selector.get("matchLabels", {}).items() <= self.labels.items() and all(
+            self.labels.get(each["key"]) in each["values"] for each in expressions
+        )
+
+    def may_reach(self, port: int, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Whom the policies let these pods ask over TCP at a port."""
+        egress = [
+            rule
+            for policy in of_kind(objects, "NetworkPolicy")
+            if self.match(policy["spec"]["podSelector"])
+            for rule in policy["spec"].get("egress", [])
+        ]
+        return [peer for rule in egress for peer in rule["to"] if {"protocol": "TCP", "port": port} in rule["ports"]]
 
     def container_ports(self) -> dict[str, int]:
         return {port["name"]: port["containerPort"] for each in self.containers for port in each.get("ports", [])}
@@ -74,6 +88,24 @@ def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     (found,) = (each for each in of_kind(objects, kind) if each["metadata"]["name"] == name)
+    return found
+
+
+def environment(container: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, str]:
+    """The environment of a container, but for what comes from secrets."""
+
+    def of_map(name: str) -> dict[str, str]:
+        return named(objects, "ConfigMap", name)["data"]
+
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        found |= of_map(source["configMapRef"]["name"])
+    for variable in container.get("env", []):
+        source = variable.get("valueFrom", {})
+        if key := source.get("configMapKeyRef"):
+            found[variable["name"]] = of_map(key["name"])[key["key"]]
+        elif not source:
+            found[variable["name"]] = variable["value"]
     return found
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from dragoman.following import Pointer
 from model_registry import command_line
-from tests.kubernetes import OVERLAYS, named, of_kind, render
+from tests.kubernetes import OVERLAYS, environment, named, of_kind, render
 
 
 def test_followers_ask_for_what_the_command_line_understands() -> None:
@@ -18,8 +19,7 @@ def test_followers_ask_for_what_the_command_line_understands() -> None:
         objects = render(name)
         for each in of_kind(objects, "Deployment"):
             follower = each["spec"]["template"]["spec"]["initContainers"][0]
-            settings = named(objects, "ConfigMap", follower["envFrom"][0]["configMapRef"]["name"])["data"]
-            settings |= {variable["name"]: variable["value"] for variable in follower.get("env", [])}
+            settings = environment(follower, objects)
             # A cluster writes $(NAME) where a template writes ${NAME}.
             words = [
                 Template(re.sub(r"\$\((\w+)\)", r"${\1}", word)).substitute(settings) for word in follower["command"]
@@ -45,25 +45,34 @@ def test_servers_read_what_followers_write(overlay: list[dict[str, Any]]) -> Non
         assert template["initContainers"][0]["restartPolicy"] == "Always"
 
 
-def test_the_candidate_waits_for_a_bundle_and_the_champion_does_not(tmp_path: Path) -> None:
+def test_the_champion_waits_for_its_followers_first_word_and_the_candidate_for_a_bundle(tmp_path: Path) -> None:
     objects = render("overlays/canary")
     champion, candidate = (
         named(objects, "Deployment", name)["spec"]["template"]["spec"]["initContainers"][0]
         for name in ("bento", "bento-candidate")
     )
-    assert "startupProbe" not in champion
-    command = candidate["startupProbe"]["exec"]["command"]
-    pointer = tmp_path / "current.json"
 
-    def exit_code() -> int:
-        here = [word.replace("/models/", f"{tmp_path}/") for word in command]
-        return subprocess.run([sys.executable, *here[1:]], capture_output=True).returncode
+    def start() -> list[bool]:
+        """Whether the server beside the follower may start: the champion's, the candidate's."""
+        commands = [each["startupProbe"]["exec"]["command"] for each in (champion, candidate)]
+        here = [[word.replace("/models/", f"{tmp_path}/") for word in command] for command in commands]
+        programs = {"python": sys.executable}
+        return [
+            subprocess.run([programs.get(word, word), *words], capture_output=True).returncode == 0
+            for word, *words in here
+        ]
 
-    assert exit_code() != 0
-    pointer.write_text(json.dumps({"bundle": None, "error": "MLflow is out of reach"}), encoding="utf-8")
-    assert exit_code() != 0
-    pointer.write_text(json.dumps({"bundle": "translation-en-de-0123456789ab"}), encoding="utf-8")
-    assert exit_code() == 0
+    assert start() == [False, False]
+    Pointer(reference="translation-en-de@champion", error="MLflow is out of reach").write(tmp_path)
+    assert start() == [True, False]
+    Pointer(reference="translation-en-de@champion", bundle="translation-en-de-0123456789ab").write(tmp_path)
+    assert start() == [True, True]
+
+
+def test_a_download_of_minutes_is_not_cut_off(overlay: list[dict[str, Any]]) -> None:
+    for each in of_kind(overlay, "Deployment"):
+        probe = each["spec"]["template"]["spec"]["initContainers"][0]["startupProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] >= 600
 
 
 def test_champion_and_candidate_are_the_same_but_for_what_they_follow() -> None:
@@ -71,7 +80,7 @@ def test_champion_and_candidate_are_the_same_but_for_what_they_follow() -> None:
     champion, candidate = (named(objects, "Deployment", name)["spec"] for name in ("bento", "bento-candidate"))
     follower = candidate["template"]["spec"]["initContainers"][0]
     assert follower.pop("env") == [{"name": "DRAGOMAN_ALIAS", "value": "candidate"}]
-    assert follower.pop("startupProbe")
+    del follower["startupProbe"], champion["template"]["spec"]["initContainers"][0]["startupProbe"]
     label = '"app.kubernetes.io/instance": "{}"'
     text = json.dumps(candidate).replace(label.format("candidate"), label.format("champion"))
     assert json.loads(text) == champion

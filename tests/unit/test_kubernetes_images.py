@@ -44,8 +44,8 @@ def test_probes_are_commands_that_there_are(overlay: list[dict[str, Any]]) -> No
 def test_a_run_lies_in_the_volume() -> None:
     for name in (TRAINING, SEARCH):
         (job,) = of_kind(render(name), "Job")
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         dockerfile = (ROOT / "deploy" / "training.Dockerfile").read_text(encoding="utf-8")
         working_directories = re.findall(r"^WORKDIR (\S+)$", dockerfile, re.MULTILINE)
-        assert mounts["runs"] == f"{working_directories[-1]}/runs"
+        for container in pods([job])[0].all_containers:
+            mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+            assert mounts["runs"] == f"{working_directories[-1]}/runs"

@@ -6,17 +6,18 @@ import subprocess
 from pathlib import Path
 
 from dragoman.errors import BundleError, ConfigError, DataError, DragomanError
-from tests.kubernetes import SEARCH, TRAINING, of_kind, render
+from model_registry import command_line
+from tests.kubernetes import SEARCH, TRAINING, environment, of_kind, pods, render
 
 
 def test_jobs_give_up_at_once_where_the_same_again_would_fail_again() -> None:
     wrong = sorted(error.exit_code for error in (ConfigError, DataError, BundleError))
     for name in (TRAINING, SEARCH):
         (job,) = of_kind(render(name), "Job")
-        (container,) = job["spec"]["template"]["spec"]["containers"]
         rules = {rule["action"]: rule for rule in job["spec"]["podFailurePolicy"]["rules"]}
         on_codes = rules["FailJob"]["onExitCodes"]
-        assert on_codes == {"containerName": container["name"], "operator": "In", "values": wrong}
+        # Without a container's name it means each of them.
+        assert on_codes == {"operator": "In", "values": wrong}
         assert rules["Ignore"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
         # Without it the policy is refused.
         assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
@@ -43,9 +44,10 @@ def test_a_search_has_as_many_workers_as_indices_and_its_settings_are_right() ->
 def test_a_training_starts_and_after_a_lost_node_goes_on(tmp_path: Path) -> None:
     from train.config import compose_config
 
-    (job,) = of_kind(render(TRAINING), "Job")
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    objects = render(TRAINING)
+    (job,) = of_kind(objects, "Job")
+    (container,) = job["spec"]["template"]["spec"]["initContainers"]
+    variables = environment(container, objects)
     programs = tmp_path / "programs"
     programs.mkdir()
     # Stands for the interpreter, and shows what it was called with.
@@ -70,3 +72,17 @@ def test_a_training_starts_and_after_a_lost_node_goes_on(tmp_path: Path) -> None
     run.mkdir(parents=True)
     (run / "config.yaml").touch()
     assert started() == ["-m", "train", f"resume={variables['RUN_DIR']}"]
+
+
+def test_what_a_job_trained_is_registered_where_it_was_recorded() -> None:
+    objects = render(TRAINING)
+    (job,) = pods(objects)
+    # One after the other.
+    (trains,), (registers,) = job.spec["initContainers"], job.containers
+    assert registers["image"] == trains["image"]
+    variables = environment(registers, objects)
+    assert variables == environment(trains, objects)
+    words = [word.replace("$(RUN_DIR)", variables["RUN_DIR"]) for word in registers["command"]]
+    assert words[:3] == ["python", "-m", "model_registry"]
+    arguments = command_line.parser().parse_args(words[3:])
+    assert (arguments.command, str(arguments.path)) == ("register", variables["RUN_DIR"])

@@ -1,8 +1,6 @@
 """What the Kubernetes manifests mean: that they fit each other, the servers and the commands they start."""
 
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,30 +11,6 @@ from tests.kubernetes import APPLIED, FOLDER, OVERLAYS, named, of_kind, pods, re
 
 def test_all_that_is_to_be_applied_is_checked_here() -> None:
     assert APPLIED == ["jobs/train", "jobs/tune", "overlays/canary", "overlays/cpu", "overlays/gpu", "overlays/kserve"]
-
-
-def test_an_overlay_of_ones_own_names_images_and_settings(tmp_path: Path) -> None:
-    digest = f"sha256:{'0' * 64}"
-    (tmp_path / "kustomization.yaml").write_text(
-        f"""\
-namespace: dragoman
-resources: [{os.path.relpath(FOLDER / "overlays" / "cpu", tmp_path.resolve())}]
-images:
-  - {{name: dragoman-bento, newName: registry.example/dragoman-bento, newTag: 1.2.0}}
-  - {{name: dragoman-registry, newName: registry.example/dragoman-registry, digest: "{digest}"}}
-configMapGenerator:
-  - {{name: registry, behavior: merge, literals: [DRAGOMAN_MODEL=captions-en-de]}}
-""",
-        encoding="utf-8",
-    )
-    objects = render(tmp_path)
-    (bento, _) = pods(objects)
-    images = {container["image"] for container in bento.all_containers}
-    assert images == {"registry.example/dragoman-bento:1.2.0", f"registry.example/dragoman-registry@{digest}"}
-    (settings,) = of_kind(objects, "ConfigMap")
-    assert settings["data"]["DRAGOMAN_MODEL"] == "captions-en-de"
-    follower = bento.spec["initContainers"][0]
-    assert follower["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
 
 
 def test_pods_run_as_the_images_user_without_rights_or_a_token(applied: list[dict[str, Any]]) -> None:
@@ -123,6 +97,13 @@ def test_the_autoscalers_figures_are_made_of_figures_that_the_servers_show() -> 
     served = yaml.safe_load((ROOT / "deploy" / "torchserve" / "metrics.yaml").read_text(encoding="utf-8"))
     of_torchserve = {metric["name"] for metric in served["ts_metrics"]["counter"]}
     assert set(sources.values()) <= of_torchserve | _figures_of_bento()
+
+
+def test_the_autoscalers_figures_have_two_scrapes_where_prometheus_scrapes_once_a_minute() -> None:
+    adapter = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text(encoding="utf-8"))
+    for rule in adapter["rules"]["custom"]:
+        (minutes,) = re.findall(r"\[(\d+)m\]", rule["metricsQuery"])
+        assert int(minutes) >= 3
 
 
 def _series(rule: dict[str, Any]) -> str:
