@@ -1,6 +1,8 @@
 """The stack of ``deploy/compose.yaml`` without its images: registry, follower, servers and Prometheus, together."""
 
+import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from deploy.servers import Packaged
+from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from tests.conftest import ROOT
 from tests.integration.postgres import USER, Postgres, binaries
@@ -27,8 +30,13 @@ from tests.monitoring import BUILT_IN, alerts, dashboard_expressions, exposed_me
 
 NAME = "tiny-en-de"
 SENTENCE = "The man sees the red car."
+# What a proxy before MLflow is called.
+ORIGIN = "https://mlflow.example.com"
+# More requests than TorchServe's workers and queue hold (handlers/model-config.yaml).
+CROWD = 250
 # What has nothing to show while all is well.
 EMPTY_WHEN_WELL = {"Alerts"}
+FAILED = "sum(rate(Requests5XX["
 # How far the expressions look back; a few scrapes of this test's interval.
 SCRAPE_INTERVAL, RATE_INTERVAL = "500ms", "5s"
 
@@ -108,6 +116,7 @@ def mlflow(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "--workers": "1",
         "--artifacts-destination": str(folder / "artifacts"),
         "--allowed-hosts": f"127.0.0.1:{port}",
+        "--cors-allowed-origins": ORIGIN,
     }
     flags = [flag.partition("=")[0] for flag in command_of("mlflow")]
     assert set(own) <= set(flags)
@@ -193,7 +202,7 @@ def test_every_panel_and_every_alert_has_what_it_asks_for_on_the_running_stack(s
     """Ends as soon as everything has data, so that it waits for no time but for the slowest of them."""
     waiting = [(title, text) for title, text in dashboard_expressions(RATE_INTERVAL) if title not in EMPTY_WHEN_WELL]
     # TorchServe shows a class of codes from its first answer of that class on, and it has failed nothing here.
-    waiting = [(title, text) for title, text in waiting if "Requests5XX" not in text and title != "Model changes"]
+    waiting = [(title, text) for title, text in waiting if not text.startswith(FAILED) and title != "Model changes"]
     assert len(waiting) >= 20
 
     def everything_has_data() -> bool:
@@ -224,6 +233,60 @@ def test_every_metric_that_is_asked_for_is_one_that_a_server_shows(stack: Stack)
     asked = {name for _, text in dashboard_expressions() for name in metrics_of(text)}
     asked |= {name for rule in alerts() for name in metrics_of(rule["expr"])}
     assert asked <= shown, asked - shown
+
+
+async def crowd(url: str) -> list[int]:
+    """The codes of requests that come at once."""
+    body = {"q": [f"The man {number} sees the red car." for number in range(8)], "num_beams": 4}
+    limits = httpx.Limits(max_connections=CROWD)
+    async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
+        answers = await asyncio.gather(*(client.post(url, json=body) for _ in range(CROWD)))
+    return [answer.status_code for answer in answers]
+
+
+def test_torchserve_counts_what_the_alerts_take_it_to_count(stack: Stack):
+    """A refused request is in the total and in Requests5XX, and has no times; one over gRPC is in the total alone."""
+
+    def counts() -> tuple[float, ...]:
+        page = httpx.get(stack.torchserve.metrics_url, trust_env=False).text
+        names = ("ts_inference_requests_total", "Requests4XX", "Requests5XX", "ts_inference_latency_microseconds")
+        found = {name: re.search(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE) for name in names}
+        return tuple(float(value[1]) if value else 0.0 for value in found.values())
+
+    def rises(act: Callable[[], object], holds: Callable[..., bool]) -> None:
+        before = counts()
+        act()
+        until(lambda: holds(*rise(before)), within_s=5, otherwise=lambda: f"the counts rose by {rise(before)}")
+
+    def rise(before: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(after - earlier for after, earlier in zip(counts(), before, strict=True))
+
+    codes: list[int] = []
+
+    def overload() -> None:
+        while 503 not in codes:
+            assert len(codes) < 20 * CROWD
+            codes.extend(asyncio.run(crowd(stack.torchserve.url)))
+
+    rises(overload, lambda *rise: rise[:3] == (len(codes), 0, codes.count(503)))
+    assert set(codes) <= {200, 503}
+
+    def ask(suffix: str) -> None:
+        httpx.post(f"{stack.torchserve.url}{suffix}", json={"q": 1}, timeout=60, trust_env=False)
+
+    rises(lambda: ask(""), lambda *rise: rise[:3] == (1, 1, 0) and rise[3] > 0)
+    rises(lambda: ask("-of-nobody"), lambda *rise: rise == (0, 1, 0, 0))
+    with InferenceClient(stack.torchserve.grpc_address) as client:
+        body = {"q": SENTENCE}
+        rises(lambda: client.predict(stack.torchserve.model, body), lambda *rise: rise == (1, 0, 0, 0))
+
+
+def test_mlflow_takes_what_its_own_pages_send_and_nobody_elses(mlflow: str):
+    def search(origin: str) -> int:
+        url = f"{mlflow}/ajax-api/2.0/mlflow/experiments/search"
+        return httpx.post(url, json={"max_results": 1}, headers={"Origin": origin}, trust_env=False).status_code
+
+    assert [search(origin) for origin in (ORIGIN, "https://elsewhere.example.com")] == [200, 403]
 
 
 def test_a_server_that_ends_is_told_as_down(stack: Stack):
