@@ -1,6 +1,7 @@
 import itertools
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,6 +28,36 @@ def test_prometheus_accepts_its_configuration_and_rules():
 
 def test_every_alert_fires_for_its_series_and_for_no_other():
     done = promtool("test", "rules", "alerts_test.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("refused", [None, 30])
+def test_the_dashboard_shows_what_torchserve_answered_and_the_times_of_that_alone(refused: int | None, tmp_path: Path):
+    """Each minute 10 requests are answered, in 60 seconds of which they wait 30; refused ones are in the total too."""
+    every_minute = {
+        "ts_inference_requests_total": 10 + (refused or 0),
+        "ts_inference_latency_microseconds": 60_000_000,
+        "ts_queue_latency_microseconds": 30_000_000,
+        **({"Requests5XX": refused} if refused else {}),
+    }
+    series = [{"series": name, "values": f"0+{step}x20"} for name, step in every_minute.items()]
+    targets = {
+        target["legendFormat"]: target["expr"].replace("$__rate_interval", "5m")
+        for panel in panels()
+        for target in panel["targets"]
+    }
+    expected = {"answered by the model, REST and gRPC": 0.167, "request, mean": 6, "of that waiting, mean": 3}
+    checks = [
+        {
+            "expr": f"round({targets[name]}, 0.001)",
+            "eval_time": "20m",
+            "exp_samples": [{"labels": "{}", "value": value}],
+        }
+        for name, value in expected.items()
+    ]
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": checks}]}))
+    done = promtool("test", "rules", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
