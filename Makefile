@@ -98,7 +98,7 @@ $(VENV)/manifest-checks/.installed: deploy/kubernetes/requirements-check.txt $(V
 
 # Two processes: most tests wait for servers that start, and more of those at once would only slow each other down.
 test: setup $(VENV)/manifest-checks/.installed ## All tests: unit, integration, serving; ARGS="tests/unit -x"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lock: ## Write constraints.txt anew from what is installed
 	{ head -n 1 constraints.txt; $(BIN)/pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > constraints.txt.new
