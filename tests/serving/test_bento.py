@@ -493,6 +493,8 @@ def test_a_bento_holds_the_service_and_the_core_alone(tag: str, bento_home: Path
         "ctranslate2",
         "sentencepiece",
         "sentencex",
+        "uvloop",
+        "httptools",
         "bentoml",
     ]
     assert set(requirements) <= set((ROOT / "constraints.txt").read_text().split("\n"))

@@ -251,13 +251,6 @@ def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(
     assert set(Path(tempfile.gettempdir()).glob("torchserve-*")) == before
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder whose name leaves room for those of the workers' sockets below it, which may have 107 bytes in all."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
 def test_the_command_serves_until_it_is_told_to_end(mar: Path, short_path: Path) -> None:
     ports = Ports.free()
     command = [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(short_path / "log")]

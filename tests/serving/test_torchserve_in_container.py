@@ -45,7 +45,7 @@ def _probe(ports: Ports, temporary: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(
-    mar: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    mar: Path, short_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     ports = Ports.free()
     # Workers have other working directories, and look at this one every second.
@@ -59,7 +59,7 @@ def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env={"TMPDIR": str(tmp_path), FOLLOW_VARIABLE: followed},
+        env={"TMPDIR": str(short_path), FOLLOW_VARIABLE: followed},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,7 +68,7 @@ def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(
         assert any("TorchServe is ready" in line for line in process.stdout)
         # Its log goes on to the same pipe, which somebody has to empty.
         reader = ThreadPoolExecutor(1).submit(process.stdout.read)
-        assert _probe(ports, tmp_path).returncode == 0
+        assert _probe(ports, short_path).returncode == 0
 
         url = f"http://127.0.0.1:{ports.inference}/predictions/tiny-en-de"
         # Below the limit of a text of this bundle.
@@ -91,7 +91,7 @@ def test_sigterm_in_the_middle_of_requests_loses_none_and_ends_with_0(
         assert all(len(answer["translatedText"]) == 8 for answer in answers)
         assert "still busy" not in reader.result()
     # Nothing of it is left in the directory for temporary files.
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 def test_the_probe_says_so_when_nothing_runs_or_answers(tmp_path: Path) -> None:
@@ -124,20 +124,33 @@ def test_a_directory_to_follow_that_is_not_there_is_told_before_java_starts(mar:
 
 
 def test_starter_and_probe_work_where_token_authorization_is_switched_on(
-    mar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mar: Path, tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = tmp_path / "config.properties"
     text = config.TEMPLATE.read_text(encoding="utf-8")
     template.write_text(
         re.sub("disable_token_authorization=true", "disable_token_authorization=false", text), encoding="utf-8"
     )
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
     monkeypatch.setattr(config, "TEMPLATE", template)
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
     with TorchServeProcess(mar, log=tmp_path / "log") as server:
         refused = httpx.post(server.url, json={"q": "a"}, trust_env=False)
         assert refused.status_code == 400
         assert "Token Authorization failed" in json.dumps(refused.json())
-        assert _probe(server.ports, temporary).returncode == 0
+        assert _probe(server.ports, short_path).returncode == 0
         assert server.drain(10)
+
+
+def test_a_directory_too_long_for_sockets_is_told_at_once(mar: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 100)
+    long.mkdir()
+    failed = subprocess.run(
+        [sys.executable, "-m", "deploy.torchserve", "--mar", str(mar), "--log", str(tmp_path / "log")],
+        cwd=ROOT,
+        env={"TMPDIR": str(long)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 64
+    assert f"{long} is too long for TorchServe's sockets" in failed.stderr
