@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -236,19 +235,19 @@ def test_a_server_whose_ports_are_taken_does_not_start(server: TorchServeProcess
 
 @pytest.mark.parametrize("log", [None, "torchserve.log"])
 def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(
-    log: str | None, mar: Path, tmp_path: Path
+    log: str | None, mar: Path, tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
     altered = tmp_path / mar.name
     with zipfile.ZipFile(mar) as source, zipfile.ZipFile(altered, "w") as target:
         for entry in source.infolist():
             content = source.read(entry)
             target.writestr(entry, content[:-1] + b"?" if entry.filename.endswith("spiece.model") else content)
-    before = set(Path(tempfile.gettempdir()).glob("torchserve-*"))
 
     with pytest.raises(UnavailableError, match=r"cannot load the model: artifact digest mismatch: .*spiece\.model"):
         TorchServeProcess(altered, log=tmp_path / log if log else None)
 
-    assert set(Path(tempfile.gettempdir()).glob("torchserve-*")) == before
+    assert list(short_path.iterdir()) == []
 
 
 def test_the_command_serves_until_it_is_told_to_end(mar: Path, short_path: Path) -> None:
