@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from dragoman import openapi
-from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, retry_headers, while_connected
+from dragoman.asgi import (
+    CONTENT_TYPE_KEY,
+    ClientGone,
+    ContractMiddleware,
+    delay_sigterm,
+    retry_headers,
+    while_connected,
+)
 from dragoman.batching import MicroBatcher
 from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, DragomanError, UnavailableError
@@ -40,6 +48,8 @@ DEFAULT_HOST = "127.0.0.1"
 # From the first byte of a request to its answer. BentoML's own limit below stands behind this one, because its answer
 # does not have the form of the contract.
 DEADLINE_S = 60
+# How long the server goes on after SIGTERM, not ready any more, for requests that are on their way.
+LINGER_S = 1.0
 # Two, so that a short body need not wait until a long one is tokenized.
 PARSING_THREADS = 2
 CLIENT_CLOSED_REQUEST = 499
@@ -184,6 +194,7 @@ class Translator:
         self._following = Following.configured(packaged.manifest, load)
         followed = self._following.look(packaged.manifest) if self._following else None
         self._switch = ModelSwitch(followed or load(packaged), self._batcher_for)
+        self._is_ending = threading.Event()
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
         self._warm_up = self._parsing.submit(self._translate_once)
 
@@ -200,8 +211,9 @@ class Translator:
         return MicroBatcher(task.run, batch_key=task.batch_key, workers=int(described["parallel"]), observer=observer)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
-    async def follow(self) -> None:
-        """Serve what an alias of the registry names from now on, where DRAGOMAN_FOLLOW says so."""
+    async def begin(self) -> None:
+        """Look out for SIGTERM and, where DRAGOMAN_FOLLOW says so, for what an alias of the registry names."""
+        delay_sigterm(LINGER_S, self._is_ending.set)
         if self._following:
             show = self._metrics.follows(self._following)
             self._follower = asyncio.create_task(self._switch.follow(self._following, show))
@@ -245,8 +257,8 @@ class Translator:
             raise
 
     async def __is_ready__(self) -> bool:
-        """Whether the warm-up translation has succeeded."""
-        return self._warm_up.done() and self._warm_up.exception() is None
+        """Whether the warm-up translation has succeeded, and the server is not about to end."""
+        return not self._is_ending.is_set() and self._warm_up.done() and self._warm_up.exception() is None
 
     async def __is_alive__(self) -> bool:
         """Whether the warm-up translation has not failed."""

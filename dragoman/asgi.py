@@ -1,7 +1,10 @@
 """What the contract asks of any ASGI server: errors in its form, media types hidden, and clients that leave noticed."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from types import FrameType
 from typing import Any, TypeVar
 
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
@@ -66,6 +69,24 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -
 async def _disconnection(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
+    """Let SIGTERM end this server only ``seconds`` after it came, and call ``on_signal`` at once; from the event loop.
+
+    A server that ends resets the connections whose requests it has not read yet, which may have waited for it a while.
+    In a thread other than the main one, which gets no signals, nothing is changed.
+    """
+    ending = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(ending):
+        return
+    loop = asyncio.get_running_loop()
+
+    def signalled(number: int, frame: FrameType | None) -> None:
+        on_signal()
+        loop.call_soon_threadsafe(loop.call_later, seconds, ending, number, frame)
+
+    signal.signal(signal.SIGTERM, signalled)
 
 
 def retry_headers(reply: Reply) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pickle
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -534,6 +535,27 @@ def test_an_altered_bundle_is_not_served(
         assert served.returncode == 78
         assert f"error: artifact digest mismatch: {weights} expected sha256:" in served.stderr
         assert "Traceback" not in served.stderr
+
+
+def test_requests_that_were_sent_when_sigterm_came_are_read_and_answered(tag: str, tmp_path: Path) -> None:
+    with BentoServer(tag, directory=tmp_path, log=tmp_path / "log") as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        body = json.dumps({"q": SENTENCE}).encode()
+        head = f"POST /translate HTTP/1.1\r\nHost: {host}\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
+        request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        connections = [socket.create_connection((host, int(port)), timeout=60) for _ in range(60)]
+        for connection in connections[:-1]:
+            connection.sendall(request)
+        os.kill(server.pid, signal.SIGTERM)
+        connections[-1].sendall(request)
+        answers = [_all_of(connection) for connection in connections]
+        assert server.stop() == 0
+    assert [answer.split(b" ", 2)[1] for answer in answers] == [b"200"] * 60
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    with connection:
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tag: str, server: BentoServer, tmp_path: Path) -> None:
