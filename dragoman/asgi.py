@@ -120,5 +120,6 @@ def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes,
         message = f"{path} does not accept {method}; use {allowed}"
         return error_reply(InvalidInput(message, code="method_not_allowed"))
     if status == 503:
-        return error_reply(UnavailableError("no warm-up translation has succeeded yet; ask again in a second"))
+        message = "the server is not ready: it has not translated yet, or it is about to end; ask again in a second"
+        return error_reply(UnavailableError(message))
     return error_reply(InferenceError("the server failed on this request; its log says why"))
