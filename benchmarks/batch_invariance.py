@@ -16,8 +16,8 @@ from dragoman.engines import ENGINES, Engine, Hypothesis, open_engine
 from dragoman.errors import run_cli
 from dragoman.manifest import Decoding
 from dragoman.predictor import Predictor, Result, load
-from dragoman.tasks.translation_request import TranslationItem
-from dragoman.tasks.translation_result import Translation
+from dragoman.tasks.translation.request import TranslationItem
+from dragoman.tasks.translation.result import Translation
 from dragoman.tokenizer import EOS_ID, Tokenizer
 from dragoman.translate_files import read_lines
 

@@ -9,7 +9,7 @@ from typing import Any
 from dragoman.batching import MicroBatcher
 from dragoman.following import Following
 from dragoman.model_switch import ModelSwitch
-from dragoman.tasks import Failure, OnOutcome, Result
+from dragoman.outcomes import Failure, OnOutcome, Result
 
 
 class Model:
