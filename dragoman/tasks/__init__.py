@@ -5,28 +5,14 @@ in ``configs/task``. The servers know none of them: the manifest of a bundle nam
 """
 
 import importlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from dragoman.bundle import Bundle
-from dragoman.errors import BundleError, DragomanError
+from dragoman.errors import BundleError
+from dragoman.outcomes import Failure, OnOutcome, Result
 
 TASKS = {"translation": "dragoman.tasks.translation:TranslationTask"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the model made of one item."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why one item has no result; its neighbours are not touched."""
-
-    error: DragomanError
 
 
 class Input(Protocol):
@@ -55,9 +41,6 @@ class Request(Protocol):
     def items(self) -> Sequence[Any]:
         """The items of all inputs, in order."""
         ...
-
-
-OnOutcome = Callable[[Any, Result | Failure], None]
 
 
 class Task(Protocol):
