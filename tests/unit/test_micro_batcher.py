@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
+from dragoman.batch_requests import RequestClass
 from dragoman.batch_workers import Run
+from dragoman.batch_observer import Observer
 from dragoman.batching import MicroBatcher
 from dragoman.errors import UnavailableError
-from dragoman.tasks import Failure, OnOutcome, Result
+from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.sizes import Capacity, Size
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Sentence:
     options: str = "greedy"
     rows: int = 1
 
-    @property
-    def ids(self) -> range:
-        return range(self.length)
+
+def size_of(sentence: Sentence) -> Size:
+    return Size(sentence.length, sentence.rows)
 
 
 class Engine:
@@ -56,22 +59,33 @@ class Notes:
     """An observer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.queue = (0, 0)
+        self.waiting = {"short": (0, 0), "long": (0, 0)}
         self.started: list[tuple[Sequence[float], Sequence[int]]] = []
         self.ended: list[Sequence[Result | Failure]] = []
 
-    def queue_changed(self, items: int, tokens: int) -> None:
-        self.queue = (items, tokens)
+    @property
+    def queue(self) -> tuple[int, int]:
+        (short_items, short_cost), (long_items, long_cost) = self.waiting.values()
+        return short_items + long_items, short_cost + long_cost
 
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        self.started.append((waits, lengths))
+    def queue_changed(self, request_class: RequestClass, items: int, cost: int) -> None:
+        self.waiting[request_class] = (items, cost)
+
+    def batch_started(self, waits: Sequence[float], widths: Sequence[int]) -> None:
+        self.started.append((waits, widths))
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
         self.ended.append(outcomes)
 
 
-def batcher_of(run: Run, **settings: Any) -> MicroBatcher:
-    return MicroBatcher(run, **{"batch_key": lambda item: item.options, "workers": 1, "batch_tokens": 100, **settings})
+def batcher_of(run: Run, *, observer: Observer | None = None, **capacity: int) -> MicroBatcher:
+    return MicroBatcher(
+        run,
+        batch_key=lambda item: item.options,
+        size=size_of,
+        capacity=Capacity(**{"batch_cost": 100, **capacity}),
+        observer=observer,
+    )
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
@@ -86,7 +100,7 @@ def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **k
 async def occupied(engine: Engine, **settings: Any) -> MicroBatcher:
     """A batcher whose workers are all held in batches of their own."""
     batcher = batcher_of(engine.run, **settings)
-    for worker in range(settings.get("workers", 1)):
+    for worker in range(settings.get("parallel_batches", 1)):
         asked(batcher, f"held{worker}")
         await engine.has_begun(worker + 1)
     return batcher
@@ -143,7 +157,7 @@ def test_items_of_other_options_are_in_other_batches():
 
 def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=1_000)
+        batcher = await occupied(engine := Engine(), batch_cost=1_000)
         lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
         requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
         await all_asked()
@@ -178,7 +192,7 @@ def test_an_item_longer_than_the_budget_is_computed_alone():
 
 def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        batcher = await occupied(engine := Engine(), batch_cost=40)
         document = asked(batcher, *(f"d{n}" for n in range(12)))
         await all_asked()
         singles = [asked(batcher, f"single{n}") for n in range(4)]
@@ -195,7 +209,7 @@ def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
 
 def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        batcher = await occupied(engine := Engine(), batch_cost=40)
         odd = asked(batcher, "odd", options="beams", length=40)
         await all_asked()
         others = [asked(batcher, f"other{n}") for n in range(20)]
@@ -209,7 +223,7 @@ def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
 
 def test_idle_workers_share_what_waits():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=3)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=3)
         request = asked(batcher, *"abcdef")
         await engine.has_begun(3)
         assert [len(batch) for batch in engine.batches] == [2, 2, 2]
@@ -221,7 +235,7 @@ def test_idle_workers_share_what_waits():
 
 def test_a_document_leaves_one_worker_to_the_sentences_that_come():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         first = asked(batcher, "short")
         await engine.has_begun(1)
         engine.let_go(1)
@@ -241,7 +255,7 @@ def test_a_document_leaves_one_worker_to_the_sentences_that_come():
 
 def test_a_document_alone_has_all_workers():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
         engine.let_go()
@@ -254,7 +268,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
     monkeypatch.setattr("dragoman.batch_workers.KEEP_FREE_S", 0.05)
 
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         short = asked(batcher, "short")
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
@@ -268,7 +282,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
 
 def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2)
+        batcher = await occupied(engine := Engine(), parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await all_asked()
         alone = asked(batcher, "d23")
@@ -288,7 +302,7 @@ def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a
 
 def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2, batch_tokens=1_000)
+        batcher = await occupied(engine := Engine(), parallel_batches=2, batch_cost=1_000)
         requests = [asked(batcher, str(n)) for n in range(20)]
         await all_asked()
         engine.let_go(1)
@@ -389,13 +403,14 @@ def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
     play(scene)
 
 
-@pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_tokens": 40}])
+@pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_cost": 40}])
 def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
     async def scene():
         batcher = await occupied(engine := Engine(), observer=(notes := Notes()), **limits)
         accepted = asked(batcher, "a", "b", "c")
         await all_asked()
-        with pytest.raises(UnavailableError, match=r"3 items of 30 tokens are waiting .* 4") as refused:
+        message = r"short requests: 3 items of cost 30 are waiting and the limits are .*\b4"
+        with pytest.raises(UnavailableError, match=message) as refused:
             await asked(batcher, "d", "e")
         assert (refused.value.code, refused.value.status) == ("overloaded", 503)
         assert notes.queue == (3, 30)
@@ -443,7 +458,7 @@ def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2)
+        batcher = await occupied(engine := Engine(), parallel_batches=2)
         accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
         await all_asked()
         closing = asyncio.ensure_future(batcher.close())
@@ -475,7 +490,7 @@ def test_the_observer_hears_of_every_batch():
 
 
 def waiting_item(length: int, rank: float, key: str = "greedy", kind: type[WaitingItem] = WaitingItem) -> WaitingItem:
-    return kind(item=None, key=key, length=length, rows=1, arrived=0, rank=rank, deadline=0, is_long=False)
+    return kind(item=None, key=key, width=length, rows=1, arrived=0, rank=rank, deadline=0, is_long=False)
 
 
 def test_a_pick_among_five_thousand_looks_at_each_of_them_only_once():
@@ -509,7 +524,7 @@ def test_every_batch_holds_the_first_in_line_and_stays_within_its_bounds(lengths
     taken: list[WaitingItem] = []
     while seed := queue.first(long_too=True):
         batch = queue.take(seed, rows)
-        widest, narrowest = max(item.length for item in batch), min(item.length for item in batch)
+        widest, narrowest = max(item.width for item in batch), min(item.width for item in batch)
         assert seed in batch
         assert len(batch) <= rows
         assert len(batch) == 1 or widest * len(batch) <= budget
@@ -517,7 +532,7 @@ def test_every_batch_holds_the_first_in_line_and_stays_within_its_bounds(lengths
         assert seed.rank == min(item.rank for item in everything if item not in taken)
         taken += batch
     assert sorted(item.rank for item in taken) == list(range(len(lengths)))
-    assert (len(queue), queue.tokens) == (0, 0)
+    assert len(queue) == 0
 
 
 STEPS = st.lists(
@@ -535,7 +550,7 @@ STEPS = st.lists(
 def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outcomes(steps, workers):
     def run(items: Sequence[Sentence], *, on_outcome: OnOutcome) -> list[Result | Failure]:
         for item in items:
-            if len(item.ids) % 3 == 1 and item.options != "broken":
+            if item.length % 3 == 1 and item.options != "broken":
                 on_outcome(item, Result(item.name))
         if any(item.options == "broken" for item in items):
             raise ValueError("broken")
@@ -546,7 +561,7 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
 
     async def scene():
         notes = Notes()
-        batcher = batcher_of(run, workers=workers, observer=notes, max_waiting_items=20)
+        batcher = batcher_of(run, parallel_batches=workers, observer=notes, max_waiting_items=20)
         requests: list[tuple[list[int], asyncio.Task[Any]]] = []
         for step, argument in steps:
             if step == "ask":
