@@ -27,66 +27,7 @@ from dragoman.batch_requests import overloaded
 from dragoman.batch_workers import Batch, Run, Workers
 from dragoman.errors import UnavailableError
 from dragoman.outcomes import Failure, Result
-<<<<<<< HEAD
-
-# Padded source tokens a batch, times the size of the beam; half of what is best for throughput alone: with t5-small on
-# one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each
-# while the next ones wait twice.
-BATCH_TOKENS = 512
-# What two cores translate within a request's deadline; more would be waited for in vain. Tokens count once for every
-# row of the beam.
-MAX_WAITING_ITEMS = 4_096
-MAX_WAITING_TOKENS = 65_536
-# A few times what a token costs, so that a document does not take its turns faster than a busy server computes it.
-RANK_SECONDS_PER_TOKEN = 0.005
-
-
-class BatchItem(Hashable, Protocol):
-    """What the batcher asks of an item; equal items are the same work, and done once."""
-
-    @property
-    def ids(self) -> Sequence[Any]:
-        """What the model reads; its length is the width in a batch."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows of a batch the model computes for it: the size of its beam."""
-        ...
-
-
-class Observer(Protocol):
-    """Is told what happens, on the event loop."""
-
-    def queue_changed(self, items: int, tokens: int) -> None:
-        """So much waits now."""
-        ...
-
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        """A batch of items with these lengths in tokens, each having waited so many seconds."""
-        ...
-
-    def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """What became of a batch."""
-        ...
-
-
-class _Request:
-    """One call of ``submit`` that has not returned."""
-
-    def __init__(self, size: int) -> None:
-        self.answer: asyncio.Future[list[Result | Failure]] = asyncio.get_running_loop().create_future()
-        self.waits_for: dict[WaitingItem, None] = {}
-        self._outcomes: dict[int, Result | Failure] = {}
-        self._size = size
-
-    def settle(self, places: Sequence[int], outcome: Result | Failure) -> None:
-        self._outcomes.update(dict.fromkeys(places, outcome))
-        if len(self._outcomes) == self._size and not self.answer.done():
-            self.answer.set_result([self._outcomes[place] for place in range(self._size)])
-=======
 from dragoman.sizes import Capacity, Size
->>>>>>> batching
 
 
 class MicroBatcher:

@@ -28,7 +28,8 @@ def manifest_of(bundle: Path) -> Manifest:
 
 def test_opening_gives_back_what_was_written(tiny_bundle: Path):
     manifest = open_bundle(tiny_bundle).manifest
-    assert (manifest.name, manifest.task, manifest.options["languages"]["target"]) == ("tiny-en-de", "translation", "de")
+    target = manifest.options["languages"]["target"]
+    assert (manifest.name, manifest.task, target) == ("tiny-en-de", "translation", "de")
     assert manifest.version == manifest.digest[:12]
     assert Manifest.from_json(manifest.to_json(), origin="again") == manifest
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dragoman.batch_observer import Observer
 from dragoman.batch_queue import BatchQueue, WaitingItem
 from dragoman.batch_requests import RequestClass
 from dragoman.batch_workers import Run
-from dragoman.batch_observer import Observer
 from dragoman.batching import MicroBatcher
 from dragoman.errors import UnavailableError
 from dragoman.outcomes import Failure, OnOutcome, Result
