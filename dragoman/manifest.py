@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from dragoman.atomic import to_json
+from dragoman.engines.seq2seq import Decoding as Decoding
 from dragoman.errors import BundleError
 
 SCHEMA = 2
@@ -33,15 +34,6 @@ class Preprocessing:
     """What the core does to a text before the tokenizer; never part of a request."""
 
     prefix: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How a hypothesis is searched for: the defaults of a model, which a request may change within its limits."""
-
-    num_beams: int = 1
-    max_new_tokens: int = 128
-    length_penalty: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

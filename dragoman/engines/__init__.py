@@ -1,39 +1,28 @@
-"""Engines turn batches of source ids into hypotheses; the tasks do not know which one they use."""
+"""Engines compute what a task has prepared; this package knows no task.
+
+Each task owns a table of the engines that can run it, ``name -> "module:Class"``. A class tells by
+``cannot_open(bundle)`` why it cannot run a bundle, and is constructed with the bundle, a device and the arguments that
+its task gives.
+"""
 
 import importlib
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dragoman.bundle import Bundle
 from dragoman.errors import ConfigError
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import Tokenizer
+from dragoman.sizes import Capacity
 
-# The order is the order of preference of engine="auto".
-ENGINES = {"ctranslate2": "dragoman.engines.ct2:CTranslate2Engine", "torch": "dragoman.engines.torch_t5:TorchEngine"}
+if TYPE_CHECKING:
+    from dragoman.bundle import Bundle
+
+ENGINE_VARIABLE = "DRAGOMAN_ENGINE"
+ENGINES = ("ctranslate2", "torch")
 DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One translation in ids, without the end of sequence.
-
-    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` says whether the model ended
-    the sequence itself (it was cut at the token limit otherwise).
-    """
-
-    ids: tuple[int, ...]
-    score: float | None
-    finished: bool
-
-    @property
-    def num_tokens(self) -> int:
-        """The n of the score, log-probability / n ** length_penalty: the end of sequence counts too where it came."""
-        return len(self.ids) + self.finished
-
-
-OnAnswer = Callable[[int, list[Hypothesis]], None]
+# Linux's driver has the first one, in containers too; the second stands for the GPU of Windows below WSL.
+NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 class Engine(Protocol):
@@ -41,30 +30,10 @@ class Engine(Protocol):
 
     name: str
     device: str
-    parallel_batches: int
-    """How many batches the engine computes at once; more callers than that wait inside it."""
+    capacity: Capacity
 
-    def batch_class(self, length: int) -> Hashable:
-        """Sources of so many tokens share batches with those of an equal class only.
-
-        Among others they would not get, to the last bit, the answers that they get alone.
-        """
-        ...
-
-    def decode(
-        self,
-        sources: Sequence[Sequence[int]],
-        decoding: Decoding,
-        *,
-        num_hypotheses: int,
-        return_scores: bool,
-        on_answer: OnAnswer | None = None,
-    ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each source (ids with the end of sequence), best first; safe to call from threads.
-
-        The sources are of one ``batch_class``. ``on_answer`` gets the place and the hypotheses of a source as soon as
-        they are known, in any thread, where the engine knows some before the others.
-        """
+    def describe(self) -> Mapping[str, str | int]:
+        """Say which engine runs where, for logs, commands and metrics."""
         ...
 
     def close(self) -> None:
@@ -72,29 +41,72 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(bundle: Bundle, tokenizer: Tokenizer, *, engine: str, device: str) -> Engine:
-    """Load an engine by name; ``auto`` takes the first one that the bundle and the installed packages allow.
+def configured_engine() -> str:
+    """Return the engine that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none; raises ConfigError."""
+    value = os.environ.get(ENGINE_VARIABLE) or "auto"
+    if value not in ("auto", *ENGINES):
+        raise ConfigError(
+            f"{ENGINE_VARIABLE} must be auto, {' or '.join(ENGINES)}, got {value!r}; unset it to let the server choose"
+        )
+    return value
+
+
+def open_engine(table: Mapping[str, str], bundle: "Bundle", *, engine: str, device: str, **arguments: Any) -> Any:
+    """Load an engine of a task's table by name; ``auto`` takes the best that bundle, packages and machine allow.
 
     Raises ConfigError for a name that is unknown, or not possible here.
     """
-    if engine not in ("auto", *ENGINES):
-        raise ConfigError(f"engine must be auto, {' or '.join(ENGINES)}, got {engine!r}")
+    if engine not in ("auto", *table):
+        raise ConfigError(f"engine must be auto, {' or '.join(table)}, got {engine!r}")
     if device not in DEVICES:
         raise ConfigError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
-    candidates = list(ENGINES) if engine == "auto" else [engine]
-    reasons = []
-    for name in candidates:
-        module, _, class_name = ENGINES[name].partition(":")
-        try:
-            kind = getattr(importlib.import_module(module), class_name)
-        except ImportError as error:
-            reasons.append(f"{name} is not installed ({error})")
-            continue
-        if reason := kind.cannot_open(bundle):
-            reasons.append(reason)
-            continue
-        opened: Engine = kind(bundle, tokenizer, device)
-        return opened
-    raise ConfigError(
-        f"no engine can run {bundle.path}: {'; '.join(reasons)}; pip install 'dragoman[cpu]' or '[torch]'"
-    )
+    names = list(table) if engine == "auto" else [engine]
+    cuda = len(names) > 1 and device != "cpu" and torch_sees_cuda()
+    try:
+        name = select_engine(names, lambda name: _problem(table, bundle, name), cuda=cuda)
+    except LookupError as reasons:
+        raise ConfigError(
+            f"no engine can run {bundle.path}: {reasons}; pip install 'dragoman[cpu]' or '[torch]'"
+        ) from None
+    return _engine_class(table[name])(bundle, device, **arguments)
+
+
+def select_engine(names: Iterable[str], problem: Callable[[str], str | None], *, cuda: bool) -> str:
+    """Return the most preferred name with no ``problem``; raises LookupError with the problems of all.
+
+    torch comes first where it sees CUDA and last where it does not; otherwise the order is that of ``names``.
+    """
+    problems: list[str] = []
+    for name in sorted(names, key=lambda name: (name == "torch") != cuda):
+        reason = problem(name)
+        if reason is None:
+            return name
+        problems.append(reason)
+    raise LookupError("; ".join(problems))
+
+
+def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
+    """Return whether PyTorch can compute on a CUDA device.
+
+    Importing it takes seconds and 200 MB, so it is asked only where it is installed beside a driver of NVIDIA's.
+    """
+    if not any(device.exists() for device in devices) or importlib.util.find_spec("torch") is None:
+        return False
+    try:
+        return bool(importlib.import_module("torch").cuda.is_available())
+    except (ImportError, OSError):
+        # An installation that is broken, or made for another system.
+        return False
+
+
+def _problem(table: Mapping[str, str], bundle: "Bundle", name: str) -> str | None:
+    try:
+        problem: str | None = _engine_class(table[name]).cannot_open(bundle)
+    except ImportError as error:
+        return f"{name} is not installed ({error})"
+    return problem
+
+
+def _engine_class(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

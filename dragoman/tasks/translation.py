@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from dragoman.bundle import Bundle
 from dragoman.documents import Span, halves, sentence_spans
-from dragoman.engines import Hypothesis, open_engine
+from dragoman.engines import open_engine
+from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
 from dragoman.errors import InvalidInput, UnavailableError
-from dragoman.manifest import Decoding
 from dragoman.tasks import Failure, OnOutcome, Request, Result
 from dragoman.tasks.translation_request import TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation_result import SentenceHypothesis, Translation, assemble
@@ -22,12 +22,29 @@ from dragoman.tokenizer import EOS_ID, Tokenizer
 log = logging.getLogger(__name__)
 
 
+ENGINES = {"ctranslate2": "dragoman.engines.ct2:CTranslate2Engine", "torch": "dragoman.engines.torch_t5:TorchEngine"}
 # A sentence that is too long for the model is cut into parts of at most so many tokens: few enough that they share
 # batches with other sentences, and that a translation a third longer ends before the usual limit of 128 tokens.
 PART_TOKENS = 96
 # Sentences that one request may hold: as many as 200,000 characters can have, when each is a letter on a line. Lists of
 # such texts would have answers many times as long as the question.
 MAX_SENTENCES = 100_000
+
+
+def open_translation_engine(bundle: Bundle, tokenizer: Tokenizer, *, engine: str, device: str) -> Seq2SeqEngine:
+    """Load the engine of a bundle, for what its limits allow; raises BundleError or ConfigError."""
+    limits = bundle.manifest.limits
+    opened: Seq2SeqEngine = open_engine(
+        ENGINES,
+        bundle,
+        engine=engine,
+        device=device,
+        tokenizer=tokenizer,
+        max_source_tokens=limits.max_source_tokens,
+        max_new_tokens=limits.max_new_tokens,
+        max_beams=limits.max_beams,
+    )
+    return opened
 
 
 class Options(NamedTuple):
@@ -69,9 +86,9 @@ class TranslationTask:
         """Load the tokenizer and the engine; raises BundleError or ConfigError."""
         self._manifest = bundle.manifest
         self._tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-        self._engine = open_engine(bundle, self._tokenizer, engine=engine, device=device)
+        self._engine = open_translation_engine(bundle, self._tokenizer, engine=engine, device=device)
         # An engine that computes several batches at once needs as many threads that wait for them.
-        self._pool = ThreadPoolExecutor(self._engine.parallel_batches, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(self._engine.capacity.parallel_batches, thread_name_prefix="decode")
 
     def prepare(self, item: str | TranslationItem) -> PreparedText:
         """Split and tokenize a text (a plain string takes the bundle's decoding defaults); raises InvalidInput."""
@@ -157,7 +174,7 @@ class TranslationTask:
 
     def describe(self) -> Mapping[str, Any]:
         """The engine and where it runs."""
-        return {"engine": self._engine.name, "device": self._engine.device, "parallel": self._engine.parallel_batches}
+        return self._engine.describe()
 
     def close(self) -> None:
         """Free the engine."""

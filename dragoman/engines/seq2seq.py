@@ -1,0 +1,68 @@
+"""The words between tasks that turn sequences into sequences and the engines that do it."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dragoman.engines import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a hypothesis is searched for: the defaults of a model, which a request may change within its limits."""
+
+    num_beams: int = 1
+    max_new_tokens: int = 128
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One output in ids, without the end of sequence.
+
+    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` says whether the model ended
+    the sequence itself (it was cut at the token limit otherwise).
+    """
+
+    ids: tuple[int, ...]
+    score: float | None
+    finished: bool
+
+    @property
+    def num_tokens(self) -> int:
+        """The n of the score, log-probability / n ** length_penalty: the end of sequence counts too where it came."""
+        return len(self.ids) + self.finished
+
+
+OnAnswer = Callable[[int, list[Hypothesis]], None]
+
+
+class Seq2SeqEngine(Engine, Protocol):
+    """An engine that decodes sources.
+
+    Its class is constructed with ``tokenizer``, and the limits ``max_source_tokens``, ``max_new_tokens`` and
+    ``max_beams`` of what it will be asked for.
+    """
+
+    def batch_class(self, length: int) -> Hashable:
+        """Return the class of a source of so many tokens, which shares batches with those of an equal class only.
+
+        Among others it would not get, to the last bit, the answer that it gets alone.
+        """
+        ...
+
+    def decode(
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: Decoding,
+        *,
+        num_hypotheses: int,
+        return_scores: bool,
+        on_answer: OnAnswer | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the best hypotheses of each source (ids with the end of sequence), best first; threads may share it.
+
+        The sources are of one ``batch_class``. ``on_answer`` gets the place and the hypotheses of a source as soon as
+        they are known, in any thread, where the engine knows some before the others.
+        """
+        ...
