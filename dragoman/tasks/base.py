@@ -113,7 +113,7 @@ class Task:
     Limits: ClassVar[type[Limits]] = Limits
     """The dataclass of the manifest's ``limits``."""
     engines: ClassVar[Mapping[str, str]] = {}
-    """Engines by name, ``module:Class``, the preferred first; a task without any computes by itself."""
+    """Engines by name, ``module:Class``, the preferred first, or torch where it sees CUDA; a task may have none."""
     files: ClassVar[str] = ""
     """A pattern of the files that its bundles may hold beside the weights."""
     model_config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
