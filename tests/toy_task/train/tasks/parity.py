@@ -37,7 +37,8 @@ class Parity(Task):
         """Make numbers up; the splits share none."""
         numbers = random.Random(1).sample(range(10**6), 2_600)
         examples = [(str(number), "odd" if number % 2 else "even") for number in numbers]
-        return Splits(name="numbers", train=examples[1200:], validation=examples[:600], tests={"test": examples[600:1200]})
+        validation, test, train = examples[:600], examples[600:1200], examples[1200:]
+        return Splits(name="numbers", train=train, validation=validation, tests={"test": test})
 
     def make_model(self, splits, assets):
         """Build the layer."""
