@@ -103,6 +103,18 @@ def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri,
         assert open_bundle(path).manifest == bundle.manifest
 
 
+def test_a_fetched_bundle_is_verified_once(server, make_bundle, tmp_path):
+    registry, verified = Registry.open(server.uri), []
+
+    def opened(path: Path):
+        verified.append(path)
+        return open_bundle(path)
+
+    fetched = registry.fetch(registry.register(make_bundle(50.0)), tmp_path, opened)
+    assert len(verified) == 1
+    assert fetched == open_bundle(fetched.path)
+
+
 @pytest.mark.parametrize(
     ("tag", "value"),
     [("bundle_version", "../../outside"), ("bundle_version", "0" * 12), ("digest", "../../outside"), ("digest", "a")],
