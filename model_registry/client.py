@@ -23,10 +23,10 @@ from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
 from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
 from model_registry.connection import bounded_requests, connect, explained, without_password
-from model_registry.held_out import SEGMENTS_FOLDER
 from model_registry.registration import ABSENT, register_bundle, restore_files
 from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions import Version, from_mlflow, select
+from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -136,12 +136,12 @@ class Registry:
         return replace(verified, path=destination)
 
     def held_out_files(self, version: Version, folder: Path) -> list[Path]:
-        """The files of held-out segments that the version's run has stored, downloaded below ``folder``."""
+        """Download the held-out sets that the version's run has stored below ``folder``."""
         if not version.run_id:
             return []
         with explained(self.uri):
-            entries = self.client.list_artifacts(version.run_id, SEGMENTS_FOLDER)
-            paths = sorted(entry.path for entry in entries if entry.path.endswith(".jsonl"))
+            entries = self.client.list_artifacts(version.run_id, FOLDER)
+            paths = sorted(entry.path for entry in entries if entry.path.endswith(SUFFIX))
             return [Path(self.client.download_artifacts(version.run_id, path, str(folder))) for path in paths]
 
     def _is_whole(self, version: Version) -> bool:
