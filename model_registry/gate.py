@@ -90,7 +90,8 @@ def _compared(comparison: Comparison, settings: GateSettings) -> tuple[Outcome, 
     if comparison.items < settings.minimum_items:
         missing = settings.minimum_items - comparison.items
         return "undecided", (
-            f"{comparison.items} items are fewer than minimum_items ({settings.minimum_items}), need {missing} more items"
+            f"{comparison.items} items are fewer than minimum_items ({settings.minimum_items}), "
+            f"need {missing} more items"
         )
     outcome = decide(comparison, mode=settings.mode, margin=settings.margin)
     if outcome == "undecided":

@@ -67,7 +67,9 @@ def check_guards(
 
 def _guard(name: str, value: float | None, champion: float | None, limits: Range) -> Guard:
     accepted = " and ".join(
-        f"{words} {limit:g}" for words, limit in (("at least", limits.min), ("at most", limits.max)) if limit is not None
+        f"{words} {limit:g}"
+        for words, limit in (("at least", limits.min), ("at most", limits.max))
+        if limit is not None
     )
     passed = (
         value is not None

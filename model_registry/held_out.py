@@ -1,8 +1,6 @@
 """The items that a decision is made on: held-out sets of the candidate's training run, or files given by hand."""
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 from dragoman.errors import DataError
 from dragoman.manifest import Manifest
+from dragoman.run_lines import read_lines
 from scoring.held_out import HeldOutError, HeldOutItem, items_digest, read_held_out, short_digest
 
 VALIDATION = "validation"
@@ -58,7 +57,7 @@ def from_file(path: Path) -> HeldOut:
 
 def from_lines(inputs: Path, references: Path) -> HeldOut:
     """Read line-aligned text files, plain or .gz; raises DataError when they do not correspond."""
-    texts, expected = _lines(inputs), _lines(references)
+    texts, expected = list(read_lines(str(inputs))), list(read_lines(str(references)))
     if len(texts) != len(expected) or not texts:
         raise DataError(
             f"{inputs} has {len(texts)} lines and {references} has {len(expected)}; line n of one must be what is "
@@ -129,19 +128,3 @@ def _read(path: Path) -> list[HeldOutItem]:
         return read_held_out(path)
     except HeldOutError as error:
         raise DataError(str(error)) from error
-
-
-def _lines(path: Path) -> list[str]:
-    number = 0
-    try:
-        # Bytes, because text files would also be cut at lone carriage returns.
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            lines = []
-            for number, line in enumerate(file, start=1):
-                lines.append(line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").rstrip(b"\r\n").decode("utf-8"))
-            return lines
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {path}: {reason}; give a UTF-8 text file, plain or .gz") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"line {number} of {path} is not UTF-8 ({error.reason}); convert it first") from error

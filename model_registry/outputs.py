@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.errors import InferenceError
 from dragoman.latency import latencies_ms, p95
 from dragoman.outcomes import Result
 from dragoman.predictor import Predictor
@@ -27,7 +28,10 @@ class Outputs:
 
 
 def answer(predictor: Predictor, items: Sequence[Any], show: Show = lambda done: None) -> Outputs:
-    """Answer the items with the bundle's own options; ``show`` is told how many are done."""
+    """Answer the items with the bundle's own options; ``show`` is told how many are done.
+
+    Raises InferenceError when the engine fails: that says nothing of the model.
+    """
     task = predictor.task
     values: list[Any] = []
     plain: list[Any] = []
@@ -37,6 +41,8 @@ def answer(predictor: Predictor, items: Sequence[Any], show: Show = lambda done:
             if isinstance(outcome, Result):
                 values.append(outcome.value)
                 plain.append(task.output(outcome.value))
+            elif isinstance(outcome.error, InferenceError):
+                raise outcome.error
             else:
                 values.append(None)
                 plain.append(task.no_output)

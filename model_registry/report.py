@@ -50,9 +50,7 @@ def show(promotion: "Promotion", console: Console) -> None:
     if trial := promotion.trial:
         champion = promotion.replaced.reference if promotion.replaced else None
         show_trial(trial, promotion.version.reference, champion, console)
-        console.print(
-            f"decision {promotion.look} on these items; {trial.signature}", soft_wrap=True, highlight=False
-        )
+        console.print(f"decision {promotion.look} on these items; {trial.signature}", soft_wrap=True, highlight=False)
     console.print(decision(promotion), soft_wrap=True, highlight=False, markup=False)
 
 
