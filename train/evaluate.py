@@ -19,7 +19,7 @@ from dragoman.manifest import Manifest, Score
 from dragoman.predictor import load
 from train.decode import Decoded, decode
 from train.scoring import scores
-from train.sources.lines import read_aligned
+from train.tasks.translation.sources.lines import read_aligned
 
 
 @dataclass(frozen=True, kw_only=True)

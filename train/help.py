@@ -9,8 +9,8 @@ import yaml
 
 from train.config import CONFIG_DIR, GROUPS, choices, compose_config
 from train.settings import MODEL_KINDS, Config
-from train.sources import settings_class
 from train.strict import MISSING, Setting, describe, describe_range
+from train.tasks.translation.sources import settings_class
 
 INTRODUCTION = """\
 Trains a model and writes it as a bundle; the last line on standard output is 'bundle: PATH'.

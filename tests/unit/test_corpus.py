@@ -9,7 +9,7 @@ from dragoman.errors import ConfigError, DataError
 from dragoman.manifest import Languages
 from train.config import compose_config
 from train.corpus import Splits, fingerprint, folds, hold_out, oriented
-from train.sources.lines import read_aligned, read_lines
+from train.tasks.translation.sources.lines import read_aligned, read_lines
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
 
