@@ -90,7 +90,7 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 def _groups(task: str) -> set[str]:
     """The names of the groups of settings of a task."""
-    kind = task_class(task).Config if task in TASKS else Config
+    kind = task_class(task).Settings if task in TASKS else Config
     hints = typing.get_type_hints(kind)
     return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
 
@@ -106,7 +106,9 @@ def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]
         problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
         return None
     if key == GATE or key.startswith(f"{GATE}."):
-        problems.append(f"{key} is not a setting of training: write it into a file for python -m model_registry --gate FILE")
+        problems.append(
+            f"{key} is not a setting of training: write it into a file for python -m model_registry --gate FILE"
+        )
         return None
     if key in groups:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
@@ -157,7 +159,7 @@ def _checked(value: object, problems: list[str]) -> Config:
     name = task.get("name") if isinstance(task, Mapping) else None
     if name not in TASKS:
         raise _config_error([*problems, f"task.name must be one of {', '.join(TASKS)}, got {name!r}"])
-    parsed = parse(value, task_class(name).Config)
+    parsed = parse(value, task_class(name).Settings)
     problems = [*problems, *parsed.problems]
     if not parsed.problems:
         problems += parsed.value.problems()

@@ -20,6 +20,6 @@ def find_data(path: str, *, setting: str) -> Path:
         raise DataError(f"{setting}: {path} does not exist; give the path of the data")
     variable = f"${VARIABLE} ({named})" if named else f"${VARIABLE} (which is not set)"
     raise DataError(
-        f"{setting}: there is no {path} in {variable}, nor in {IN_CHECKOUT}, nor in the working directory; put the data "
-        f"into one of them, or set {VARIABLE} or {setting}"
+        f"{setting}: there is no {path} in {variable}, nor in {IN_CHECKOUT}, nor in the working directory; put the "
+        f"data into one of them, or set {VARIABLE} or {setting}"
     )

@@ -44,7 +44,7 @@ class TaskLearner:
     @property
     def unit(self) -> str:
         """What the lengths count."""
-        return self._task.run_time.unit
+        return self._task.unit
 
     @property
     def objective(self) -> str:

@@ -9,9 +9,9 @@
         every validate_every_…       settle, check the weights, validate, save if it is the best yet
         every checkpoint_every_steps settle, check the weights, save
 
-Reading a figure back waits for the device, so a step leaves its loss and gradient norm there. They are read when a point
-of the curve is due, and always before anything is validated or saved: no checkpoint comes after a figure that is not a
-number, and the error names the first step that had one.
+Reading a figure back waits for the device, so a step leaves its loss and gradient norm there. They are read when a
+point of the curve is due, and always before anything is validated or saved: no checkpoint comes after a figure that is
+not a number, and the error names the first step that had one.
 
 Nothing random outlives a step: before each update the generators are seeded with seed + step, and the order of the
 batches follows from seed and epoch. A run that is killed and resumed therefore repeats the one that was not, bit by bit

@@ -22,7 +22,9 @@ def find_pretrained(path: str, revision: str | None, files: Sequence[str]) -> Pr
     """Find a model with these files; raises DataError for a wrong path, UnavailableError where the hub is needed."""
     if Path(path).is_dir():
         if revision is not None:
-            raise DataError(f"model.revision is for models of the hub, but model.path={path} is a directory: leave it out")
+            raise DataError(
+                f"model.revision is for models of the hub, but model.path={path} is a directory: leave it out"
+            )
         folder, commit, name = Path(path), None, Path(path).resolve().name
     elif path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise DataError(f"model.path: {path} is not a directory; give one with {', '.join(files)}")

@@ -63,7 +63,7 @@ def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
 
 
 def send(run: RunDir, recorder: Recorder) -> None:
-    """Send the files, scores and bundle of a run and close its record; raises UnavailableError saying how to do it again.
+    """Send the files, scores and bundle of a run and close its record; UnavailableError says how to do it again.
 
     Everything may be sent twice without harm but for the table, which would grow and therefore comes last.
     """

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dragoman.bundle import Bundle
+from train import record
 from train.corpus import CleanCorpus
 from train.export import exporting
-from train import record
 from train.fitting import Fitting
 from train.loop import Report
 from train.prepare import contents, prepare

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import dragoman.task_table
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +20,6 @@ from train.settings import Config
 
 if TYPE_CHECKING:
     import torch
-    from dragoman.tasks.base import Task as RunTimeTask
 
     from train.batches import Indices, Lengths
 
@@ -32,11 +30,13 @@ Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 class Task:
     """One training of a task, with its configuration."""
 
-    Config: ClassVar[type[Config]]
+    Settings: ClassVar[type[Config]]
     metrics: ClassVar[tuple[str, ...]]
     """Names in ``scoring.table``; the first is the objective, by which the best weights are chosen."""
     further_metrics: ClassVar[tuple[str, ...]] = ()
     """Metrics that ``train.evaluate`` shows as well."""
+    unit: ClassVar[str] = "item"
+    """What ``lengths`` counts, in the singular."""
     fillers: ClassVar[Mapping[str, int]] = {}
     """What a tensor is padded with, where that is not 0."""
     search: ClassVar[str | None] = None
@@ -63,11 +63,6 @@ class Task:
     def read_files(cls, inputs: Path, references: Path) -> list[Example]:
         """Read a test set from two files of the task's own form; raises DataError."""
         raise ConfigError("this task reads no pairs of files; give --held-out FILE.parquet")
-
-    @property
-    def run_time(self) -> type["RunTimeTask"]:
-        """The half of the task that ships."""
-        return dragoman.task_table.task_class(self.config.task.name)
 
     # The corpus
 

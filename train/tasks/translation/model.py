@@ -12,7 +12,7 @@ import transformers
 
 from dragoman.errors import DataError
 from dragoman.manifest import BaseModel
-from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.pretrained import find_pretrained
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
@@ -120,7 +120,7 @@ def _require_t5(folder: Path) -> None:
     if found != "t5":
         raise DataError(f"{folder} holds a model of type {found!r}; a T5 (model_type t5) is needed")
     # The bundle would refuse them too, but only after training.
-    if unknown := sorted(set(config) - TranslationTask.model_config_keys):
+    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS["t5"]):
         raise DataError(
             f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(unknown)}; remove them"
         )

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from dragoman.tasks.translation.options import Languages
-
 from dragoman.errors import ConfigError
+from dragoman.tasks.translation.options import Languages
 
 Pair = tuple[str, str]
 

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 from dragoman.engines.seq2seq import Decoding
 from dragoman.strict import Setting, Variants
 from dragoman.tasks.translation.options import Limits
-from dragoman.tasks.translation.request import MAX_LENGTH_PENALTY
-
 from train.settings import Config, TaskSettings
 from train.tasks.translation.cleaning import CleaningSettings
 from train.tasks.translation.conversion import ExportSettings
@@ -48,15 +46,6 @@ class TranslationConfig(Config):
 
     def _wrong_decoding(self) -> list[str]:
         found = []
-        for section in ("decoding", "limits"):
-            for key, value in vars(getattr(self, section)).items():
-                if key != "length_penalty" and value < 1:
-                    found.append(f"{section}.{key} must be at least 1, got {value}")
-        if not 0 <= self.decoding.length_penalty <= MAX_LENGTH_PENALTY:
-            found.append(
-                f"decoding.length_penalty must be between 0 and {MAX_LENGTH_PENALTY:g}, "
-                f"got {self.decoding.length_penalty:g}"
-            )
         for key, most in (("num_beams", "max_beams"), ("max_new_tokens", "max_new_tokens")):
             value, limit = getattr(self.decoding, key), getattr(self.limits, most)
             if value > limit:

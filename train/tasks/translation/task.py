@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 class Translation(Task):
     """Learns one direction of translation."""
 
-    Config = TranslationConfig
+    Settings = TranslationConfig
     metrics = ("chrF", "BLEU")
     further_metrics = ("BLEU-lc",)
+    unit = "token"
     search = "phrasebook"
     commands: ClassVar[Mapping[str, str]] = {
         "": "the embedded phrasebook, t5_tiny, twenty minutes",

@@ -1,4 +1,4 @@
-"""Print the phrasebook: ``python -m train.tasks.translation.phrasebook --size 20 --seed 1``, or ``--patterns`` for one of each kind."""
+"""Print the phrasebook: ``python -m train.tasks.translation.phrasebook --size 20``."""
 
 import argparse
 import random

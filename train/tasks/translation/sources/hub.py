@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dragoman.errors import DataError, UnavailableError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-
-from dragoman.errors import DataError, UnavailableError
 from train.corpus import Splits
 from train.hub_access import require_hub
 from train.tasks.translation.pairs import Pair

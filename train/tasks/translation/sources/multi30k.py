@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-
 from train.corpus import Splits
 from train.data_folder import find_data
 from train.tasks.translation.pairs import Pair, oriented
@@ -21,9 +20,7 @@ class Multi30k:
     name: Annotated[str, Setting("what the corpus is called in scores")]
     path: Annotated[
         str,
-        Setting(
-            "directory, in DRAGOMAN_DATA, in data/ or from here, with train, val and test files, .en and .de, plain or .gz"
-        ),
+        Setting("directory, in DRAGOMAN_DATA, in data/ or from here, with train, val and test files, .en and .de"),
     ]
     tests: Annotated[tuple[str, ...], Setting("test sets to score, the main one first")]
 

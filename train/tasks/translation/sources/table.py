@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dragoman.errors import DataError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-
-from dragoman.errors import DataError
 from train.corpus import Splits
 from train.tasks.translation.pairs import Pair
 from train.tasks.translation.sources.held_out import with_held_out

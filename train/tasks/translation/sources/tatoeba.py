@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dragoman.errors import DataError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-
-from dragoman.errors import DataError
 from train.corpus import Splits, hold_out
 from train.data_folder import find_data
 from train.tasks.translation.pairs import Pair, oriented
