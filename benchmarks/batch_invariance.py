@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.conformance.compare import TIE
-from dragoman.bundle import open_bundle
-from dragoman.engines import ENGINES, Engine, Hypothesis, open_engine
-from dragoman.errors import run_cli
-from dragoman.manifest import Decoding
-from dragoman.predictor import Predictor, Result, load
 from dragoman.tasks.translation_request import TranslationItem
 from dragoman.tasks.translation_result import Translation
-from dragoman.tokenizer import EOS_ID, Tokenizer
 from dragoman.translate_files import read_lines
+
+from deploy.conformance.compare import TIE
+from dragoman.bundle import open_bundle
+from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
+from dragoman.errors import run_cli
+from dragoman.predictor import Predictor, Result, load
+from dragoman.tasks.translation import ENGINES, open_translation_engine
 
 MIXES = 4
 PADDED_BATCH = 32
@@ -71,7 +72,7 @@ def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: 
     """Decode each sentence alone and in random, padded batches, by the engine itself, and compare."""
     bundle = open_bundle(bundle_dir)
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    opened = open_engine(bundle, tokenizer, engine=engine, device="cpu")
+    opened = open_translation_engine(bundle, tokenizer, engine=engine, device="cpu")
     sources = [[*tokenizer.encode(bundle.manifest.preprocessing.prefix + text), EOS_ID] for text in sentences]
     order = random.Random(0).sample(range(len(sources)), len(sources))
     texts, changes = 0, []
@@ -92,7 +93,7 @@ def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: 
     )
 
 
-def _decode(engine: Engine, sources: Sequence[Sequence[int]], decoding: Decoding) -> list[Hypothesis]:
+def _decode(engine: Seq2SeqEngine, sources: Sequence[Sequence[int]], decoding: Decoding) -> list[Hypothesis]:
     return [row[0] for row in engine.decode(sources, decoding, num_hypotheses=1, return_scores=True)]
 
 

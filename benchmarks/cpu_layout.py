@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import ctranslate2
+from dragoman.translate_files import read_lines
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -25,10 +26,9 @@ from dragoman.batching import BATCH_TOKENS
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import ConfigError, DataError, run_cli
 from dragoman.token_batches import token_batches
-from dragoman.tokenizer import EOS_ID, Tokenizer
-from dragoman.translate_files import read_lines
 
 ALONE = 20
 # With fewer, the last batches leave workers idle, which layouts of many workers would pay for.

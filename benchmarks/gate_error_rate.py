@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy
+from dragoman.translate_files import read_lines
 from rich.console import Console
 from rich.table import Table
 
 import dragoman
 from dragoman.errors import DataError, run_cli
 from dragoman.predictor import Result
-from dragoman.translate_files import read_lines
 from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
 from model_registry.paired_bootstrap import Counts, Mode, compare, corpus_score, decide, segment_counts
 

@@ -22,6 +22,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from benchmarks.record import machine
+from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
 from dragoman.engines.t5.graphs import StepGraphs
@@ -29,10 +30,9 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import PACES, Lane, Pace
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID
 from dragoman.engines.t5.weights import Geometry, fuse
 from dragoman.errors import run_cli
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, PAD_ID
 
 MAX_SOURCE, MAX_TARGET = 128, 128
 # Where attention looks in the measured steps: sentences of up to 64 tokens.

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dragoman.translate_files import read_lines
 from torch import Tensor
 
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.engines import Hypothesis, open_engine
+from dragoman.engines.seq2seq import Hypothesis
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import T5Weights, load_weights
 from dragoman.errors import run_cli
-from dragoman.tokenizer import EOS_ID, Tokenizer
-from dragoman.translate_files import read_lines
+from dragoman.tasks.translation import open_translation_engine
 
 BATCHES = (1, 8, 32)
 ROUNDS = 3
@@ -80,7 +81,7 @@ def paths(bundle: Bundle, tokenizer: Tokenizer) -> dict[str, tuple[Decode, Calla
     """Each path with its decode function and what ends it."""
     decoding, limits = bundle.manifest.decoding, bundle.manifest.limits
     found: dict[str, tuple[Decode, Callable[[], None]]] = {}
-    ct2 = open_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
+    ct2 = open_translation_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
     with torch.inference_mode():
         weights = load_weights(bundle.model_dir, device="cpu", dtype=torch.float32)
         packed: T5Weights = quantized(weights)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dragoman.translate_files import read_lines
+
 from benchmarks.load_figures import percentile
 from benchmarks.peers.plain_ctranslate2 import CTranslate2Translator
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import run_cli
 from dragoman.predictor import Result, load
-from dragoman.tokenizer import Tokenizer
-from dragoman.translate_files import read_lines
 
 CORES = os.cpu_count() or 1
 # Of 512 to 4,096 the one from which on longer batches gain nothing that can be measured.

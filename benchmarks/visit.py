@@ -19,8 +19,8 @@ from benchmarks.peers import ROOT, Peer, RunningPeer
 from benchmarks.process_memory import peak_memory
 from benchmarks.workloads import DOCUMENT_WORDS, Workloads
 from deploy.server_process import ServerProcess
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import UnavailableError
-from dragoman.tokenizer import Tokenizer
 
 # The number of clients at which servers are compared, and at which every sentence of the test set is translated.
 COMPARED_CLIENTS = 32

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dragoman.errors import DataError
 from dragoman.translate_files import read_lines
+
+from dragoman.errors import DataError
 
 SHORT_WORDS = 5
 DOCUMENT_WORDS = 400

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from dragoman.translate_files import read_lines
 from rich.console import Console
 
 from deploy.conformance.outcome import compare
@@ -16,7 +17,6 @@ from deploy.conformance.targets import OverGrpc, OverHttp, Target
 from deploy.servers import Packaged, running_servers
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.errors import ConfigError, run_cli
-from dragoman.translate_files import read_lines
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ from benchmarks.visit import Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle import open_bundle
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import UnavailableError
-from dragoman.tokenizer import Tokenizer
 
 SERVER = """
 import http.server, sys

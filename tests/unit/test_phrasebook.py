@@ -11,7 +11,14 @@ from train.tasks.translation.phrasebook import generate
 from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, shares
 from train.tasks.translation.phrasebook.grammar import Adjective, Noun, Owner, indefinite_article
 from train.tasks.translation.phrasebook.lexicon import activities, food, nouns, people, spots
-from train.tasks.translation.phrasebook.numerals import clock_times, dates, english_number, german_number, prices, timetable
+from train.tasks.translation.phrasebook.numerals import (
+    clock_times,
+    dates,
+    english_number,
+    german_number,
+    prices,
+    timetable,
+)
 from train.tasks.translation.phrasebook.patterns import PATTERNS
 from train.tasks.translation.phrasebook.template import Pair, pattern
 from train.tasks.translation.phrasebook.verbs import activity
