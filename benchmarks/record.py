@@ -1,6 +1,8 @@
 """Runs a command and keeps what it printed with all that a figure needs to be believed.
 
 python -m benchmarks.record --out benchmarks/results/NAME.json -- python -m train.evaluate --bundle B … --json
+
+It refuses to run where a file differs from the commit that is checked out, since nobody could measure that again.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from dragoman import atomic
 from dragoman.engines.cpu import usable_cores
-from dragoman.errors import run_cli
+from dragoman.errors import ConfigError, run_cli
 
 PACKAGES = (
     "torch",
@@ -32,6 +34,9 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
 )
+RESULTS = "benchmarks/results"
+# So many changed files are named in a refusal.
+SHOWN = 5
 # What matrix kernels are chosen by, in /proc/cpuinfo's names.
 VECTORS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "sve"}
 
@@ -43,6 +48,12 @@ def main() -> int:
     parser.add_argument("command", nargs="+", help="the command, after --; python means the one that runs this")
     arguments = parser.parse_args()
     atomic.check_writable(arguments.out)
+    if changes := uncommitted(Path.cwd()):
+        shown = ", ".join([*changes[:SHOWN], *(["…"] if len(changes) > SHOWN else [])])
+        raise ConfigError(
+            f"the checkout differs from its commit ({shown}), so the record would name a commit that gives other "
+            "figures; commit or stash the changes first"
+        )
     command = [sys.executable if word == "python" else word for word in arguments.command]
     before = commit()
     started = time.monotonic()
@@ -86,10 +97,20 @@ def machine() -> dict[str, object]:
 def commit() -> str | None:
     """The commit that is checked out, with ``-dirty`` when files differ from it; None outside of git."""
     try:
-        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+        found = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return found.stdout.strip() + ("-dirty" if uncommitted(Path.cwd()) else "")
+
+
+def uncommitted(folder: Path) -> list[str]:
+    """List the files of a checkout that differ from its commit, untracked ones too; none outside of git.
+
+    The folder of the records is left out, so that several can be made one after the other.
+    """
+    command = ["git", "status", "--porcelain", "--", ".", f":(exclude){RESULTS}"]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return [line[3:] for line in found.stdout.splitlines()]
 
 
 def _parsed(output: str) -> object:

@@ -17,7 +17,7 @@ from benchmarks.load_generator import Answer, Answered, Load, Stream, Traffic
 from benchmarks.other_load import OtherLoad
 from benchmarks.peers import ROOT, Peer, RunningPeer
 from benchmarks.process_memory import peak_memory
-from benchmarks.workloads import DOCUMENT_WORDS, Workloads
+from benchmarks.translation.workloads import DOCUMENT_WORDS, Workloads
 from deploy.server_process import ServerProcess
 from dragoman.errors import UnavailableError
 from dragoman.tokenizer import Tokenizer

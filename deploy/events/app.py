@@ -1,6 +1,6 @@
 """The receiver's HTTP interface: ``POST /events`` for MLflow, ``GET /events`` for people, and two probes.
 
-Errors have the form of the translation servers, ``{"error": "sentence", "code": "unauthorized"}``.
+Errors have the form of the model servers, ``{"error": "sentence", "code": "unauthorized"}``.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.other_load import OtherLoad
 from benchmarks.peers import RunningPeer
 from benchmarks.visit import Plan, Visit, Visitor
-from benchmarks.workloads import Workloads
+from benchmarks.translation.workloads import Workloads
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle import open_bundle
 from dragoman.errors import UnavailableError

@@ -36,7 +36,7 @@ class LitServe:
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
         options = {"--bundle": str(self._bundle_dir), "--engine": self._engine, "--port": str(port := free_port())}
-        command = [sys.executable, "-m", "benchmarks.peers.litserve_server"]
+        command = [sys.executable, "-m", "benchmarks.translation.peers.litserve_server"]
         server = ServerProcess(
             command + [word for pair in options.items() for word in pair],
             name=self.name,

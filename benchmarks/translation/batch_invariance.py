@@ -1,6 +1,6 @@
 """Whether a sentence's translation depends on the sentences beside it, for each engine.
 
-python -m benchmarks.batch_invariance --bundle runs/<id>/bundle --sentences FILE
+python -m benchmarks.translation.batch_invariance --bundle runs/<id>/bundle --sentences FILE
 """
 
 import argparse
@@ -113,7 +113,7 @@ def _verdict(alone: Translation | None, found: Translation | None) -> str:
 
 def main() -> int:
     """Measure both engines and print one line each; 1 when a translation differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch_invariance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.batch_invariance", description=__doc__)
     parser.add_argument("--bundle", required=True, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")

@@ -1,10 +1,10 @@
 """``make bench BUNDLE=B``: our servers and their peers over one bundle, under the same load, in one run.
 
-python -m benchmarks.serve --bundle runs/<id>/bundle [--quick]
+python -m benchmarks.translation.serve --bundle runs/<id>/bundle [--quick]
 
 Each server in turn is started alone on the machine, measured and stopped, and all of them again in every round, in the
 other direction each time, so that a machine that has a bad minute does not favour anybody. What is printed are medians
-over the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.widened_bundle``.
+over the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.translation.widened_bundle``.
 """
 
 import argparse
@@ -24,16 +24,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sacrebleu.metrics import BLEU, CHRF
 
-from benchmarks.comparison import BENTO, MAR, medians, ratios, targets
+from benchmarks.translation.comparison import BENTO, MAR, medians, ratios, targets
 from benchmarks.peers import ROOT, Peer
-from benchmarks.peers.bento_huggingface import BentoHuggingFace
-from benchmarks.peers.litserve import LitServe
+from benchmarks.translation.peers.bento_huggingface import BentoHuggingFace
+from benchmarks.translation.peers.litserve import LitServe
 from benchmarks.peers.ours import OurBento, OurTorchServe
-from benchmarks.peers.torchserve_huggingface import TorchServeHuggingFace
+from benchmarks.translation.peers.torchserve_huggingface import TorchServeHuggingFace
 from benchmarks.record import commit, machine, versions
-from benchmarks.serve_tables import show
+from benchmarks.translation.serve_tables import show
 from benchmarks.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
-from benchmarks.workloads import Workloads, load_workloads
+from benchmarks.translation.workloads import Workloads, load_workloads
 from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
@@ -152,14 +152,14 @@ class Bench:
         sentences = self._folder / "sentences.txt"
         lines = self._workloads.sentences[: self._plan.sentences]
         sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.limits", "--bundle", str(self._bundle.path.resolve())]
+        command = [sys.executable, "-m", "benchmarks.translation.limits", "--bundle", str(self._bundle.path.resolve())]
         command += ["--sentences", str(sentences), "--alone", str(self._plan.alone)]
         # OpenMP's threads would otherwise spin at each other as soon as anything else runs: generate was measured to
         # become seven times slower on two threads than on one.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UnavailableError(f"python -m benchmarks.limits failed: {done.stderr[-1000:]}")
+            raise UnavailableError(f"python -m benchmarks.translation.limits failed: {done.stderr[-1000:]}")
         for limit in json.loads(done.stdout):
             name, settings, texts = limit.pop("name"), limit.pop("settings"), limit.pop("texts")
             measured = self._limits.setdefault(name, Measured(name, settings))
@@ -212,7 +212,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.serve", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle that every server serves")
     parser.add_argument("--quick", action="store_true", help="three minutes: one round, fewer loads, short ones")
     parser.add_argument("--rounds", type=int, help=f"visits to each server (default: {FULL.rounds}, with --quick 1)")

@@ -1,4 +1,4 @@
-"""The results of ``python -m benchmarks.serve`` as tables."""
+"""The results of ``python -m benchmarks.translation.serve`` as tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.comparison import BENTO
+from benchmarks.translation.comparison import BENTO
 
 Tree = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, Running
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle import Bundle
 
-TARGET = "benchmarks.peers.bento_service:Batched"
+TARGET = "benchmarks.translation.peers.bento_service:Batched"
 MAX_BATCH_SIZE = 32
 # BentoML's default; with less it would turn requests away that it expects to be late.
 MAX_LATENCY_MS = 60_000

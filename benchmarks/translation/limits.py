@@ -1,4 +1,4 @@
-"""What the engines do without a server: ``python -m benchmarks.limits --bundle B --sentences FILE --limit N``.
+"""What the engines do without a server: ``python -m benchmarks.translation.limits --bundle B --sentences FILE --limit N``.
 
 Prints JSON. Bare CTranslate2 and bare ``generate`` are the limits that a server over them cannot pass; our own core is
 measured as the servers call it. All sentences at once give the throughput, one at a time the latency.
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.load_figures import percentile
-from benchmarks.peers.plain_ctranslate2 import CTranslate2Translator
+from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 from dragoman.errors import run_cli
 from dragoman.predictor import Result, load
 from dragoman.tokenizer import Tokenizer
@@ -67,7 +67,7 @@ class Measurement:
 
 def main() -> None:
     """Measure every limit and print them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.limits", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path)
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=1_000, help="how many of its lines (default: %(default)s)")
@@ -104,7 +104,7 @@ def bare_ctranslate2(measurement: Measurement) -> Limit:
 
 def bare_generate(measurement: Measurement) -> Limit:
     """``generate``, in batches sorted by length."""
-    from benchmarks.peers.huggingface import HuggingFaceTranslator
+    from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
     translate = HuggingFaceTranslator(measurement.bundle_dir, threads=CORES)
 
