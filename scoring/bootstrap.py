@@ -1,0 +1,130 @@
+"""How sure a score is, and how sure the difference of two systems is: bootstrap resampling over items.
+
+A set of n items is resampled by drawing n of them with replacement, and scored anew from the sum of their counts.
+Two systems are resampled together (paired bootstrap, Koehn 2004), so that what makes an item hard for both cancels out.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy
+
+from scoring.base import Counts, Metric
+
+Mode = Literal["non_inferiority", "superiority"]
+Outcome = Literal["promoted", "rejected", "undecided"]
+
+# Of the interval of one score: as many resamples, and drawn from the same seed, as sacreBLEU has by default.
+RESAMPLES, SEED = 1000, 12345
+# Rows of resampled counts held at once: bounds the memory for sets of any size.
+ROWS_AT_ONCE = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One system's score with its 95 % interval, and the signature of both."""
+
+    value: float
+    low: float
+    high: float
+    items: int
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Candidate against champion on the same items; ``low`` and ``high`` each err with probability alpha.
+
+    Differences are positive where the candidate is better, whichever direction of the metric that is.
+    """
+
+    items: int
+    candidate: float
+    champion: float
+    difference: float
+    low: float
+    high: float
+    resampled: tuple[float, ...]
+
+    @property
+    def width(self) -> float:
+        """The distance between the two limits, in the metric's unit."""
+        return self.high - self.low
+
+
+def estimate(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) -> Estimate:
+    """Score one system with its interval."""
+    counts = metric.counts(outputs, references)
+    low, high = interval(metric, counts)
+    return Estimate(
+        value=metric.score(counts.sum(axis=0)),
+        low=low,
+        high=high,
+        items=len(counts),
+        signature=metric.interval_signature(RESAMPLES, SEED),
+    )
+
+
+def interval(metric: Metric, counts: Counts, *, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
+    """Return the 95 % interval of one score: what a fortieth of the resamples lies below, and a fortieth above.
+
+    The resamples are those of sacreBLEU's own bootstrap with the same seed.
+    """
+    generator, items = numpy.random.default_rng(seed), len(counts)
+    scores: list[float] = []
+    for rows in _chunks(resamples):
+        drawn = generator.integers(0, items, size=(rows, items))
+        times = numpy.stack([numpy.bincount(row, minlength=items) for row in drawn])
+        scores += [metric.score(sums) for sums in times @ counts]
+    scores.sort()
+    outside = resamples // 40
+    return scores[outside], scores[resamples - outside - 1]
+
+
+def compare(
+    metric: Metric, candidate: Counts, champion: Counts, *, alpha: float, resamples: int, seed: int
+) -> Comparison:
+    """Resample both systems' items alike; the limits are the quantiles alpha and 1 - alpha of the differences."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    generator, items = numpy.random.default_rng(seed), len(candidate)
+    differences: list[float] = []
+    for rows in _chunks(resamples):
+        times = generator.multinomial(items, numpy.full(items, 1 / items), size=rows).astype(numpy.float64)
+        for ours, theirs in zip(times @ candidate, times @ champion, strict=True):
+            differences.append(sign * (metric.score(ours) - metric.score(theirs)))
+    low, high = numpy.quantile(differences, [alpha, 1 - alpha])
+    scores = metric.score(candidate.sum(axis=0)), metric.score(champion.sum(axis=0))
+    return Comparison(
+        items=items,
+        candidate=scores[0],
+        champion=scores[1],
+        difference=sign * (scores[0] - scores[1]),
+        low=float(low),
+        high=float(high),
+        resampled=tuple(differences),
+    )
+
+
+def decide(comparison: Comparison, *, mode: Mode, margin: float) -> Outcome:
+    """Promote what is better (superiority) or not worse by the margin (non-inferiority), with error alpha at most.
+
+    Reject what is surely not better by the margin, or surely worse. Undecided can only be what has an interval as wide
+    as the margin.
+    """
+    promoted_above, rejected_below = (0.0, margin) if mode == "superiority" else (-margin, 0.0)
+    if comparison.low > promoted_above:
+        return "promoted"
+    return "rejected" if comparison.high < rejected_below else "undecided"
+
+
+def items_missing(comparison: Comparison, *, margin: float) -> int:
+    """Estimate how many more items make the interval as narrow as the margin: width goes with 1 / sqrt(items)."""
+    return max(1, math.ceil(comparison.items * ((comparison.width / margin) ** 2 - 1)))
+
+
+def _chunks(resamples: int) -> Iterator[int]:
+    """Yield how many resamples to draw next."""
+    for start in range(0, resamples, ROWS_AT_ONCE):
+        yield min(ROWS_AT_ONCE, resamples - start)
