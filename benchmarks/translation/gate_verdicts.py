@@ -67,7 +67,9 @@ def main() -> int:
         store = Store(Path(folder), segments)
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            run_command("-m", "benchmarks.translation.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
+            run_command(
+                "-m", "benchmarks.translation.noised_bundle", "--bundle", str(options.better), "--out", str(noised)
+            )
             found = {
                 case: {"margin": margin, **store.promote(bundle, gate)}
                 for case, bundle, gate, margin in zip(EXPECTED, bundles, gates, margins, strict=True)

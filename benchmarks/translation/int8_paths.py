@@ -1,4 +1,6 @@
-"""Which int8 path is the fastest on this CPU at small batches: ``python -m benchmarks.translation.int8_paths --bundle B``.
+"""Which int8 path is the fastest on this CPU at small batches.
+
+python -m benchmarks.translation.int8_paths --bundle B
 
 CTranslate2's engine against our own T5 decoding (``dragoman.engines.t5``) with its matrices quantized by PyTorch:
 FBGEMM's kernels, with 8-bit activations scaled for each product at run time. Batches are static, as CTranslate2 takes

@@ -1,4 +1,6 @@
-"""What the engines do without a server: ``python -m benchmarks.translation.limits --bundle B --sentences FILE --limit N``.
+"""What the engines do without a server.
+
+python -m benchmarks.translation.limits --bundle B --sentences FILE --limit N
 
 Prints JSON. Bare CTranslate2 and bare ``generate`` are the limits that a server over them cannot pass; our own core is
 measured as the servers call it. All sentences at once give the throughput, one at a time the latency.

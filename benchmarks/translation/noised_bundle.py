@@ -1,4 +1,7 @@
-"""Damages a copy of a bundle, to see that the gate notices: ``python -m benchmarks.translation.noised_bundle --help``."""
+"""A damaged copy of a bundle, to see that the gate notices.
+
+python -m benchmarks.translation.noised_bundle --bundle B --out FOLDER
+"""
 
 import argparse
 from pathlib import Path

@@ -1,45 +1,46 @@
-"""What is sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words.
+"""The texts that are sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words.
 
 A model that was trained on Multi30k talks without end about news, so documents are made of captions: what they cost is
 what their number of words says.
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.workloads import Workloads
 from dragoman.errors import DataError
 from dragoman.translate_files import read_lines
 
 SHORT_WORDS = 5
 DOCUMENT_WORDS = 400
+# A caption has about twelve words.
+WORDS_PER_SENTENCE = 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workloads:
-    """The test set with its references, and texts of which only the speed is measured."""
-
-    sentences: tuple[str, ...]
-    references: tuple[str, ...]
-    news: tuple[str, ...]
-    short: tuple[str, ...]
-    documents: tuple[str, ...]
+def data_folder() -> Path:
+    """Return the folder of corpora: DRAGOMAN_DATA, or ``data``."""
+    return Path(os.environ.get("DRAGOMAN_DATA") or "data")
 
 
 def load_workloads(data: Path) -> Workloads:
     """Read Multi30k and newstest below ``data``; raises DataError."""
     multi30k, newstest = Path(data) / "multi30k", Path(data) / "newstest"
     if not multi30k.is_dir() or not newstest.is_dir():
-        raise DataError(f"{data} has no multi30k and newstest; give the folder that has them with --data")
+        raise DataError(
+            f"{data} has no multi30k and newstest; give the folder that has them with DRAGOMAN_DATA or --data"
+        )
     other = _lines(multi30k / "test_2017_flickr.en.gz") + _lines(multi30k / "val.en.gz")
     # The test sets have fifty such sentences only, and equal ones in flight at once may be computed once.
     captions = _lines(multi30k / "train.en.gz") + other
     return Workloads(
-        sentences=tuple(_lines(multi30k / "test_2016_flickr.en.gz")),
+        items=tuple(_lines(multi30k / "test_2016_flickr.en.gz")),
         references=tuple(_lines(multi30k / "test_2016_flickr.de.gz")),
-        news=tuple(_lines(newstest / "newstest2014.en.gz")),
+        other=tuple(_lines(newstest / "newstest2014.en.gz")),
         short=tuple(dict.fromkeys(line for line in captions if len(line.split()) == SHORT_WORDS)),
-        documents=documents(other, words=DOCUMENT_WORDS),
+        long=documents(other, words=DOCUMENT_WORDS),
+        cost=WORDS_PER_SENTENCE,
+        long_cost=DOCUMENT_WORDS,
     )
 
 

@@ -41,11 +41,11 @@ class BentoHuggingFace:
         server.wait_until(lambda: answers_ok(f"http://127.0.0.1:{port}/readyz"), within_s=START_WITHIN_S)
         return RunningPeer(url=f"http://127.0.0.1:{port}/translate", process=server)
 
-    def body(self, text: str) -> str:
+    def body(self, item: str) -> str:
         """A batch of one, which BentoML puts together with others."""
-        return json.dumps({"texts": [text]})
+        return json.dumps({"texts": [item]})
 
-    def translation(self, reply: str) -> str:
+    def output(self, reply: str) -> str:
         """The one translation of the list."""
         (text,) = json.loads(reply)
         return str(text)

@@ -1,4 +1,7 @@
-"""A LitServe server over a bundle: ``python -m benchmarks.translation.peers.litserve_server --bundle B --engine E --port N``."""
+"""A LitServe server over a bundle.
+
+python -m benchmarks.translation.peers.litserve_server --bundle B --engine E --port N
+"""
 
 import argparse
 from collections.abc import Callable, Sequence
