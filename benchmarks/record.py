@@ -9,10 +9,12 @@ import argparse
 import contextlib
 import json
 import platform
+import re
 import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,20 +22,9 @@ from dragoman import atomic
 from dragoman.engines.cpu import usable_cores
 from dragoman.errors import ConfigError, run_cli
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "ctranslate2",
-    "sentencepiece",
-    "sacrebleu",
-    "optuna",
-    "bentoml",
-    "torchserve",
-    "mlflow",
-    "litserve",
-    "uvicorn",
-    "uvloop",
-)
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+# Of no extra, and yet what a server is as fast as.
+HTTP_PACKAGES = ("uvicorn", "uvloop")
 RESULTS = "benchmarks/results"
 # So many changed files are named in a refusal.
 SHOWN = 5
@@ -74,12 +65,20 @@ def main() -> int:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that figures depend on, as far as they are installed."""
+    """Return the versions of Python and of the project's requirements, as far as they are installed."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in sorted({*_requirements(), *HTTP_PACKAGES}):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _requirements() -> set[str]:
+    """Read the names that pyproject.toml asks for, but for the tools of development."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras: dict[str, list[str]] = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(line for extra, lines in extras.items() if extra != "dev" for line in lines)]
+    return {re.split(r"[\[<>=~ ]", line)[0] for line in asked} - {project["name"]}
 
 
 def machine() -> dict[str, object]:
