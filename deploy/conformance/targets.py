@@ -40,7 +40,7 @@ class InProcess:
 
 
 class OverHttp:
-    """A server's translation URL."""
+    """The address at which a server takes requests."""
 
     reports_status = True
 
