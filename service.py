@@ -1,6 +1,6 @@
-"""The BentoML service: a packaged bundle behind LibreTranslate's interface, on http://127.0.0.1:3000 by default.
+"""The BentoML service: a packaged bundle behind its task's interface, on http://127.0.0.1:3000 by default.
 
-    python -m model_registry package translation-en-de@champion
+    python -m model_registry package NAME@champion
     bentoml serve
 
 ``dragoman.protocol`` alone decides what a body means and what is answered; this file carries bytes to it and back.
@@ -12,7 +12,8 @@ import os
 import socket
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,22 @@ from dragoman.asgi import (
     ClientGone,
     ContractMiddleware,
     delay_sigterm,
+    mark_answered,
     retry_headers,
     while_connected,
 )
 from dragoman.batching import MicroBatcher
+from dragoman.bodies import JSON_TYPE, RawRequest
 from dragoman.bundle import open_bundle
-from dragoman.errors import ConfigError, DragomanError, UnavailableError
+from dragoman.engines import configured_engine
+from dragoman.errors import ConfigError, DragomanError, InferenceError, UnavailableError
 from dragoman.following import Following, followed_directory
 from dragoman.model_switch import ModelSwitch
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply, answer_with, check_body_size, error_reply
+from dragoman.protocol import Reply, answer_with, check_body_size, error_reply
 from dragoman.serving_metrics import BatcherMetrics, ServingMetrics
+from dragoman.task_table import task_class
+from dragoman.tasks.base import Task
 
 log = logging.getLogger("bentoml.service.dragoman")
 
@@ -55,8 +61,10 @@ PARSING_THREADS = 2
 CLIENT_CLOSED_REQUEST = 499
 # The label that `python -m model_registry package` puts on the models it stores.
 BUNDLE_LABEL = "dragoman-bundle"
-# The names that T5 itself gives its languages; any other language goes by its code.
-LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "ro": "Romanian"}
+# What BentoML can add to every request, at half a millisecond each: a line of log, and a trace, which is for nobody
+# unless an exporter is configured.
+LOGS_REQUESTS = os.environ.get("DRAGOMAN_ACCESS_LOG", "false").lower() == "true"
+TRACES_REQUESTS = os.environ.get("DRAGOMAN_TRACING", "false").lower() == "true"
 # BentoML's page loads a tracker from another site; this one shows the same interface without.
 INDEX_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -84,38 +92,9 @@ class RawInput(bentoml.IODescriptor):  # type: ignore[misc]
     request: Request
 
 
-class TranslateInput(bentoml.IODescriptor):  # type: ignore[misc]
-    """The fields of a request, for BentoML's own client and descriptions; bodies are never checked against them."""
-
-    q: str | list[str]
-    source: str | None = None
-    target: str | None = None
-    format: str | None = None
-    alternatives: int | None = None
-    api_key: str | None = None
-    num_beams: int | None = None
-    max_new_tokens: int | None = None
-    length_penalty: float | None = None
-    return_scores: bool | None = None
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: object) -> RawInput:
-        """Hand the request over as it is, where BentoML would parse and refuse in its own way."""
-        return RawInput(request=request)
-
-
-class TranslateOutput(pydantic.BaseModel):
-    """The fields of an answer, for BentoML's own client and descriptions."""
-
-    translatedText: str | list[str]  # noqa: N815 - LibreTranslate's name
-    alternatives: list[str] | list[list[str]] | None = None
-    scores: list[float] | list[list[float]] | None = None
-    finish_reason: str | list[str]
-    model: dict[str, str | None]
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.to_json(), status_code=reply.status, media_type=JSON_TYPE, headers=retry_headers(reply))
+def _response(request: Request, reply: Reply) -> Response:
+    mark_answered(request.scope)
+    return Response(reply.content, status_code=reply.status, media_type=JSON_TYPE, headers=retry_headers(reply))
 
 
 def _bundle_tag(argument: str) -> str:
@@ -156,13 +135,26 @@ def _bundle_dir() -> Path:
     return Path(reference.resolve().path_of("bundle"))
 
 
-async def _languages(_: Request) -> Response:
-    languages = bentoml.get_current_service().predictor.bundle.manifest.languages
-    # The target is listed without targets of its own, because clients look its name up here.
-    pairs = {languages.source: [languages.target], languages.target: []}
-    return JSONResponse(
-        [{"code": code, "name": LANGUAGE_NAMES.get(code, code), "targets": pairs[code]} for code in pairs]
-    )
+def _input_spec(task: type[Task]) -> Any:
+    """List the fields of a request for BentoML's own client and descriptions; no body is checked against them."""
+
+    async def from_http_request(request: Request, serde: object) -> RawInput:
+        # Handed over as it is, where BentoML would parse and refuse in its own way.
+        return RawInput(request=request)
+
+    fields: dict[str, Any] = {task.input_field: (Any, ...)}
+    fields |= {name: (Any, None) for name in task.request_fields if name != task.input_field}
+    spec = pydantic.create_model("RequestInput", __base__=bentoml.IODescriptor, **fields)
+    spec.from_http_request = staticmethod(from_http_request)
+    return spec
+
+
+class AnyOutput(pydantic.BaseModel, extra="allow"):
+    """An answer, for BentoML's own client, which reads whatever JSON comes."""
+
+
+BUNDLE_TAG = _bundle_tag(bentoml.use_arguments(Arguments).bundle)
+TASK = task_class(bentoml.models.get(BUNDLE_TAG).info.labels["task"])
 
 
 async def _openapi(_: Request) -> Response:
@@ -173,30 +165,50 @@ async def _index(_: Request) -> Response:
     return HTMLResponse(INDEX_PAGE)
 
 
-PAGES = Starlette(routes=[Route("/", _index), Route("/docs.json", _openapi), Route("/languages", _languages)])
+async def _page(request: Request) -> Response:
+    manifest = bentoml.get_current_service().predictor.bundle.manifest
+    return JSONResponse(TASK.pages(manifest)[request.scope["path"]].body)
 
 
-@bentoml.service(name="dragoman", workers=1, traffic={"timeout": DEADLINE_S + 15}, http={"host": DEFAULT_HOST})
+PAGES = Starlette(
+    routes=[
+        Route("/", _index),
+        Route("/docs.json", _openapi),
+        *(Route(path, _page) for path in TASK.page_paths),
+    ]
+)
+
+
+@bentoml.service(
+    name="dragoman",
+    workers=1,
+    traffic={"timeout": DEADLINE_S + 15},
+    http={"host": DEFAULT_HOST},
+    logging={"access": {"enabled": LOGS_REQUESTS}},
+    tracing={} if TRACES_REQUESTS else {"excluded_urls": ".*"},
+)
 @bentoml.asgi_app(PAGES, path="/")
-class Translator:
-    """Translation with one bundle."""
+class Dragoman:
+    """One bundle, served; its task says what requests are."""
 
     # A class attribute, because BentoML packs the models it finds on the class.
-    reference = bentoml.models.BentoModel(_bundle_tag(bentoml.use_arguments(Arguments).bundle))
+    reference = bentoml.models.BentoModel(BUNDLE_TAG)
 
     def __init__(self) -> None:
-        """Load the bundle, verifying it, and start the warm-up translation that readiness waits for."""
+        """Load the bundle, verifying it, and start the warm-up that readiness waits for."""
         # Importing it any earlier would be before BentoML has said where the processes share their figures.
         import prometheus_client
 
         packaged = open_bundle(_bundle_dir())
         self._metrics = ServingMetrics(prometheus_client)
-        self._following = Following.configured(packaged.manifest, load)
+        load_here = partial(load, engine=configured_engine())
+        self._following = Following.configured(packaged.manifest, load_here)
         followed = self._following.look(packaged.manifest) if self._following else None
-        self._switch = ModelSwitch(followed or load(packaged), self._batcher_for)
+        self._switch = ModelSwitch(followed or load_here(packaged), self._batcher_for)
         self._is_ending = threading.Event()
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
-        self._warm_up = self._parsing.submit(self._translate_once)
+        self._warm_up = self._parsing.submit(self._answer_once)
+        self._probe: Future[bool] | None = None
 
     @property
     def predictor(self) -> Predictor:
@@ -204,11 +216,16 @@ class Translator:
         return self._switch.predictor
 
     def _batcher_for(self, predictor: Predictor) -> MicroBatcher:
-        manifest, task, described = predictor.bundle.manifest, predictor.task, predictor.describe()
-        log.info("serving %s %s: %s", manifest.name, manifest.version, dict(described))
-        self._metrics.serves(manifest)
-        observer = BatcherMetrics(self._metrics, task.output_tokens)
-        return MicroBatcher(task.run, batch_key=task.batch_key, workers=int(described["parallel"]), observer=observer)
+        manifest, task = predictor.bundle.manifest, predictor.task
+        log.info("serving %s %s: %s", manifest.name, manifest.version, dict(predictor.describe()))
+        self._metrics.serves(predictor)
+        return MicroBatcher(
+            predictor.computing.batch,
+            batch_key=task.batch_key,
+            size=task.size,
+            capacity=task.capacity,
+            observer=BatcherMetrics(self._metrics, predictor),
+        )
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def begin(self) -> None:
@@ -225,43 +242,67 @@ class Translator:
         try:
             open_bundle(_bundle_dir())
             followed_directory()
+            configured_engine()
             _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
 
-    @bentoml.api(route="/translate", input_spec=TranslateInput, output_spec=TranslateOutput)  # type: ignore[untyped-decorator]
-    async def translate(self, request: Request) -> Response:
-        """Translate a text, or a list of texts."""
+    async def answer(self, request: Request) -> Response:
+        """Answer one request."""
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
         try:
             async with asyncio.timeout_at(deadline):
                 with self._switch.borrowed() as (predictor, batcher):
-                    body = await _read_body(request, predictor.bundle.manifest.limits.max_body_bytes)
+                    body = await _read_body(request, predictor.task.limits.max_body_bytes)
                     raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
                     answering = answer_with(batcher, predictor, raw, parse_in=self._parsing, deadline=deadline)
-                    return _response(await while_connected(request.receive, answering))
+                    return _response(request, await while_connected(request.receive, answering))
         except TimeoutError:
-            message = f"the request was not received and answered within {DEADLINE_S} seconds; send less text at once"
-            return _response(error_reply(UnavailableError(message, code="deadline_exceeded")))
+            message = f"the request was not received and answered within {DEADLINE_S} seconds; send less at once"
+            return _response(request, error_reply(UnavailableError(message, code="deadline_exceeded")))
         except DragomanError as error:
-            return _response(error_reply(error))
+            return _response(request, error_reply(error))
         except (ClientDisconnect, ClientGone):
             return Response(status_code=CLIENT_CLOSED_REQUEST)
+        except Exception:
+            log.exception("a request failed")
+            return _response(
+                request, error_reply(InferenceError("the server failed on this request; its log says why"))
+            )
 
-    def _translate_once(self) -> None:
+    # BentoML's clients call it by its name, which is the route's.
+    answer.__name__ = TASK.route.rpartition("/")[2]
+    locals()[answer.__name__] = bentoml.api(
+        answer, route=TASK.route, input_spec=_input_spec(TASK), output_spec=AnyOutput
+    )
+
+    def _answer_once(self) -> None:
         try:
             self.predictor.warm_up()
         except DragomanError:
-            log.exception("the warm-up translation failed")
+            log.exception("the warm-up failed")
             raise
 
     async def __is_ready__(self) -> bool:
-        """Whether the warm-up translation has succeeded, and the server is not about to end."""
-        return not self._is_ending.is_set() and self._warm_up.done() and self._warm_up.exception() is None
+        """Tell whether the warm-up has succeeded, the engine works, and the server is not about to end."""
+        return (
+            not self._is_ending.is_set()
+            and self._warm_up.done()
+            and self._warm_up.exception() is None
+            and self._engine_works()
+        )
+
+    def _engine_works(self) -> bool:
+        """Tell it from the last batches, and try an engine that failed again: without requests nothing else would."""
+        computing = self.predictor.computing
+        if not computing.is_healthy and (self._probe is None or self._probe.done()):
+            self._probe = self._parsing.submit(computing.probe)
+        self._metrics.ready(computing.is_healthy)
+        return computing.is_healthy
 
     async def __is_alive__(self) -> bool:
-        """Whether the warm-up translation has not failed."""
+        """Tell whether the warm-up has not failed."""
         return not self._warm_up.done() or self._warm_up.exception() is None
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -286,7 +327,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 def _service() -> Any:
     """What the decorators made of the class, of which type checkers see the class alone."""
-    return Translator
+    return Dragoman
 
 
 _service().add_asgi_middleware(ContractMiddleware)

@@ -1,15 +1,17 @@
-"""``python -m dragoman translate | info | verify``: use a bundle without any server."""
+"""``python -m dragoman run | info | verify``: use a bundle without any server."""
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from dragoman.atomic import to_json
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.errors import run_cli
+from dragoman.errors import ConfigError, run_cli
+from dragoman.run_lines import run_lines
 from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key
-from dragoman.translate_files import translate_files
 
 EXIT_CODES = """
 exit codes: 0 done, 64 wrong command line or key, 65 bad input, 70 the engine failed, 73 cannot write the output,
@@ -21,26 +23,32 @@ path of a PEM file), 130 interrupted
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dragoman",
-        description="Translate with a bundle, look into it, or check that not a byte of it has changed.",
+        description="Answer with a bundle, look into it, or check that not a byte of it has changed.",
         epilog=EXIT_CODES,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    translate = commands.add_parser(
-        "translate",
-        help="translate lines",
-        description="Translate a text line by line, from standard input to standard output unless files are given.",
-        epilog="example: echo 'Where is the station?' | python -m dragoman translate --bundle runs/demo/bundle"
-        + EXIT_CODES,
+    run = commands.add_parser(
+        "run",
+        help="answer lines",
+        description="Answer a text line by line, from standard input to standard output unless files are given. An "
+        "output that is one line of text is written as it is, any other as JSON.",
+        epilog="example: echo 'Where is the station?' | python -m dragoman run --bundle runs/demo/bundle" + EXIT_CODES,
     )
-    translate.add_argument("--bundle", required=True, help="a bundle directory")
-    translate.add_argument("--input", metavar="FILE", help="read lines from this UTF-8 file")
-    translate.add_argument("--output", metavar="FILE", help="write lines to this file, whole or not at all")
-    translate.add_argument("--engine", default="auto", help="auto, ctranslate2 or torch (default: auto)")
-    translate.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    translate.add_argument("--num-beams", type=int, metavar="N", help="beam width (default: the bundle's)")
-    translate.add_argument("--quiet", action="store_true", help="show no progress")
-    translate.set_defaults(run=_translate)
+    run.add_argument("--bundle", required=True, help="a bundle directory")
+    run.add_argument("--input", metavar="FILE", help="read lines from this UTF-8 file, plain or .gz")
+    run.add_argument("--output", metavar="FILE", help="write lines to this file, whole or not at all")
+    run.add_argument("--engine", default="auto", help="auto, or an engine of the bundle's task (default: auto)")
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a further field of the request that each line becomes, as the servers take it (max_new_tokens=40)",
+    )
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+    run.set_defaults(run=_run)
 
     info = commands.add_parser("info", help="print the manifest without the file list", epilog=EXIT_CODES)
     info.add_argument("bundle", help="a bundle directory")
@@ -54,16 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _translate(arguments: argparse.Namespace) -> None:
-    translate_files(
+def _run(arguments: argparse.Namespace) -> None:
+    run_lines(
         arguments.bundle,
         source=arguments.input,
         destination=arguments.output,
         engine=arguments.engine,
         device=arguments.device,
-        num_beams=arguments.num_beams,
+        parameters=dict(map(_parameter, arguments.set)),
         show_progress=not arguments.quiet and sys.stderr.isatty(),
     )
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set takes KEY=VALUE, got {text!r}")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -1,18 +1,24 @@
 """What the contract asks of any ASGI server: errors in its form, media types hidden, and clients that leave noticed."""
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, TypeVar
 
+from dragoman.bodies import JSON_TYPE
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.protocol import JSON_TYPE, Reply, error_reply
+from dragoman.protocol import Reply, error_reply
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
-FRAMEWORK_ERRORS = (404, 405, 500, 503)
 CONTENT_TYPE_KEY = "dragoman.content_type"
+# In a request's scope: what marks an answer as one of the contract, so that all other errors are known as foreign.
+ANSWERED_KEY = "dragoman.answered"
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,29 +32,41 @@ class ClientGone(Exception):
 
 
 class ContractMiddleware:
-    """Keeps a framework's view of a request and its errors away from the contract."""
+    """A guard between the contract and a framework, whose view of requests and whose errors it replaces."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request; an error that is not JSON comes from the framework and gets the contract's form."""
+        """Serve one request; every error that was not made by ``mark_answered`` gets the contract's form."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        replaced = False
+        inner = _without_content_type(scope)
+        started = replaced = False
 
         async def send_in_form(message: Message) -> None:
-            nonlocal replaced
-            if message["type"] == "http.response.start" and message["status"] in FRAMEWORK_ERRORS:
+            nonlocal started, replaced
+            started = True
+            if message["type"] == "http.response.start" and message["status"] >= 400 and not inner[ANSWERED_KEY]:
                 headers = dict(message["headers"])
-                if not headers.get(b"content-type", b"").startswith(JSON_TYPE.encode()):
-                    replaced = True
-                    await _send_reply(send, _framework_error(message["status"], scope, headers), headers)
+                replaced = True
+                await _send_reply(send, _framework_error(message["status"], scope, headers), headers)
             if not replaced:
                 await send(message)
 
-        await self._app(_without_content_type(scope), receive, send_in_form)
+        try:
+            await self._app(inner, receive, send_in_form)
+        except Exception:
+            if started:
+                raise
+            log.exception("the framework failed on a request")
+            await _send_reply(send, _framework_error(500, scope, {}), {})
+
+
+def mark_answered(scope: MutableMapping[str, Any]) -> None:
+    """Note in a request's scope that its answer, an error perhaps, is one of the contract."""
+    scope[ANSWERED_KEY].append(True)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -95,7 +113,7 @@ def retry_headers(reply: Reply) -> dict[str, str]:
 
 
 async def _send_reply(send: Send, reply: Reply, replaced: MutableMapping[bytes, bytes]) -> None:
-    body = reply.to_json()
+    body = reply.content
     headers = {"content-type": JSON_TYPE, "content-length": str(len(body)), **retry_headers(reply)}
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     if b"allow" in replaced:
@@ -108,7 +126,8 @@ def _without_content_type(scope: Message) -> Message:
     # BentoML picks a deserializer, pickle among them, by this header. What it cannot see it cannot act on.
     kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
     sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
-    return {**scope, "headers": kept, CONTENT_TYPE_KEY: sent}
+    # A list, because frameworks copy scopes, and a copy holds the same list.
+    return {**scope, "headers": kept, CONTENT_TYPE_KEY: sent, ANSWERED_KEY: []}
 
 
 def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes, bytes]) -> Reply:
@@ -120,6 +139,12 @@ def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes,
         message = f"{path} does not accept {method}; use {allowed}"
         return error_reply(InvalidInput(message, code="method_not_allowed"))
     if status == 503:
-        message = "the server is not ready: it has not translated yet, or it is about to end; ask again in a second"
+        message = (
+            "the server is not ready: it is starting, its engine fails, or it is about to end; ask again in a second"
+        )
         return error_reply(UnavailableError(message))
+    if status < 500:
+        # Nothing of the contract comes here; whatever the framework refused, it was the request.
+        message = f"the server refused this request with status {status} ({HTTPStatus(status).phrase})"
+        return Reply(status, {"error": message, "code": "invalid_input"})
     return error_reply(InferenceError("the server failed on this request; its log says why"))

@@ -1,9 +1,10 @@
 """Writing that never leaves a half-made file or directory under its final name."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +38,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     path = Path(path)
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = _open_beside(path)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
         _sync_directory(path.parent)
     except OSError as error:
@@ -62,7 +62,7 @@ def directory(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} exists already; choose another directory or remove it first")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary = _make_directory_beside(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
     try:
@@ -71,7 +71,6 @@ def directory(path: Path) -> Iterator[Path]:
             for name in files:
                 _sync_file(Path(folder) / name)
             _sync_directory(Path(folder))
-        temporary.chmod(0o777 & ~_umask())
         temporary.rename(path)
         _sync_directory(path.parent)
     except OSError as error:
@@ -95,8 +94,21 @@ def _sync_directory(path: Path) -> None:
     _sync_file(path)
 
 
-def _umask() -> int:
-    # mkstemp and mkdtemp make private files; what is published should get the rights any new file would get.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _open_beside(path: Path) -> tuple[int, str]:
+    """Open a new file beside ``path``; the kernel gives it the rights of any new file, as tempfile's own have not."""
+    while True:
+        temporary = _name_beside(path)
+        with contextlib.suppress(FileExistsError):
+            return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(temporary)
+
+
+def _make_directory_beside(path: Path) -> Path:
+    while True:
+        temporary = _name_beside(path)
+        with contextlib.suppress(FileExistsError):
+            temporary.mkdir(0o777)
+            return temporary
+
+
+def _name_beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from dragoman.batch_queue import WaitingItem
 from dragoman.errors import InferenceError
-from dragoman.tasks import Failure, OnOutcome, Result
+from dragoman.outcomes import Failure, OnOutcome, Result
 
 log = logging.getLogger(__name__)
 

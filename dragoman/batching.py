@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from dragoman.batch_queue import BatchQueue, WaitingItem
 from dragoman.batch_workers import Batch, Run, Workers
 from dragoman.errors import UnavailableError
-from dragoman.tasks import Failure, Result
+from dragoman.outcomes import Failure, Result
 
 # Padded source tokens a batch, times the size of the beam; half of what is best for throughput alone: with t5-small on
 # one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each

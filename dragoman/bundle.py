@@ -3,8 +3,8 @@
 ::
 
     manifest.json      names, limits, provenance, scores, and the sha256 and size of every other file
-    model/             safetensors, config.json, generation_config.json, tokenizer (Hugging Face layout)
-    engines/ct2-int8/  the CTranslate2 conversion
+    model/             safetensors, and what else the model's family has (Hugging Face layout)
+    engines/NAME/      what an engine opens, such as a conversion of the weights
     config.yaml        the resolved training configuration
     MODEL_CARD.md      written from the manifest
     model.sig          the signature, once there is one; the only file that the manifest does not list
@@ -18,21 +18,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dragoman import atomic
 from dragoman.contents import check_contents
-from dragoman.errors import BundleError, ConfigError
-from dragoman.manifest import (
-    NAME_PATTERN,
-    Decoding,
-    FileEntry,
-    Languages,
-    Limits,
-    Manifest,
-    Preprocessing,
-    Provenance,
-    Score,
-)
+from dragoman.errors import BundleError
+from dragoman.manifest import FileEntry, Manifest, Provenance, Score, check_name
 from dragoman.model_card import model_card
 from dragoman.signature import SIGNATURE, configured_public_key, verify_signature
 
@@ -52,7 +43,7 @@ class Bundle:
         return self.path / "model"
 
     def engine_dir(self, name: str) -> Path:
-        """The conversion for one engine, ``ct2-int8`` for example."""
+        """Return the directory of what one engine opens."""
         return self.path / "engines" / name
 
 
@@ -61,10 +52,8 @@ def write_bundle(
     *,
     name: str,
     task: str,
-    languages: Languages,
-    preprocessing: Preprocessing,
-    decoding: Decoding,
-    limits: Limits,
+    options: Mapping[str, Any],
+    limits: Mapping[str, Any],
     provenance: Provenance,
     scores: Sequence[Score],
     model_dir: Path,
@@ -75,10 +64,7 @@ def write_bundle(
 
     Raises ConfigError for a bad name and OutputError when ``destination`` exists or cannot be written.
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(
-            f"name must be lower-case letters and digits, with '.', '_' or '-' between them, at most 63, got {name!r}"
-        )
+    check_name(name)
     with atomic.directory(Path(destination)) as root:
         _copy_files(model_dir, root / "model")
         for engine, folder in engines.items():
@@ -87,9 +73,7 @@ def write_bundle(
         manifest = Manifest(
             name=name,
             task=task,
-            languages=languages,
-            preprocessing=preprocessing,
-            decoding=decoding,
+            options=options,
             limits=limits,
             provenance=provenance,
             scores=tuple(scores),
@@ -99,7 +83,7 @@ def write_bundle(
         (root / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")
         manifest = _with_files(manifest, root).sealed()
         (root / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        check_contents(root, [entry.path for entry in manifest.files])
+        check_contents(root, manifest)
     return Bundle(Path(destination), manifest)
 
 
@@ -144,7 +128,7 @@ def open_unsigned(path: str | Path) -> Bundle:
         raise _mismatch(manifest_path, *(hashlib.sha256(form.encode()).hexdigest() for form in (canonical, text)))
     bundle = Bundle(path, manifest)
     _verify_files(bundle)
-    check_contents(path, [entry.path for entry in manifest.files])
+    check_contents(path, manifest)
     return bundle
 
 

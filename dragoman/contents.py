@@ -1,50 +1,51 @@
 """What a bundle may hold, as allow-lists: data that is loaded, never code that is run.
 
 A digest proves that a file is the one that was packed, not that it is harmless. Files are therefore limited to
-safetensors, CTranslate2's own format, JSON, text and the SentencePiece model, and ``config.json`` to keys that describe
-a T5: loaders have run code named there (``auto_map``) even when told to trust none (CVE-2026-4372).
+safetensors, the formats that the task's engines read, JSON and text; and ``config.json`` to the keys that the task
+names: loaders have run code named there (``auto_map``) even when told to trust none (CVE-2026-4372).
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from dragoman.errors import BundleError
+from dragoman.manifest import Manifest
+from dragoman.task_table import task_class
 
-FILES = re.compile(
+COMMON = (
     r"config\.yaml|MODEL_CARD\.md"
-    r"|model/(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json"
-    r"|model/(model|model-\d{5}-of-\d{5})\.safetensors|model/model\.safetensors\.index\.json|model/spiece\.model"
-    r"|engines/ct2-[a-z0-9]+/(model\.bin|config\.json|(shared|source|target)_vocabulary\.json|vmap\.txt)"
+    r"|model/(model|model-\d{5}-of-\d{5})\.safetensors|model/model\.safetensors\.index\.json"
 )
-MODEL_CONFIG_KEYS = frozenset(
-    """
-    _name_or_path architectures bos_token_id classifier_dropout d_ff d_kv d_model decoder_start_token_id dense_act_fn
-    dropout_rate dtype eos_token_id feed_forward_proj initializer_factor is_decoder is_encoder_decoder is_gated_act
-    layer_norm_epsilon model_type n_positions num_decoder_layers num_heads num_layers output_past pad_token_id
-    relative_attention_max_distance relative_attention_num_buckets scale_decoder_outputs task_specific_params
-    tie_encoder_decoder tie_word_embeddings torch_dtype transformers_version use_cache vocab_size
-    """.split()  # noqa: SIM905 - forty names read better as words than as forty quoted strings
-)
+MODEL_CONFIG = "model/config.json"
 
 
-def check_contents(root: Path, files: Iterable[str]) -> None:
-    """Raise BundleError for a file or a model configuration key that is not on the lists."""
-    for name in files:
-        if not FILES.fullmatch(name):
-            raise BundleError(f"{root / name} may not be part of a bundle, which holds weights, vocabularies and text")
-    _check_model_config(root / "model" / "config.json")
+def check_contents(root: Path, manifest: Manifest) -> None:
+    """Check files, options, limits and model configuration against what the task knows; raises BundleError."""
+    task = task_class(manifest.task)
+    allowed = re.compile(f"{COMMON}|{task.files}" if task.files else COMMON)
+    for entry in manifest.files:
+        if not allowed.fullmatch(entry.path):
+            raise BundleError(
+                f"{root / entry.path} may not be part of a bundle for {manifest.task}, which holds weights, "
+                "vocabularies and text"
+            )
+    task.options_of(manifest)
+    task.limits_of(manifest)
+    if task.model_config_keys:
+        _check_model_config(root / MODEL_CONFIG, task.model_config_keys)
 
 
-def _check_model_config(path: Path) -> None:
+def _check_model_config(path: Path, keys_of: Mapping[str, frozenset[str]]) -> None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BundleError(f"cannot read {path}: {error}") from error
     if not isinstance(config, dict):
         raise BundleError(f"{path} must hold a JSON object, got {type(config).__name__}")
-    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS):
-        raise BundleError(f"{path} holds keys that do not describe a T5: {', '.join(unknown)}; remove them")
-    if config.get("model_type") != "t5":
-        raise BundleError(f"{path} describes a model of type {config.get('model_type')!r}; t5 is accepted")
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in keys_of:
+        raise BundleError(f"{path} describes a model of type {kind!r}; {' or '.join(keys_of)} is accepted")
+    if unknown := sorted(set(config) - keys_of[kind]):
+        raise BundleError(f"{path} holds keys that do not describe a {kind}: {', '.join(unknown)}; remove them")

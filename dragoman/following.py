@@ -23,6 +23,7 @@ from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError
 from dragoman.manifest import Manifest
 from dragoman.predictor import Predictor
+from dragoman.task_table import task_class
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Following:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``packaged`` is what the server was built with: what it follows must be of the same name, task and languages.
+        """``packaged`` is what the server was built with: what it follows must have the same name and do the same work.
 
         ``clock`` gives seconds.
         """
@@ -163,8 +164,8 @@ class Following:
         manifest, packaged = bundle.manifest, self._packaged
         if manifest.digest != pointer.digest:
             raise BundleError(f"{bundle.path} has the digest {manifest.digest}, and {POINTER} says {pointer.digest}")
-        for what in ("name", "task", "languages"):
-            found, expected = getattr(manifest, what), getattr(packaged, what)
+        for what, of in (("name", _name), ("work", _work)):
+            found, expected = of(manifest), of(packaged)
             if found != expected:
                 raise BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")
         predictor = self._load(bundle)
@@ -180,3 +181,11 @@ class Following:
         if message != self._said:
             log.log(level, message, exc_info=with_traceback)
             self._said = message
+
+
+def _name(manifest: Manifest) -> str:
+    return manifest.name
+
+
+def _work(manifest: Manifest) -> str:
+    return task_class(manifest.task).work(manifest)

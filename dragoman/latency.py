@@ -1,4 +1,4 @@
-"""How long single requests take: one text at a time, which is what a person who waits for an answer feels."""
+"""How long single requests take: one input at a time, which is what a person who waits for an answer feels."""
 
 import math
 import time
@@ -10,15 +10,15 @@ from dragoman.predictor import Predictor, Result
 TAIL = 0.95
 
 
-def latencies_ms(predictor: Predictor, texts: Sequence[Any]) -> list[float]:
-    """The milliseconds of each text sent alone, in order; texts that the model refuses are left out.
+def latencies_ms(predictor: Predictor, items: Sequence[Any]) -> list[float]:
+    """The milliseconds of each input sent alone, in order; inputs that the model refuses are left out.
 
     Warm the predictor up first: the first request after loading pays for what later ones find done.
     """
     timed: list[float] = []
-    for text in texts:
+    for item in items:
         started = time.perf_counter()
-        (outcome,) = predictor([text])
+        (outcome,) = predictor([item])
         elapsed = time.perf_counter() - started
         if isinstance(outcome, Result):
             timed.append(1000 * elapsed)

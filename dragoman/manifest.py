@@ -3,62 +3,34 @@
 import dataclasses
 import hashlib
 import json
-import math
 import re
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from dragoman import strict
 from dragoman.atomic import to_json
-from dragoman.errors import BundleError
+from dragoman.errors import BundleError, ConfigError
 
-SCHEMA = 2
+SCHEMA = 3
 VERSION_LENGTH = 12
-# The strictest of the places a name goes to: Bento tag, TorchServe and MLflow model name, file name.
-NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+# The strictest of the places a name goes to: MLflow's models (no dot), the repository of a container image (lower case,
+# single separators), Bento tag, TorchServe's model name, file name.
+NAME_PATTERN = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
+LONGEST_NAME = 63
 
 
 @dataclass(frozen=True, kw_only=True)
-class Languages:
-    """The pair a model translates, as ISO 639-1 codes."""
+class BaseModel:
+    """The weights that training started from: a repository of the hub, or the last part of a path on disk.
 
-    source: str = "en"
-    target: str = "de"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """What the core does to a text before the tokenizer; never part of a request."""
-
-    prefix: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoding:
-    """How a hypothesis is searched for: the defaults of a model, which a request may change within its limits."""
-
-    num_beams: int = 1
-    max_new_tokens: int = 128
-    length_penalty: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a server accepts; sizes in bytes, Unicode characters and tokens.
-
-    ``max_characters`` are those of one text, a document. ``max_source_tokens`` are what the model reads at once: a
-    sentence of more is translated in parts. ``max_body_bytes`` leaves room for the longest text with every character
-    escaped, in 12 bytes at most, and bounds what a list of texts holds together.
+    ``revision`` is the hub's commit; ``digest`` covers the files that were read.
     """
 
-    max_body_bytes: int = 2_621_440
-    max_items: int = 128
-    max_characters: int = 200_000
-    max_source_tokens: int = 512
-    max_new_tokens: int = 256
-    max_beams: int = 8
+    name: str
+    revision: str | None
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +41,7 @@ class Provenance:
     git_commit: str | None = None
     config_digest: str
     corpus_fingerprint: str
-    base_model: str | None = None
+    base_model: BaseModel | None = None
     study: str | None = None
 
 
@@ -81,7 +53,7 @@ class Score:
     value: float
     signature: str
     test_set: str
-    segments: int
+    items: int
     low: float
     high: float
     engine: str
@@ -98,15 +70,16 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything a bundle says about its model; ``digest`` covers all the rest and ``version`` is its beginning."""
+    """Everything a bundle says about its model; ``digest`` covers all the rest and ``version`` is its beginning.
+
+    ``options`` and ``limits`` are the task's own: its class reads them (``dragoman.tasks.base``).
+    """
 
     schema: int = SCHEMA
     name: str
     task: str
-    languages: Languages
-    preprocessing: Preprocessing
-    decoding: Decoding
-    limits: Limits
+    options: Mapping[str, Any]
+    limits: Mapping[str, Any]
     provenance: Provenance
     scores: tuple[Score, ...]
     engines: tuple[str, ...]
@@ -129,48 +102,33 @@ class Manifest:
     def from_json(cls, text: str, *, origin: str) -> Self:
         """Parse ``manifest.json``; raises BundleError naming ``origin`` and the key at fault."""
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise BundleError(
                 f"{origin} is not JSON ({error}); the bundle is damaged, fetch or build it again"
             ) from error
-        if isinstance(value, dict) and value.get("schema") != SCHEMA:
-            raise BundleError(f"{origin} has schema {value.get('schema')!r}; this version of dragoman reads {SCHEMA}")
-        try:
-            return typing.cast(Self, _parse(value, cls, "manifest"))
-        except _SchemaMismatchError as error:
-            raise BundleError(f"{origin}: {error}; the bundle is damaged, fetch it again") from error
+        schema = value.get("schema") if isinstance(value, dict) else None
+        if isinstance(schema, int) and schema < SCHEMA:
+            raise BundleError(
+                f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
+                "from its run: python -m train export=RUN_DIR"
+            )
+        if isinstance(value, dict) and schema != SCHEMA:
+            raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")
+        parsed = strict.parse(value, cls)
+        if parsed.problems:
+            raise BundleError(f"{origin}: {'; '.join(parsed.problems)}; the bundle is damaged, fetch it again")
+        return typing.cast(Self, parsed.value)
 
 
-class _SchemaMismatchError(Exception):
-    """A JSON value does not have the shape its type asks for."""
+def check_name(name: str) -> None:
+    """Raise ConfigError for a name that one of the places it goes to would refuse."""
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ConfigError(
+            "name must be lower-case letters and digits, with '-' or '_' between them, at most "
+            f"{LONGEST_NAME} characters, got {name!r}"
+        )
 
 
-def _parse(value: Any, kind: Any, where: str) -> Any:
-    """Turn a JSON value into the annotated type ``kind``, strictly."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _parse_dataclass(value, kind, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _SchemaMismatchError(f"{where} must be a list, got {value!r}")
-        return tuple(_parse(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _parse(value, arguments[0], where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _SchemaMismatchError(f"{where} must be a finite number, got {value}")
-    if type(value) is not kind:
-        raise _SchemaMismatchError(f"{where} must be of type {kind.__name__}, got {value!r}")
-    return value
-
-
-def _parse_dataclass(value: Any, kind: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _SchemaMismatchError(f"{where} must be an object, got {value!r}")
-    hints = typing.get_type_hints(kind)
-    if set(value) != set(hints):
-        missing, unknown = sorted(set(hints) - set(value)), sorted(set(value) - set(hints))
-        raise _SchemaMismatchError(f"{where} lacks {missing} and has the unknown {unknown}")
-    return kind(**{key: _parse(value[key], hint, f"{where}.{key}") for key, hint in hints.items()})
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

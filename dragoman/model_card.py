@@ -1,21 +1,22 @@
 """The model card of a bundle, written from its manifest alone (so it can be written again, byte for byte)."""
 
-from dragoman.manifest import Manifest
+from dragoman.manifest import BaseModel, Manifest
+from dragoman.task_table import task_class
 
 
 def model_card(manifest: Manifest) -> str:
-    """The card as Markdown, with the metadata block that model hubs read."""
-    pair = f"{manifest.languages.source} to {manifest.languages.target}"
+    """Write the card as Markdown, with the metadata block that model hubs read."""
     provenance = manifest.provenance
-    origin = f"fine-tuned from {provenance.base_model}" if provenance.base_model else "trained from random weights"
+    card = task_class(manifest.task).card(manifest)
+    origin = f"fine-tuned from {provenance.base_model.name}" if provenance.base_model else "trained from random weights"
     lines = [
         "---",
-        f"language: [{manifest.languages.source}, {manifest.languages.target}]",
-        f"pipeline_tag: {manifest.task}",
+        *card.metadata,
+        f"pipeline_tag: {manifest.task.replace('_', '-')}",
         "---",
         f"# {manifest.name}",
         "",
-        f"A T5 for {manifest.task} from {pair}, {origin}. `python -m dragoman info` on its bundle prints the version.",
+        f"{card.what}, {origin}. `python -m dragoman info` on its bundle prints the version.",
         "",
         "## Scores",
         "",
@@ -26,17 +27,14 @@ def model_card(manifest: Manifest) -> str:
         "```python",
         "import dragoman",
         "",
-        'translate = dragoman.load("path/to/bundle")',
-        'print(translate(["A sentence of the source language."])[0])',
+        'predict = dragoman.load("path/to/bundle")',
+        f"print(predict([{task_class(manifest.task).example_item!r}])[0])",
         "```",
         "",
         "## Limits",
         "",
-        f"- A text may have {manifest.limits.max_characters} characters. It is translated sentence by sentence, and a "
-        f"sentence of more than {manifest.limits.max_source_tokens} tokens in parts.",
-        f"- The translation of a sentence ends after {manifest.decoding.max_new_tokens} tokens unless the request says "
-        f"otherwise (at most {manifest.limits.max_new_tokens}); `finish_reason` is then `length`.",
-        "- The scores hold for texts like the test set's; other domains will do worse.",
+        *(f"- {limit}" for limit in card.limits),
+        "- The scores hold for inputs like the test set's; other domains will do worse.",
         "",
         "## Where it comes from",
         "",
@@ -44,10 +42,16 @@ def model_card(manifest: Manifest) -> str:
         f"- Code: {provenance.git_commit or 'not under version control'}",
         f"- Configuration: sha256:{provenance.config_digest} (`config.yaml` in this bundle)",
         f"- Corpus: {provenance.corpus_fingerprint}",
+        *([_base(provenance.base_model)] if provenance.base_model else []),
         *([f"- Settings found by: {provenance.study}"] if provenance.study else []),
         "",
     ]
     return "\n".join(lines)
+
+
+def _base(model: BaseModel) -> str:
+    revision = f", revision {model.revision}" if model.revision else ""
+    return f"- Base model: {model.name}{revision}, {model.digest}"
 
 
 def _score_table(manifest: Manifest) -> list[str]:
@@ -55,11 +59,11 @@ def _score_table(manifest: Manifest) -> list[str]:
         return ["Not scored."]
     rows = [
         f"| {score.metric} | {score.value:.2f} | {score.low:.2f} to {score.high:.2f} | {score.test_set} "
-        f"({score.segments}) | {score.engine} | `{score.signature}` |"
+        f"({score.items}) | {score.engine} | `{score.signature}` |"
         for score in manifest.scores
     ]
     return [
-        "| metric | score | 95 % interval | test set (segments) | engine | signature |",
+        "| metric | score | 95 % interval | test set (items) | engine | signature |",
         "|---|---|---|---|---|---|",
         *rows,
     ]

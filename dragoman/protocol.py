@@ -8,34 +8,23 @@ import asyncio
 import json
 import logging
 import math
-import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import Any
 
 from dragoman.batching import MicroBatcher
+from dragoman.bodies import RawRequest
 from dragoman.errors import DragomanError, InferenceError, InvalidInput
+from dragoman.outcomes import Failure, Result
 from dragoman.predictor import Predictor
-from dragoman.tasks import Failure, Request, Result
+from dragoman.tasks.base import Request
 
 log = logging.getLogger(__name__)
 
-JSON_TYPE = "application/json"
-FORM_TYPE = "application/x-www-form-urlencoded"
-TEXT_TYPE = "text/plain"
-MAX_FORM_FIELDS = 1_000
-# Far more than any request needs, and far from where Python's parser gives up, which depends on who calls it.
-MAX_DEPTH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawRequest:
-    """A request before anything is decoded; ``form`` instead of a body where a server has split the form already."""
-
-    body: bytes = b""
-    content_type: str | None = None
-    form: Mapping[str, Sequence[str]] | None = None
+# The items of an answer that the event loop puts together itself; handing it to a thread costs as much.
+RENDERED_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,8 @@ class Reply:
     status: int
     body: dict[str, Any]
 
-    def to_json(self) -> bytes:
+    @cached_property
+    def content(self) -> bytes:
         """The body as it goes over the wire; half a surrogate pair, quoted from a request, stays the escape it was."""
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
@@ -67,13 +57,7 @@ def answer(
     """
     parsed = [_parse(predictor, raw) for raw in requests]
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
-    try:
-        computed = predictor.task.run(items, deadline=deadline)
-    except Exception:
-        # run() answers for every item; should it break that promise, each request still gets its one answer.
-        log.exception("a batch of %d requests failed", len(requests))
-        failure = error_reply(_failed())
-        return [entry if isinstance(entry, Reply) else failure for entry in parsed]
+    computed = _compute(predictor, items, deadline)
     if on_computed:
         try:
             on_computed(items, computed)
@@ -86,23 +70,40 @@ def answer(
     ]
 
 
+def _compute(predictor: Predictor, items: Sequence[Any], deadline: float | None) -> Sequence[Result | Failure]:
+    """Give one outcome per item, whatever the predictor does."""
+    try:
+        computed = predictor.run(items, deadline=deadline)
+        if len(computed) != len(items):
+            raise InferenceError(f"{len(items)} items had {len(computed)} outcomes")
+    except Exception:
+        # run() answers for every item; should it break that promise, each request still gets its one answer.
+        log.exception("a batch of %d items failed", len(items))
+        return [Failure(_failed())] * len(items)
+    return computed
+
+
 async def answer_with(
     batcher: MicroBatcher, predictor: Predictor, raw: RawRequest, *, parse_in: Executor, deadline: float = math.inf
 ) -> Reply:
     """Answer a request as ``answer`` does, its items in batches with those of all others that are being answered.
 
-    Bodies are read in ``parse_in``, since tokenizing a long text takes time. ``deadline`` is in the event loop's time.
+    Bodies are read, and long answers written, in ``parse_in``, since that takes time which others would wait for.
+    ``deadline`` is in the event loop's time.
     """
+    loop = asyncio.get_running_loop()
     try:
         # A full queue refuses a request before work is put into reading it.
         batcher.check_room()
-        request = await asyncio.get_running_loop().run_in_executor(parse_in, _parse, predictor, raw)
+        request = await loop.run_in_executor(parse_in, _parse, predictor, raw)
         if isinstance(request, Reply):
             return request
         outcomes = await batcher.submit(request.items, deadline=deadline)
     except DragomanError as error:
         return error_reply(error)
-    return _render(predictor, request, outcomes)
+    if len(outcomes) <= RENDERED_AT_ONCE:
+        return _render(predictor, request, outcomes)
+    return await loop.run_in_executor(parse_in, _render, predictor, request, outcomes)
 
 
 def error_reply(error: DragomanError) -> Reply:
@@ -117,7 +118,11 @@ def _failed() -> InferenceError:
 
 def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
     try:
-        return predictor.task.parse(_decode(raw, predictor))
+        check_body_size(len(raw.body), predictor.task.limits.max_body_bytes)
+        request = predictor.task.parse(predictor.task.read(raw))
+        # Collected here, off the event loop: a document has thousands.
+        _ = request.items
+        return request
     except DragomanError as error:
         return error_reply(error)
     except Exception:
@@ -127,7 +132,16 @@ def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
 
 
 def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
-    """The reply to a request from the outcomes of its items; the error of an input names that input's field."""
+    """Make the reply to a request from the outcomes of its items; a fault of the task's own code is a 500."""
+    try:
+        return _rendered(predictor, request, outcomes)
+    except Exception:
+        log.exception("a request is computed, and could not be answered")
+        return error_reply(_failed())
+
+
+def _rendered(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
+    """Make the reply; the error of an input names that input's field."""
     results, remaining = [], iter(outcomes)
     for prepared, field in zip(request.inputs, request.fields, strict=True):
         outcome = predictor.task.assemble(prepared, [next(remaining) for _ in prepared.items])
@@ -135,126 +149,13 @@ def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | 
             reply = error_reply(outcome.error)
             return Reply(reply.status, {**reply.body, "field": field} if outcome.error.field else reply.body)
         results.append(outcome)
-    return Reply(200, predictor.task.render(request, results))
-
-
-def _decode(raw: RawRequest, predictor: Predictor) -> Any:
-    """The payload of a body, by its content type; raises InvalidInput."""
-    check_body_size(len(raw.body), predictor.bundle.manifest.limits.max_body_bytes)
-    if raw.form is not None:
-        return _form_payload(raw.form, predictor)
-    media_type = (raw.content_type or JSON_TYPE).partition(";")[0].strip().lower()
-    if media_type not in (JSON_TYPE, FORM_TYPE, TEXT_TYPE):
-        raise InvalidInput(
-            f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}, {TEXT_TYPE} or {FORM_TYPE}",
-            code="unsupported_media_type",
-        )
-    text = _text(raw.body)
-    if media_type == TEXT_TYPE:
-        return {"q": text}
-    if media_type == FORM_TYPE:
-        return _form_payload(_split_form(text), predictor)
-    return _json_payload(text)
+    reply = Reply(200, predictor.task.render(request, results))
+    # Made here, where a value that is no JSON can still be answered for.
+    _ = reply.content
+    return reply
 
 
 def check_body_size(size: int, limit: int) -> None:
     """Raise InvalidInput when a body of ``size`` bytes is over the limit; servers call it before they read it all."""
     if size > limit:
         raise InvalidInput(f"the body exceeds {limit} bytes; send several smaller requests", code="body_too_large")
-
-
-def _text(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"the body is not UTF-8 at byte {error.start}; send UTF-8", code="malformed_json") from error
-
-
-def _json_payload(text: str) -> Any:
-    try:
-        payload = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(
-            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", code="malformed_json"
-        ) from error
-    except (RecursionError, ValueError) as error:
-        # ValueError: a number with more digits than Python converts.
-        raise _beyond_measure() from error
-    if _depth(payload) > MAX_DEPTH:
-        raise _beyond_measure()
-    return payload
-
-
-def _beyond_measure() -> InvalidInput:
-    return InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
-
-
-def _depth(payload: Any) -> int:
-    """How deep the lists and objects of a payload go, without recursion."""
-    depth, level = 0, [payload]
-    while level := [value for value in level if isinstance(value, dict | list)]:
-        depth += 1
-        level = [child for value in level for child in (value.values() if isinstance(value, dict) else value)]
-    return depth
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidInput(f"the body holds {name}, which is not JSON", code="malformed_json")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        # Readers differ in which of two equal keys counts; a body that means different things to each is refused.
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InvalidInput(f"the body holds the key {twice[:60]!r} twice", code="malformed_json")
-    return result
-
-
-def not_a_form() -> InvalidInput:
-    """The error for a body that its content type calls a form and that is none, as ``curl -d`` sends JSON."""
-    return InvalidInput(
-        "the body was sent as a form but is none; if it is JSON, add the header 'Content-Type: application/json'",
-        code="unsupported_media_type",
-    )
-
-
-def repeated_form_field() -> InvalidInput:
-    """The error for a form with a field twice, of which some servers keep the last only."""
-    return InvalidInput(
-        'a form may hold each field once, as name=value; for several texts send JSON, {"q": ["text", "text"]}'
-    )
-
-
-def _split_form(text: str) -> dict[str, list[str]]:
-    try:
-        return urllib.parse.parse_qs(
-            text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MAX_FORM_FIELDS, errors="strict"
-        )
-    except ValueError as error:
-        raise (not_a_form() if _looks_like_json(text) or "=" not in text else repeated_form_field()) from error
-
-
-def _form_payload(form: Mapping[str, Sequence[str]], predictor: Predictor) -> dict[str, Any]:
-    """Form fields as a payload; what is not text is read as JSON would read it."""
-    if any(map(_looks_like_json, form)):
-        raise not_a_form()
-    if any(len(values) > 1 for values in form.values()):
-        raise repeated_form_field()
-    return {
-        name: value if name in predictor.task.text_fields else _form_value(value) for name, (value,) in form.items()
-    }
-
-
-def _looks_like_json(text: str) -> bool:
-    return text.lstrip().startswith("{")
-
-
-def _form_value(value: str) -> Any:
-    try:
-        decoded = json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-    # A form has no lists and objects; as text they get the same answer however deep they are.
-    return value if isinstance(decoded, dict | list) else decoded

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from dragoman.following import Following
-from dragoman.manifest import Manifest
-from dragoman.tasks import Failure, Result
+from dragoman.outcomes import Failure, Result
+from dragoman.predictor import Predictor
 
 WAITING_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -28,28 +28,54 @@ class ServingMetrics:
         histogram = partial(prometheus.Histogram, registry=None)
         self.queue_items = gauge("dragoman_queue_items", "Items that wait for a batch", multiprocess_mode="livesum")
         self.queue_tokens = gauge(
-            "dragoman_queue_tokens", "Source tokens that wait, times their beams", multiprocess_mode="livesum"
+            "dragoman_queue_tokens",
+            "Tokens that wait, once for each row that the model computes",
+            multiprocess_mode="livesum",
         )
         self.waiting = histogram("dragoman_waiting_seconds", "How long an item waited for its batch", buckets=WAITING_S)
         self.items = histogram("dragoman_batch_items", "Items in a batch", buckets=BATCH_ITEMS)
-        self.tokens = histogram("dragoman_batch_tokens", "Source tokens in a batch", buckets=BATCH_TOKENS)
+        self.tokens = histogram(
+            "dragoman_batch_tokens", "Input tokens in a batch (items, where a task has no tokens)", buckets=BATCH_TOKENS
+        )
         self.padding = histogram("dragoman_padding_ratio", "Share of a batch that is padding", buckets=PADDING)
-        self.tokens_in = counter("dragoman_tokens_in_total", "Source tokens computed")
-        self.tokens_out = counter("dragoman_tokens_out_total", "Tokens that the model gave")
+        self.tokens_in = counter(
+            "dragoman_tokens_in_total", "Input tokens computed (items, where a task has no tokens)"
+        )
+        self.tokens_out = counter(
+            "dragoman_tokens_out_total", "Tokens that the model gave (items, where a task has no tokens)"
+        )
         self._info = gauge(
             "dragoman_model_info",
             "1 for the bundle that is served, 0 for those served before",
             ["name", "version", "digest"],
             multiprocess_mode="livemax",
         )
-        self._serves: Any = None
+        self._engine = gauge(
+            "dragoman_engine_info",
+            "1 for the engine that computes, and how it fills batches; 0 for those before",
+            ["engine", "device", "mixing"],
+            multiprocess_mode="livemax",
+        )
+        self._ready = gauge(
+            "dragoman_ready", "1 while the server answers, 0 while its engine fails", multiprocess_mode="livemin"
+        )
+        self._shown: list[Any] = []
 
-    def serves(self, manifest: Manifest) -> None:
-        """Show which bundle is served from now on."""
-        if self._serves:
-            self._serves.set(0)
-        self._serves = self._info.labels(manifest.name, manifest.version, f"sha256:{manifest.digest}")
-        self._serves.set(1)
+    def serves(self, predictor: Predictor) -> None:
+        """Show which bundle and engine serve from now on."""
+        for series in self._shown:
+            series.set(0)
+        manifest, described = predictor.bundle.manifest, predictor.describe()
+        self._shown = [
+            self._info.labels(manifest.name, manifest.version, f"sha256:{manifest.digest}"),
+            self._engine.labels(described["engine"], described["device"], described.get("mixing", "any")),
+        ]
+        for series in self._shown:
+            series.set(1)
+
+    def ready(self, is_ready: bool) -> None:
+        """Show whether requests are answered."""
+        self._ready.set(is_ready)
 
     def follows(self, following: Following) -> Callable[[], None]:
         """What shows, whenever it is called, how it stands with the alias that the server follows."""
@@ -72,9 +98,8 @@ class ServingMetrics:
 class BatcherMetrics:
     """The observer of one batcher; while a model takes over from another there are two, and their queues add up."""
 
-    def __init__(self, metrics: ServingMetrics, output_tokens: Callable[[Result], int]) -> None:
-        """``output_tokens`` says how many tokens the model gave for an item."""
-        self._metrics, self._output_tokens = metrics, output_tokens
+    def __init__(self, metrics: ServingMetrics, predictor: Predictor) -> None:
+        self._metrics, self._predictor = metrics, predictor
         self._queued_items = self._queued_tokens = 0
 
     def queue_changed(self, items: int, tokens: int) -> None:
@@ -95,5 +120,7 @@ class BatcherMetrics:
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
         """See ``batching.Observer``."""
-        given = [self._output_tokens(outcome) for outcome in outcomes if isinstance(outcome, Result)]
+        task = self._predictor.task
+        given = [task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))
+        self._metrics.ready(self._predictor.computing.is_healthy)

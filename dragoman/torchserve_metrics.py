@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragoman.following import Following
-from dragoman.manifest import Manifest
-from dragoman.tasks import Failure, Result, Task
+from dragoman.outcomes import Failure, Result
+from dragoman.predictor import Predictor
 
 
 class TorchServeMetrics:
@@ -20,16 +20,28 @@ class TorchServeMetrics:
         self._metrics = {name: metric for metrics in by_type.values() for name, metric in metrics.items()}
         # The first two of every metric's dimensions, as TorchServe's own have them.
         self._labels = [model_name, "Model"]
-        self._serves: list[str] | None = None
+        self._shown: list[tuple[str, list[str]]] = []
+        self._ready: bool | None = None
         self._follows: tuple[int, float] | None = None
 
-    def serves(self, manifest: Manifest) -> None:
-        """Show which bundle is served from now on."""
-        if self._serves:
-            self._update("dragoman_model_info", 0, self._serves)
-        # Without "sha256:", because the front end takes what a worker prints apart at colons.
-        self._serves = [manifest.name, manifest.version, manifest.digest]
-        self._update("dragoman_model_info", 1, self._serves)
+    def serves(self, predictor: Predictor) -> None:
+        """Show which bundle and engine serve from now on."""
+        for name, labels in self._shown:
+            self._update(name, 0, labels)
+        manifest, described = predictor.bundle.manifest, predictor.describe()
+        self._shown = [
+            # Without "sha256:", because the front end takes what a worker prints apart at colons.
+            ("dragoman_model_info", [manifest.name, manifest.version, manifest.digest]),
+            ("dragoman_engine_info", [described["engine"], described["device"], described.get("mixing", "any")]),
+        ]
+        for name, labels in self._shown:
+            self._update(name, 1, labels)
+
+    def ready(self, is_ready: bool) -> None:
+        """Show whether requests are answered; said once, since every figure is a line of the log."""
+        if is_ready != self._ready:
+            self._ready = is_ready
+            self._update("dragoman_ready", int(is_ready))
 
     def follows(self, following: Following) -> None:
         """Show how it stands with the alias that is followed."""
@@ -40,11 +52,12 @@ class TorchServeMetrics:
             self._update("dragoman_follow_ok", follows[0])
             self._update("dragoman_follow_checked_timestamp_seconds", follows[1])
 
-    def batch_ended(self, task: Task, items: Sequence[Any], outcomes: Sequence[Result | Failure]) -> None:
+    def batch_ended(self, predictor: Predictor, items: Sequence[Any], outcomes: Sequence[Result | Failure]) -> None:
         """Count the items of a batch of requests and the tokens on both sides."""
-        given = [task.output_tokens(outcome) for outcome in outcomes if isinstance(outcome, Result)]
+        task = predictor.task
+        given = [task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._update("dragoman_batch_items", len(items))
-        self._update("dragoman_tokens_in_total", sum(len(item.ids) for item in items))
+        self._update("dragoman_tokens_in_total", sum(task.size(item).width for item in items))
         self._update("dragoman_tokens_out_total", sum(given))
 
     def batch_took(self, seconds: float) -> None:

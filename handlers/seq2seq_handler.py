@@ -1,4 +1,4 @@
-"""TorchServe's handler for sequence-to-sequence bundles: it carries bytes to ``dragoman.protocol`` and answers back.
+"""TorchServe's handler: it carries bytes to ``dragoman.protocol`` and answers back, whatever the bundle's task.
 
 It runs inside a ``.mar`` that holds the ``dragoman`` package and the bundle beside it (``model_registry.mar``).
 TorchServe wants exactly one class in this file.
@@ -15,21 +15,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from dragoman.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, repeated_form_field
 from dragoman.bundle import open_bundle
+from dragoman.engines import configured_engine
 from dragoman.errors import DragomanError, InvalidInput
 from dragoman.following import LOOK_EVERY_S, Following
 from dragoman.predictor import load
-from dragoman.protocol import (
-    FORM_TYPE,
-    JSON_TYPE,
-    RawRequest,
-    Reply,
-    answer,
-    check_body_size,
-    error_reply,
-    not_a_form,
-    repeated_form_field,
-)
+from dragoman.protocol import Reply, answer, check_body_size, error_reply
 from dragoman.torchserve_metrics import TorchServeMetrics
 
 log = logging.getLogger(__name__)
@@ -47,13 +39,14 @@ class Seq2SeqHandler:
     """Answers a batch of requests, each with its own status; bad input never raises, which would fail the batch."""
 
     def initialize(self, context: Any) -> None:
-        """Load and verify the bundle of this archive and translate once; raises RuntimeError alone."""
+        """Load and verify the bundle of this archive and answer once; raises RuntimeError alone."""
         # The worker would decode JSON itself, pass on what it cannot decode, and read NaN and double keys as it likes.
         # It looks this up at each request.
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         properties = context.system_properties
-        load_here = partial(load, device="cpu" if properties["gpu_id"] is None else "auto")
         try:
+            device = "cpu" if properties["gpu_id"] is None else "auto"
+            load_here = partial(load, engine=configured_engine(), device=device)
             packaged = open_bundle(Path(properties["model_dir"]) / "bundle")
             self._following = Following.configured(packaged.manifest, load_here)
             self._predictor = (self._following and self._following.look(packaged.manifest)) or load_here(packaged)
@@ -71,7 +64,8 @@ class Seq2SeqHandler:
     def _show(self) -> None:
         manifest = self._predictor.bundle.manifest
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(self._predictor.describe()))
-        self._metrics.serves(manifest)
+        self._metrics.serves(self._predictor)
+        self._metrics.ready(True)
 
     def _follow(self, following: Following) -> None:
         """Change over to what an alias of the registry names, for as long as the worker lives."""
@@ -101,12 +95,13 @@ class Seq2SeqHandler:
                 # Without this, one call of gRPC's StreamPredictions ends the worker and the whole batch with it.
                 context.set_response_header(index, "ts_stream_next", "false")
         self._metrics.batch_took(time.monotonic() - began)
-        return [reply.to_json() for reply in replies]
+        self._metrics.ready(self._predictor.computing.is_healthy)
+        return [reply.content for reply in replies]
 
     def _answer(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Reply]:
         read = [self._read(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
         raw = [entry for entry in read if isinstance(entry, RawRequest)]
-        on_computed = partial(self._metrics.batch_ended, self._predictor.task)
+        on_computed = partial(self._metrics.batch_ended, self._predictor)
         deadline = time.monotonic() + DEADLINE_S
         answers = iter(answer(self._predictor, raw, deadline=deadline, on_computed=on_computed))
         return [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
@@ -119,7 +114,7 @@ class Seq2SeqHandler:
             if content_type is None or not content_type.lower().startswith(FORM_TYPE):
                 return RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
             length = _header(headers, "content-length") or ""
-            limit = self._predictor.bundle.manifest.limits.max_body_bytes
+            limit = self._predictor.task.limits.max_body_bytes
             return _form_request(row, int(length) if length.isdecimal() else 0, limit)
         except DragomanError as error:
             return error_reply(error)

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 from dragoman.bundle import write_bundle
-from dragoman.manifest import Decoding, Languages, Limits, Preprocessing, Provenance, Score
+from dragoman.engines.seq2seq import Decoding
+from dragoman.manifest import Provenance, Score
+from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 
 # Small, so that tests reach them quickly.
 SMALL_LIMITS = Limits(max_characters=400, max_source_tokens=96, max_new_tokens=64, max_items=16, max_body_bytes=20_000)
@@ -30,10 +33,14 @@ def write_tiny_bundle(
         folder / "bundle",
         name=name,
         task="translation",
-        languages=Languages(),
-        preprocessing=Preprocessing(prefix="translate: "),
-        decoding=Decoding(max_new_tokens=24),
-        limits=limits,
+        options=asdict(
+            Options(
+                languages=Languages(),
+                preprocessing=Preprocessing(prefix="translate: "),
+                decoding=Decoding(max_new_tokens=24),
+            )
+        ),
+        limits=asdict(limits),
         provenance=Provenance(
             mlflow_run_id=None, git_commit=None, config_digest="0" * 64, corpus_fingerprint="toy", base_model=None
         ),
@@ -43,7 +50,7 @@ def write_tiny_bundle(
                 value=10.0 + seed,
                 signature="nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0",
                 test_set="toy",
-                segments=10,
+                items=10,
                 low=9.0,
                 high=12.0,
                 engine="ctranslate2",

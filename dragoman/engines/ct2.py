@@ -2,16 +2,17 @@
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 
 from dragoman.bundle import Bundle
-from dragoman.engines import Hypothesis, OnAnswer
 from dragoman.engines.cpu import has_onednn_avx512, usable_cores
+from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.errors import ConfigError, InferenceError
-from dragoman.manifest import Decoding
+from dragoman.sizes import Capacity
 from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 CONVERSION = "ct2-int8"
@@ -45,13 +46,15 @@ class CTranslate2Engine:
 
     name = "ctranslate2"
 
-    def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: str, tokenizer: Tokenizer, max_source_tokens: int, max_new_tokens: int
+    ) -> None:
         """Load the conversion on ``device``; raises ConfigError when the device is not there."""
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         if device == "cuda" and not has_cuda:
             raise ConfigError("device is cuda, but CTranslate2 sees no CUDA device; use device=cpu or auto")
         self.device = "cuda" if has_cuda and device != "cpu" else "cpu"
-        self.parallel_batches = cpu_workers(usable_cores()) if self.device == "cpu" else 1
+        self.capacity = Capacity(parallel_batches=cpu_workers(usable_cores()) if self.device == "cpu" else 1)
         self._any_width = self.device == "cpu" and has_onednn_avx512()
         self._tokenizer = tokenizer
         self._candidates = self._read_candidates(bundle.engine_dir(CONVERSION) / VOCABULARY_MAP)
@@ -59,7 +62,7 @@ class CTranslate2Engine:
         translator = ctranslate2.Translator(
             str(bundle.engine_dir(CONVERSION)),
             device=self.device,
-            inter_threads=self.parallel_batches,
+            inter_threads=self.capacity.parallel_batches,
             intra_threads=1,
         )
         # Its threads let go of a callback only after they have answered. They must end while Python still runs, also in
@@ -157,3 +160,7 @@ class CTranslate2Engine:
     def close(self) -> None:
         """Free the model."""
         self._translators.clear()
+
+    def describe(self) -> Mapping[str, Any]:
+        """See ``Engine.describe``."""
+        return {"engine": self.name, "device": self.device, "parallel": self.capacity.parallel_batches}

@@ -1,17 +1,18 @@
 """PyTorch: any device; on a CPU in full precision the reference for the other engines, on CUDA the fast one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from dragoman.bundle import Bundle
-from dragoman.engines import Hypothesis, OnAnswer
+from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
 from dragoman.engines.t5.weights import load_weights
 from dragoman.errors import ConfigError
-from dragoman.manifest import Decoding
+from dragoman.sizes import Capacity
 from dragoman.tokenizer import Tokenizer
 
 # Decoder rows computed at once, and callers that together can fill them.
@@ -27,17 +28,18 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, bundle: Bundle, tokenizer: Tokenizer, device: str) -> None:
+    def __init__(
+        self, bundle: Bundle, *, device: str, tokenizer: Tokenizer, max_source_tokens: int, max_new_tokens: int
+    ) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no T5's."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
         self.device = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
-        self.parallel_batches = CALLERS[self.device]
+        self.capacity = Capacity(parallel_batches=CALLERS[self.device])
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        limits = bundle.manifest.limits
         with torch.inference_mode():
             weights = load_weights(bundle.model_dir, device=self.device, dtype=dtype)
-            model = T5Model(weights, max_source=limits.max_source_tokens, max_target=limits.max_new_tokens)
+            model = T5Model(weights, max_source=max_source_tokens, max_target=max_new_tokens)
         if self.device == "cuda":
             # The decoder reads on a stream of its own what was written on this one.
             torch.cuda.synchronize()
@@ -70,3 +72,7 @@ class TorchEngine:
         """Answer what has been asked and free the model."""
         self._scheduler.close()
         del self._scheduler
+
+    def describe(self) -> Mapping[str, Any]:
+        """See ``Engine.describe``."""
+        return {"engine": self.name, "device": self.device, "parallel": self.capacity.parallel_batches}

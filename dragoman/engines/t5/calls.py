@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from dragoman.engines import Hypothesis, OnAnswer
+from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.slots import Report
 from dragoman.errors import InferenceError
-from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from dragoman.engines import Hypothesis, OnAnswer
+from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
 from dragoman.engines.t5.greedy import GreedySlots
@@ -13,7 +13,6 @@ from dragoman.engines.t5.lane import Lane, Pace
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
 from dragoman.errors import InferenceError, InvalidInput
-from dragoman.manifest import Decoding
 
 # The slots of a lane may take this share of the memory that is free when it opens: another width may need as much.
 MEMORY_SHARE = 0.25

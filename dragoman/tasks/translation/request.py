@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.engines.seq2seq import MAX_LENGTH_PENALTY, Decoding
 from dragoman.errors import InvalidInput
-from dragoman.manifest import Decoding, Limits, Manifest
-from dragoman.tasks import Input
+from dragoman.tasks.base import Request
+from dragoman.tasks.translation.options import Limits, Options
 
 FIELDS = (
     "q",
@@ -36,7 +37,6 @@ FIELDS = (
     "length_penalty",
     "return_scores",
 )
-MAX_LENGTH_PENALTY = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,52 +50,43 @@ class TranslationItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationRequest:
+class TranslationRequest(Request):
     """A request whose structure is right; ``inputs`` are filled in by the task once each text is tokenized."""
 
     texts: tuple[TranslationItem, ...]
     is_list: bool
     alternatives: int
     return_scores: bool
-    inputs: tuple[Input, ...] = ()
 
-    def with_inputs(self, inputs: Sequence[Input]) -> "TranslationRequest":
-        """The same request with its prepared texts."""
+    def with_inputs(self, inputs: Sequence[Any]) -> "TranslationRequest":
+        """Return the same request with its prepared texts."""
         return dataclasses.replace(self, inputs=tuple(inputs))
 
-    @property
-    def items(self) -> tuple[Any, ...]:
-        """The sentences of all texts, in order."""
-        return tuple(item for prepared in self.inputs for item in prepared.items)
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """What errors call each text."""
-        return tuple(f"q[{index}]" for index in range(len(self.texts))) if self.is_list else ("q",)
-
-
-def parse_request(payload: Any, manifest: Manifest) -> TranslationRequest:
+def parse_request(payload: Any, options: Options, limits: Limits) -> TranslationRequest:
     """Check a decoded body against the fields above; raises InvalidInput with the field, value and what is right."""
     if not isinstance(payload, Mapping):
         raise InvalidInput(f'the body must be a JSON object such as {{"q": "text"}}, got {_json_type(payload)}')
     if unknown := sorted(set(payload) - set(FIELDS)):
         raise InvalidInput(f"unknown field {_shown(unknown[0])}; accepted are {', '.join(FIELDS)}", field=unknown[0])
-    limits = manifest.limits
     texts = _texts(payload, limits)
-    _check_choice(payload, "source", manifest.languages.source)
-    _check_choice(payload, "target", manifest.languages.target)
+    _check_choice(payload, "source", options.languages.source)
+    _check_choice(payload, "target", options.languages.target)
     _check_choice(payload, "format", "text")
     alternatives = _integer(payload, "alternatives", 0, 0, limits.max_beams - 1)
     return_scores = payload.get("return_scores", False)
     if not isinstance(return_scores, bool):
         raise InvalidInput(f"return_scores must be true or false, got {_shown(return_scores)}", field="return_scores")
-    decoding = _decoding(payload, manifest, alternatives)
+    decoding = _decoding(payload, options.decoding, limits, alternatives)
+    is_list = isinstance(payload["q"], list)
     return TranslationRequest(
+        inputs=(),
+        fields=tuple(f"q[{index}]" for index in range(len(texts))) if is_list else ("q",),
         texts=tuple(
             TranslationItem(text=text, decoding=decoding, alternatives=alternatives, return_scores=return_scores)
             for text in texts
         ),
-        is_list=isinstance(payload["q"], list),
+        is_list=is_list,
         alternatives=alternatives,
         return_scores=return_scores,
     )
@@ -123,8 +114,7 @@ def _check_choice(payload: Mapping[str, Any], field: str, accepted: str) -> None
         raise InvalidInput(f'{field} must be "{accepted}" for this model, got {_shown(value)}', field=field)
 
 
-def _decoding(payload: Mapping[str, Any], manifest: Manifest, alternatives: int) -> Decoding:
-    default, limits = manifest.decoding, manifest.limits
+def _decoding(payload: Mapping[str, Any], default: Decoding, limits: Limits, alternatives: int) -> Decoding:
     num_beams = _integer(payload, "num_beams", max(default.num_beams, alternatives + 1), 1, limits.max_beams)
     if num_beams <= alternatives:
         raise InvalidInput(

@@ -1,0 +1,154 @@
+"""Reading of request bodies: bytes and a media type in, a payload of JSON values out.
+
+These are the forms that most tasks accept; a task with bodies of its own (pictures) reads them itself (``Task.read``).
+"""
+
+import json
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from dragoman.errors import InvalidInput
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+TEXT_TYPE = "text/plain"
+MAX_FORM_FIELDS = 1_000
+# Far more than any request needs, and far from where Python's parser gives up, which depends on who calls it.
+MAX_DEPTH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRequest:
+    """A request before anything is decoded; ``form`` instead of a body where a server has split the form already."""
+
+    body: bytes = b""
+    content_type: str | None = None
+    form: Mapping[str, Sequence[str]] | None = None
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters; JSON where a client names none."""
+        return (self.content_type or JSON_TYPE).partition(";")[0].strip().lower()
+
+
+def read_payload(raw: RawRequest, *, text_field: str | None, text_fields: frozenset[str]) -> Any:
+    """Decode a body of JSON, a form, or plain text, which becomes the field ``text_field`` where there is one.
+
+    ``text_fields`` stay text in a form, where numbers and booleans have no type of their own. Raises InvalidInput.
+    """
+    if raw.form is not None:
+        return form_payload(raw.form, text_fields)
+    accepted = (JSON_TYPE, TEXT_TYPE, FORM_TYPE) if text_field else (JSON_TYPE, FORM_TYPE)
+    if raw.media_type not in accepted:
+        raise unsupported(raw.media_type, accepted)
+    text = utf8(raw.body)
+    if raw.media_type == TEXT_TYPE:
+        return {text_field: text}
+    if raw.media_type == FORM_TYPE:
+        return form_payload(_split_form(text), text_fields)
+    return json_payload(text)
+
+
+def unsupported(media_type: str, accepted: Sequence[str]) -> InvalidInput:
+    """Return the error for a content type that is not among the accepted ones."""
+    named = f"{', '.join(accepted[:-1])} or {accepted[-1]}" if len(accepted) > 1 else accepted[0]
+    return InvalidInput(
+        f"the content type {media_type[:60]!r} is not accepted; send {named}", code="unsupported_media_type"
+    )
+
+
+def utf8(body: bytes) -> str:
+    """Decode a body as UTF-8; raises InvalidInput naming the byte at fault."""
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the body is not UTF-8 at byte {error.start}; send UTF-8", code="malformed_json") from error
+
+
+def json_payload(text: str) -> Any:
+    """Parse JSON strictly: no NaN, no key twice, no deep nesting; raises InvalidInput."""
+    try:
+        payload = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", code="malformed_json"
+        ) from error
+    except (RecursionError, ValueError) as error:
+        # ValueError: a number with more digits than Python converts.
+        raise _beyond_measure() from error
+    if _depth(payload) > MAX_DEPTH:
+        raise _beyond_measure()
+    return payload
+
+
+def form_payload(form: Mapping[str, Sequence[str]], text_fields: frozenset[str]) -> dict[str, Any]:
+    """Make a payload of form fields; what is not among ``text_fields`` is read as JSON would read it."""
+    if any(map(_looks_like_json, form)):
+        raise not_a_form()
+    if any(len(values) > 1 for values in form.values()):
+        raise repeated_form_field()
+    return {name: value if name in text_fields else _form_value(value) for name, (value,) in form.items()}
+
+
+def not_a_form() -> InvalidInput:
+    """Return the error for a body that its content type calls a form and that is none, as ``curl -d`` sends JSON."""
+    return InvalidInput(
+        "the body was sent as a form but is none; if it is JSON, add the header 'Content-Type: application/json'",
+        code="unsupported_media_type",
+    )
+
+
+def repeated_form_field() -> InvalidInput:
+    """Return the error for a form with a field twice, of which some servers keep the last only."""
+    return InvalidInput("a form may hold each field once, as name=value; for several values send JSON, with a list")
+
+
+def _beyond_measure() -> InvalidInput:
+    return InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
+
+
+def _depth(payload: Any) -> int:
+    """Measure how deep the lists and objects of a payload go, without recursion."""
+    depth, level = 0, [payload]
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        depth += 1
+        level = [child for value in level for child in (value.values() if isinstance(value, dict) else value)]
+    return depth
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidInput(f"the body holds {name}, which is not JSON", code="malformed_json")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        # Readers differ in which of two equal keys counts; a body that means different things to each is refused.
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InvalidInput(f"the body holds the key {twice[:60]!r} twice", code="malformed_json")
+    return result
+
+
+def _split_form(text: str) -> dict[str, list[str]]:
+    try:
+        return urllib.parse.parse_qs(
+            text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=MAX_FORM_FIELDS, errors="strict"
+        )
+    except ValueError as error:
+        raise (not_a_form() if _looks_like_json(text) or "=" not in text else repeated_form_field()) from error
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
+
+
+def _form_value(value: str) -> Any:
+    try:
+        decoded = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    # A form has no lists and objects; as text they get the same answer however deep they are.
+    return value if isinstance(decoded, dict | list) else decoded

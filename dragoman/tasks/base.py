@@ -1,0 +1,315 @@
+"""What the road asks of a task, with defaults that leave a plain one little to write: options, parse, run, render.
+
+::
+
+    body --read--> payload --parse--> Request(inputs, each of items)
+                                          |  items of all requests share batches
+                                          v
+    reply <--render-- results <--assemble-- outcomes <--run-- a batch of items
+
+Class attributes and class methods need no model: packaging, documentation, the gate and the servers' routes ask them.
+Instances hold a loaded model; their methods are called from several threads.
+"""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
+
+from dragoman import strict
+from dragoman.bodies import RawRequest, read_payload
+from dragoman.bundle import Bundle
+from dragoman.engines import open_engine
+from dragoman.errors import BundleError, InvalidInput
+from dragoman.manifest import Manifest
+from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.sizes import Capacity, Size
+from dragoman.strict import Setting
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The options of a task that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The size of what a server accepts; a task adds its own."""
+
+    max_body_bytes: Annotated[int, Setting("bytes of a request's body", minimum=1)] = 1_048_576
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One input of a caller, prepared: the items that the engine computes for it, at least one."""
+
+    items: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A parsed request: its inputs, and the field that names each of them in errors."""
+
+    inputs: tuple[Any, ...]
+    fields: tuple[str, ...]
+
+    @cached_property
+    def items(self) -> tuple[Any, ...]:
+        """The items of all inputs, in order."""
+        return tuple(item for prepared in self.inputs for item in prepared.items)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """The task's route in OpenAPI's terms: JSON schemas and examples of its bodies, ``text`` for a plain text."""
+
+    summary: str
+    description: str
+    request: Schema
+    response: Schema
+    request_examples: Mapping[str, Any]
+    response_examples: Mapping[str, Any]
+    text: Schema | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A fixed answer to GET, made from the manifest."""
+
+    summary: str
+    body: Any
+    schema: Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """A request as a row of a table, which is how MLflow signs models.
+
+    ``inputs`` maps columns to MLflow's types, ``outputs`` columns to fields of an answer, ``params`` names to defaults.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a task adds to the model card: ``metadata`` are lines of the block that model hubs read."""
+
+    what: str
+    limits: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+
+
+class Task:
+    """One task over one bundle and its engine."""
+
+    Options: ClassVar[type] = NoOptions
+    """The dataclass of the manifest's ``options``."""
+    Limits: ClassVar[type[Limits]] = Limits
+    """The dataclass of the manifest's ``limits``."""
+    engines: ClassVar[Mapping[str, str]] = {}
+    """Engines by name, ``module:Class``, the preferred first; a task without any computes by itself."""
+    files: ClassVar[str] = ""
+    """A pattern of the files that its bundles may hold beside the weights."""
+    model_config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
+    """What ``model/config.json`` may say, by its ``model_type``; none where a model has no such file."""
+
+    route: ClassVar[str]
+    """Where requests are posted, such as ``/translate``."""
+    input_field: ClassVar[str] = "inputs"
+    """The field of a request that holds one input or a list of them."""
+    request_fields: ClassVar[Sequence[str]] = ()
+    """The further fields of a request."""
+    output_field: ClassVar[str] = "outputs"
+    """The field of an answer that holds one output or a list of them."""
+    takes_text: ClassVar[bool] = False
+    """Whether a body of plain text is an input."""
+    text_fields: ClassVar[frozenset[str]] = frozenset()
+    """The fields that stay text in a form, where numbers and booleans have no type of their own."""
+    page_paths: ClassVar[Sequence[str]] = ()
+    """The paths of ``pages``."""
+    example_item: ClassVar[Any]
+    """An input that warms the engine up."""
+    no_output: ClassVar[Any] = None
+    """What metrics take for the output of an input that was refused."""
+
+    def __init__(self, bundle: Bundle, *, engine: str = "auto", device: str = "auto") -> None:
+        """Read options and limits, and open the engine; raises BundleError or ConfigError."""
+        self.manifest = bundle.manifest
+        self.options = self.options_of(bundle.manifest)
+        self.limits = self.limits_of(bundle.manifest)
+        self.engine = self.open(bundle, engine=engine, device=device)
+
+    # What is known without a model.
+
+    @classmethod
+    def options_of(cls, manifest: Manifest) -> Any:
+        """Read the options of a manifest; raises BundleError with all that is wrong."""
+        return _read(manifest.options, cls.Options, f"the options of {manifest.name}")
+
+    @classmethod
+    def limits_of(cls, manifest: Manifest) -> Any:
+        """Read the limits of a manifest; raises BundleError with all that is wrong."""
+        return _read(manifest.limits, cls.Limits, f"the limits of {manifest.name}")
+
+    @classmethod
+    def work(cls, manifest: Manifest) -> str:
+        """Name what a model does; only models of equal work are compared, or take over from each other."""
+        return manifest.task
+
+    @classmethod
+    def interface(cls, manifest: Manifest) -> Interface:
+        """Describe the route for the OpenAPI page."""
+        request = {cls.input_field: cls.example_item}
+        return Interface(
+            summary=f"Answer with {manifest.name}",
+            description="",
+            request={"type": "object", "required": [cls.input_field], "properties": {cls.input_field: {}}},
+            response={"type": "object", "required": [cls.output_field], "properties": {cls.output_field: {}}},
+            request_examples={"one": {"value": request}},
+            response_examples={},
+        )
+
+    @classmethod
+    def pages(cls, manifest: Manifest) -> Mapping[str, Page]:
+        """Give further routes that answer GET from the manifest alone."""
+        return {}
+
+    @classmethod
+    def columns(cls, manifest: Manifest) -> Columns:
+        """Describe a request as a row of a table."""
+        return Columns(inputs={cls.input_field: "string"}, outputs={cls.output_field: cls.output_field})
+
+    @classmethod
+    def card(cls, manifest: Manifest) -> Card:
+        """Describe the model for its card."""
+        return Card(what=f"A model for {manifest.task}")
+
+    @classmethod
+    def request_for(cls, items: Sequence[Any]) -> dict[str, Any]:
+        """Make the body of a request for plain inputs, as a client would."""
+        return {cls.input_field: list(items)}
+
+    @classmethod
+    def outputs_of(cls, body: Mapping[str, Any]) -> list[Any]:
+        """Read the outputs, in order, from the answer to ``request_for``."""
+        return list(body[cls.output_field])
+
+    @staticmethod
+    def output(value: Any) -> Any:
+        """Give the plain JSON form of a result's value, which metrics and comparisons use."""
+        return value
+
+    @classmethod
+    def sample(cls, item: Any, reference: Any, output: Any) -> dict[str, Any]:
+        """Give the row of a table of samples that people look at."""
+        return {"input": item, "reference": reference, "output": output}
+
+    # Requests.
+
+    def read(self, raw: RawRequest) -> Any:
+        """Decode a body into a payload; raises InvalidInput."""
+        text_field = self.input_field if self.takes_text else None
+        return read_payload(raw, text_field=text_field, text_fields=self.text_fields)
+
+    def parse(self, payload: Any) -> Request:
+        """Turn a payload into prepared inputs; raises InvalidInput naming the field."""
+        raise NotImplementedError
+
+    def prepare(self, item: Any) -> Any:
+        """Check one plain input and make it ready for the engine; raises InvalidInput."""
+        (prepared,) = self.parse(self.request_for([item])).inputs
+        return prepared
+
+    def assemble(self, prepared: Any, outcomes: Sequence[Result | Failure]) -> Result | Failure:
+        """Make the outcome of an input from those of its items, in order."""
+        (outcome,) = outcomes
+        return outcome
+
+    def render(self, request: Any, results: Sequence[Result]) -> dict[str, Any]:
+        """Make the body of the answer to a request whose inputs all succeeded, from one result each."""
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Say which model answers, as every answer does."""
+        return {
+            "name": self.manifest.name,
+            "version": self.manifest.version,
+            "run_id": self.manifest.provenance.mlflow_run_id,
+            "digest": f"sha256:{self.manifest.digest}",
+        }
+
+    # Batches.
+
+    def run(self, batch: Sequence[Any], *, on_outcome: OnOutcome | None = None) -> Sequence[Result | Failure]:
+        """Compute one batch of equal keys: one outcome per item, in order.
+
+        ``on_outcome`` gets items whose outcome is known before the others', in any thread. What this raises is put down
+        to an item or to the engine by ``dragoman.computing``.
+        """
+        raise NotImplementedError
+
+    def size(self, item: Any) -> Size:
+        """Tell what an item takes of a batch."""
+        return Size()
+
+    def batch_key(self, item: Any) -> Hashable:
+        """Give a key; items of equal keys may be computed in one batch."""
+        return None
+
+    def output_size(self, result: Result) -> int:
+        """Count what the model gave for an item, in the units of ``size``."""
+        return 1
+
+    @property
+    def capacity(self) -> Capacity:
+        """How much the engine computes at once, and how much may wait for it."""
+        return self.engine.capacity if self.engine else Capacity()
+
+    # The engine.
+
+    def open(self, bundle: Bundle, *, engine: str, device: str) -> Any:
+        """Open the engine, None where the task computes by itself; raises BundleError or ConfigError."""
+        return open_engine(self.engines, bundle, engine=engine, device=device) if self.engines else None
+
+    def describe(self) -> Mapping[str, Any]:
+        """Say what is loaded, for logs, metrics and commands."""
+        return self.engine.describe() if self.engine else {"engine": "numpy", "device": "cpu"}
+
+    def close(self) -> None:
+        """Free the engine."""
+        if self.engine:
+            self.engine.close()
+
+
+def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any], tuple[str, ...], bool]:
+    """Give the inputs of a payload, the field that names each in errors, and whether they were a list.
+
+    Raises InvalidInput where the payload is no object, the field is missing, or the list is empty or too long.
+    """
+    if not isinstance(payload, Mapping) or field_name not in payload:
+        raise InvalidInput(f'{field_name} is missing; send {{"{field_name}": …}}', field=field_name)
+    value = payload[field_name]
+    if not isinstance(value, list):
+        return [value], (field_name,), False
+    if not 1 <= len(value) <= most:
+        raise InvalidInput(
+            f"{field_name} must hold 1 to {most} inputs, got {len(value)}; send several requests", field=field_name
+        )
+    return value, tuple(f"{field_name}[{index}]" for index in range(len(value))), True
+
+
+def _read(value: Mapping[str, Any], kind: type, what: str) -> Any:
+    parsed = strict.parse(value, kind)
+    problems = parsed.problems
+    # A manifest says everything: a key left to a default would not be covered by its digest.
+    if not problems and json.loads(json.dumps(asdict(parsed.value))) != value:
+        problems = ["a setting is missing"]
+    if problems:
+        raise BundleError(f"{what} are wrong: {'; '.join(problems)}; the bundle is damaged, fetch or export it again")
+    return parsed.value
