@@ -33,7 +33,7 @@ class _Contract:
 
     def output(self, reply: str) -> str:
         """See ``Peer.output``."""
-        (found,) = self.task.answers_of(json.loads(reply))
+        (found,) = self.task.outputs_of(json.loads(reply))
         return str(found)
 
 

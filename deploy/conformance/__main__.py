@@ -60,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", help="a bundle directory (default: the newest of runs/*/bundle)")
     parser.add_argument(
-        "--http", action="append", default=[], metavar="URL", help="the address at which a running server takes requests; start none"
+        "--http",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="the address at which a running server takes requests; start none",
     )
     parser.add_argument(
         "--grpc", action="append", default=[], metavar="HOST:PORT/MODEL", help="a running TorchServe's gRPC; start none"

@@ -8,7 +8,8 @@ from typing import Any
 
 from deploy.conformance.corpus import Case, Tie
 from deploy.conformance.targets import Target
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+from dragoman.bodies import JSON_TYPE, RawRequest
+from dragoman.protocol import Reply
 from dragoman.tasks.base import Task
 
 CLIENTS = 16
@@ -95,7 +96,12 @@ def _ask(target: Target, request: RawRequest) -> Reply:
 
 
 def _item_report(
-    items: Sequence[Any], task: type[Task], tie: Tie, reference: Iterable[Reply], replies: Iterable[Reply], server: Target
+    items: Sequence[Any],
+    task: type[Task],
+    tie: Tie,
+    reference: Iterable[Reply],
+    replies: Iterable[Reply],
+    server: Target,
 ) -> ItemReport:
     identical = ties = 0
     differences = []
@@ -116,7 +122,7 @@ def _same(expected: Mapping[str, Any], found: Mapping[str, Any], task: type[Task
     """Whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
     if "code" in expected or "code" in found or "no answer" in found:
         return found == expected
-    return task.answers_of(expected) == task.answers_of(found)
+    return task.outputs_of(expected) == task.outputs_of(found)
 
 
 def _short(body: object) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dragoman.bodies import JSON_TYPE, RawRequest
 from dragoman.errors import ConfigError
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+from dragoman.protocol import Reply
 
 REQUESTS = Path(__file__).with_name("requests")
 # One would be "1 tickets".
@@ -54,8 +55,15 @@ class Tie:
 
     def between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether the first numbers of two answers are close enough."""
-        ours, theirs = (body.get(self.score) if self.score else None for body in (one, other))
-        return bool(ours and theirs and abs(ours[0] - theirs[0]) <= self.within)
+        ours, theirs = (_first(body.get(self.score)) if self.score else None for body in (one, other))
+        return ours is not None and theirs is not None and abs(ours - theirs) <= self.within
+
+
+def _first(value: Any) -> float | None:
+    """Find the first number of nested lists."""
+    while isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, (int, float)) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +90,7 @@ def load_corpus(task: str) -> Corpus:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         known = ", ".join(sorted(other.stem for other in REQUESTS.glob("*.json")))
-        raise ConfigError(f"there are no requests for the task {task!r}: {path} is missing; there are: {known}") from error
+        raise ConfigError(f"no requests for the task {task!r}: {path} is missing; there are {known}") from error
     return Corpus(entries=tuple(found["requests"]), item=found["items"], tie=Tie(**found.get("tie", {})))
 
 
@@ -97,7 +105,7 @@ def _case(entry: Mapping[str, Any], limits: Any) -> Case:
 
 
 def _body(entry: Mapping[str, Any], limits: Any) -> bytes:
-    """A body is given as JSON (see ``_filled``), as text, in Latin-1, or, where it is long, as what to repeat how often."""
+    """A body is given as JSON (see ``_filled``), as text, in Latin-1, or as a text to repeat so many times."""
     if "json" in entry:
         return json.dumps(_filled(entry["json"], limits), ensure_ascii=False).encode()
     if "latin1" in entry:
