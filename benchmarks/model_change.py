@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import httpx
-from dragoman.task_table import task_class
 
 from benchmarks.process_memory import peak_memory
 from deploy.bento.server import BentoServer
@@ -24,6 +23,7 @@ from deploy.servers import Packaged
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, UnavailableError, run_cli
 from dragoman.following import FOLLOW_VARIABLE, Pointer
+from dragoman.task_table import task_class
 
 WITHIN_S = 60.0
 # A batch or two, so that both have computed something before they are compared.

@@ -77,9 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", required=True, help="an empty PostgreSQL database")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument(
-        "--units", type=int, default=40_000, help="of one trial: tokens or items, as the task counts"
-    )
+    parser.add_argument("--units", type=int, default=40_000, help="of one trial: tokens or items, as the task counts")
     parser.add_argument("--workers", type=int, default=2)
     return parser
 

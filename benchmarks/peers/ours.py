@@ -7,14 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dragoman.task_table import task_class
-
 from benchmarks.peers import ROOT, RunningPeer
 from deploy.bento.server import BentoServer
 from deploy.commands import StepFailedError
 from deploy.servers import Packaged
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle
+from dragoman.task_table import task_class
 
 
 class _Contract:

@@ -10,17 +10,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.conformance.compare import TIE
 from dragoman.bundle import open_bundle
-from dragoman.engines import ENGINES, Engine, Hypothesis, open_engine
+from dragoman.engines.seq2seq import Decoding, Engine, Hypothesis
 from dragoman.errors import run_cli
-from dragoman.manifest import Decoding
-from dragoman.predictor import Predictor, Result, load
-from dragoman.tasks.translation_request import TranslationItem
-from dragoman.tasks.translation_result import Translation
+from dragoman.outcomes import Result
+from dragoman.predictor import Predictor, load
+from dragoman.run_lines import read_lines
+from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.request import TranslationItem
+from dragoman.tasks.translation.result import Translation
 from dragoman.tokenizer import EOS_ID, Tokenizer
-from dragoman.translate_files import read_lines
 
+ENGINES = ("ctranslate2", "torch")
+# Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
+TIE = 1e-4
 MIXES = 4
 PADDED_BATCH = 32
 
@@ -70,19 +73,19 @@ class PaddingEffect:
 def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: str) -> PaddingEffect:
     """Decode each sentence alone and in random, padded batches, by the engine itself, and compare."""
     bundle = open_bundle(bundle_dir)
-    tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    opened = open_engine(bundle, tokenizer, engine=engine, device="cpu")
-    sources = [[*tokenizer.encode(bundle.manifest.preprocessing.prefix + text), EOS_ID] for text in sentences]
+    task, tokenizer = TranslationTask(bundle, engine=engine, device="cpu"), Tokenizer(bundle.model_dir / "spiece.model")
+    options, opened = task.options, task.engine
+    sources = [[*tokenizer.encode(options.preprocessing.prefix + text), EOS_ID] for text in sentences]
     order = random.Random(0).sample(range(len(sources)), len(sources))
     texts, changes = 0, []
     for start in range(0, len(order), PADDED_BATCH):
         rows = order[start : start + PADDED_BATCH]
-        padded = _decode(opened, [sources[row] for row in rows], bundle.manifest.decoding)
+        padded = _decode(opened, [sources[row] for row in rows], options.decoding)
         for row, found in zip(rows, padded, strict=True):
-            (alone,) = _decode(opened, [sources[row]], bundle.manifest.decoding)
+            (alone,) = _decode(opened, [sources[row]], options.decoding)
             texts += alone.ids != found.ids
             changes.append(abs((alone.score or 0.0) - (found.score or 0.0)))
-    opened.close()
+    task.close()
     return PaddingEffect(
         engine=engine,
         sentences=len(sentences),
@@ -98,7 +101,7 @@ def _decode(engine: Engine, sources: Sequence[Sequence[int]], decoding: Decoding
 
 def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation | None]:
     """One translation a sentence, None where the predictor refuses it."""
-    decoding = predictor.bundle.manifest.decoding
+    decoding = predictor.task.options.decoding
     outcomes = predictor([TranslationItem(text=text, decoding=decoding, return_scores=True) for text in sentences])
     return [outcome.value if isinstance(outcome, Result) else None for outcome in outcomes]
 

@@ -26,9 +26,10 @@ from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.run_lines import read_lines
+from dragoman.tasks.translation import TranslationTask
 from dragoman.token_batches import token_batches
 from dragoman.tokenizer import EOS_ID, Tokenizer
-from dragoman.translate_files import read_lines
 
 ALONE = 20
 # With fewer, the last batches leave workers idle, which layouts of many workers would pay for.
@@ -76,7 +77,8 @@ def workload(bundle: Bundle, sentences: Sequence[str]) -> Workload:
     if reason := CTranslate2Engine.cannot_open(bundle):
         raise ConfigError(f"{bundle.path}: {reason}")
     tokenizer, model_dir = Tokenizer(bundle.model_dir / "spiece.model"), bundle.engine_dir(CONVERSION)
-    prefix, decoding = bundle.manifest.preprocessing.prefix, bundle.manifest.decoding
+    options = TranslationTask.options_of(bundle.manifest)
+    prefix, decoding = options.preprocessing.prefix, options.decoding
     sources = [tokenizer.pieces([*tokenizer.encode(prefix + sentence), EOS_ID]) for sentence in sentences]
     arguments = {
         "beam_size": decoding.num_beams,

@@ -22,6 +22,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from benchmarks.record import machine
+from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
 from dragoman.engines.t5.graphs import StepGraphs
@@ -31,7 +32,6 @@ from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
 from dragoman.engines.t5.weights import Geometry, fuse
 from dragoman.errors import run_cli
-from dragoman.manifest import Decoding
 from dragoman.tokenizer import EOS_ID, PAD_ID
 
 MAX_SOURCE, MAX_TARGET = 128, 128

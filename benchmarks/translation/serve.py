@@ -115,7 +115,7 @@ class Bench:
             "versions": versions(),
             "commit": commit(),
             "bundle": {"name": self._bundle.manifest.name, "version": self._bundle.manifest.version},
-            "decoding": asdict(self._bundle.manifest.decoding),
+            "decoding": self._bundle.manifest.options["decoding"],
             "plan": asdict(self._plan),
             "servers": servers,
             "limits": limits,
