@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dragoman.translate_files import read_lines
+
 from dragoman.errors import DataError
 from dragoman.manifest import Manifest
 from dragoman.segments import LABEL_DIGEST_LENGTH, Pair, pairs_digest, read_segments
-from dragoman.translate_files import read_lines
 
 # Of a run's directory and of its artifacts.
 SEGMENTS_FOLDER = "segments"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.bundle import Bundle, open_unsigned, write_bundle
+from dragoman.engines.t5.tokenizer import EOS_ID, UNK_ID, Tokenizer
 from dragoman.manifest import Languages, Preprocessing, Provenance, Score
 from dragoman.predictor import load
 from dragoman.segments import split_label
-from dragoman.tokenizer import EOS_ID, UNK_ID, Tokenizer
 from train.config import to_yaml
 from train.corpus import Splits
 from train.decode import decode

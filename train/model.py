@@ -11,8 +11,8 @@ import torch
 import transformers
 
 from dragoman.contents import MODEL_CONFIG_KEYS
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from dragoman.errors import DataError, UnavailableError
-from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.hub_access import require_hub
 from train.settings import PretrainedModel, ScratchModel
 from train.vocabulary import SPIECE, find_vocabulary, train_vocabulary, write_tokenizer_files

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from dragoman.manifest import NAME_PATTERN, Decoding, Limits
 from dragoman.tasks.translation_request import MAX_LENGTH_PENALTY
+
+from dragoman.manifest import NAME_PATTERN, Decoding, Limits
 from train.sources import KINDS as DATA_KINDS
 from train.sources import settings_class as data_settings_class
 from train.strict import Setting, Variants

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dragoman.atomic import to_json
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from dragoman.errors import DataError
-from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 SPIECE = "spiece.model"
 # Few word forms need few pieces (Gowda and May 2020), but a small model also learns faster from short sequences, which

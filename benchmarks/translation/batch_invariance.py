@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dragoman.bundle import open_bundle
-from dragoman.engines.seq2seq import Decoding, Engine, Hypothesis
+from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import run_cli
 from dragoman.outcomes import Result
 from dragoman.predictor import Predictor, load
@@ -19,7 +20,6 @@ from dragoman.run_lines import read_lines
 from dragoman.tasks.translation import TranslationTask
 from dragoman.tasks.translation.request import TranslationItem
 from dragoman.tasks.translation.result import Translation
-from dragoman.tokenizer import EOS_ID, Tokenizer
 
 ENGINES = ("ctranslate2", "torch")
 # Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
@@ -95,7 +95,7 @@ def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: 
     )
 
 
-def _decode(engine: Engine, sources: Sequence[Sequence[int]], decoding: Decoding) -> list[Hypothesis]:
+def _decode(engine: Seq2SeqEngine, sources: Sequence[Sequence[int]], decoding: Decoding) -> list[Hypothesis]:
     return [row[0] for row in engine.decode(sources, decoding, num_hypotheses=1, return_scores=True)]
 
 

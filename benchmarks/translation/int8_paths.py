@@ -23,11 +23,11 @@ from dragoman.engines.seq2seq import Hypothesis
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import T5Weights, load_weights
 from dragoman.errors import run_cli
 from dragoman.run_lines import read_lines
 from dragoman.tasks.translation import TranslationTask
-from dragoman.tokenizer import EOS_ID, Tokenizer
 
 BATCHES = (1, 8, 32)
 ROUNDS = 3

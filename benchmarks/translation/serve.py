@@ -37,8 +37,8 @@ from benchmarks.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
 from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
-from dragoman.tokenizer import Tokenizer
 
 TABLE_WIDTH = 150
 

@@ -24,10 +24,11 @@ import pytest
 import yaml
 
 from deploy.bento.server import BentoServer
+from dragoman.bodies import RawRequest
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import UnavailableError
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import RawRequest, answer
+from dragoman.protocol import answer
 from model_registry.bento import build_bento
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dragoman.bundle import Bundle, open_bundle, write_bundle
-from dragoman.engines import open_engine
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from dragoman.engines.seq2seq import Decoding
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from dragoman.tasks.translation import open_translation_engine
 from train.export import ENGINE, convert
 
 DECODING = Decoding(max_new_tokens=16)
@@ -45,7 +45,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
 
 def answers(bundle: Bundle, sentences: list[str]) -> list[tuple[int, ...]]:
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    engine = open_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
+    engine = open_translation_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
     sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in sentences]
     found = engine.decode(sources, DECODING, num_hypotheses=1, return_scores=False)
     engine.close()

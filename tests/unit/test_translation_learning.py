@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.manifest import Languages
-from dragoman.tokenizer import Tokenizer
 from tests.toy_corpus import toy_pairs
 from train.config import compose_config
 from train.model import parameter_groups, t5_config

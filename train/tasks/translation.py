@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from dragoman.segments import Pair
-from dragoman.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Indices, Lengths, TokenBatches, by_length, cut
 from train.scoring import quick_scores
 
