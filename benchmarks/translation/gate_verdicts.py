@@ -1,4 +1,4 @@
-"""What the gate says in four cases whose answer is known: ``python -m benchmarks.gate_verdicts --help``.
+"""What the gate says in four cases whose answer is known: ``python -m benchmarks.translation.gate_verdicts --help``.
 
 Every step is the command a user would type, against an MLflow store of its own.
 """
@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
+from benchmarks.peers import ROOT
 from deploy.commands import run_command
 from dragoman.bundle import open_bundle
 from dragoman.errors import run_cli
-from model_registry.gate_settings import DEFAULT_SETTINGS
 
 VERDICTS = (0, 1, 2)
+SETTINGS = ROOT / "configs" / "task" / "translation.yaml"
 # What the gate must say. A seed is neither better nor worse by construction: promoted here means not inferior.
 EXPECTED = {
     "the first champion, trained too short": ("promoted",),
@@ -31,16 +32,16 @@ EXPECTED = {
 class Store:
     """An MLflow store for the time of the measurement."""
 
-    def __init__(self, folder: Path, segments: list[str]) -> None:
+    def __init__(self, folder: Path, held_out: Path) -> None:
         self._uri = f"sqlite:///{folder}/mlflow.db"
-        self._segments = segments
+        self._held_out = held_out
 
     def promote(self, bundle: Path, gate: Path) -> dict[str, Any]:
         """Register a bundle, send it through a gate of these settings, and return the decision's figures."""
         registry = ("-m", "model_registry", "--tracking-uri", self._uri)
         run_command(*registry, "register", str(bundle))
         name = open_bundle(bundle).manifest.name
-        promote = ("promote", name, "candidate", "--gate", str(gate), "--json", *self._segments)
+        promote = ("promote", name, "candidate", "--gate", str(gate), "--json", "--held-out", str(self._held_out))
         done = run_command(*registry, *promote, accepted=VERDICTS)
         decision = json.loads(done.output)
         comparison = decision["trial"]["comparison"] or {}
@@ -55,19 +56,20 @@ class Store:
 def main() -> int:
     """Run the four cases and print them as JSON; 1 when the gate has said something else than it should."""
     options = _parser().parse_args()
-    segments = ["--source", str(options.source), "--reference", str(options.reference)]
     with tempfile.TemporaryDirectory(prefix="gate-verdicts-") as folder:
         noised = Path(folder) / "noised"
         bundles = (options.worse, options.better, noised, options.other_seed)
-        usual = yaml.safe_load(DEFAULT_SETTINGS.read_text(encoding="utf-8"))
+        usual = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))["gate"]
         margins = (usual["margin"],) * 3 + (options.seed_margin,)
         gates = [Path(folder) / f"gate-{number}.yaml" for number in range(len(margins))]
         for gate, margin in zip(gates, margins, strict=True):
             gate.write_text(yaml.safe_dump({**usual, "margin": margin}), encoding="utf-8")
-        store = Store(Path(folder), segments)
+        store = Store(Path(folder), options.held_out)
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            run_command("-m", "benchmarks.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
+            run_command(
+                "-m", "benchmarks.translation.noised_bundle", "--bundle", str(options.better), "--out", str(noised)
+            )
             found = {
                 case: {"margin": margin, **store.promote(bundle, gate)}
                 for case, bundle, gate, margin in zip(EXPECTED, bundles, gates, margins, strict=True)
@@ -80,15 +82,14 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gate_verdicts",
+        prog="python -m benchmarks.translation.gate_verdicts",
         description="Send a worse model, a better one, a damaged copy and another seed through the gate.",
     )
     for name, meaning in (
         ("--worse", "bundle of a model that was trained too short"),
         ("--better", "bundle of the same configuration, trained whole"),
         ("--other-seed", "bundle of the same configuration with another seed"),
-        ("--source", "held-out sentences, one a line"),
-        ("--reference", "their translations"),
+        ("--held-out", "a held-out set, runs/<id>/held_out/test.parquet"),
     ):
         parser.add_argument(name, required=True, type=Path, metavar="PATH", help=meaning)
     parser.add_argument(

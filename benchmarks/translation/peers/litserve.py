@@ -36,7 +36,7 @@ class LitServe:
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
         options = {"--bundle": str(self._bundle_dir), "--engine": self._engine, "--port": str(port := free_port())}
-        command = [sys.executable, "-m", "benchmarks.peers.litserve_server"]
+        command = [sys.executable, "-m", "benchmarks.translation.peers.litserve_server"]
         server = ServerProcess(
             command + [word for pair in options.items() for word in pair],
             name=self.name,
@@ -47,11 +47,11 @@ class LitServe:
         server.wait_until(lambda: answers_ok(f"http://127.0.0.1:{port}/health"), within_s=START_WITHIN_S)
         return RunningPeer(url=f"http://127.0.0.1:{port}/predict", process=server)
 
-    def body(self, text: str) -> str:
+    def body(self, item: str) -> str:
         """A request for one text."""
-        return json.dumps({"text": text})
+        return json.dumps({"text": item})
 
-    def translation(self, reply: str) -> str:
+    def output(self, reply: str) -> str:
         """Its translation."""
         fields: dict[str, str] = json.loads(reply)
         return fields["translation"]

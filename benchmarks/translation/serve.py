@@ -1,10 +1,10 @@
 """``make bench BUNDLE=B``: our servers and their peers over one bundle, under the same load, in one run.
 
-python -m benchmarks.serve --bundle runs/<id>/bundle [--quick]
+python -m benchmarks.translation.serve --bundle runs/<id>/bundle [--quick]
 
 Each server in turn is started alone on the machine, measured and stopped, and all of them again in every round, in the
 other direction each time, so that a machine that has a bad minute does not favour anybody. What is printed are medians
-over the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.widened_bundle``.
+over the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.translation.widened_bundle``.
 """
 
 import argparse
@@ -24,22 +24,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sacrebleu.metrics import BLEU, CHRF
 
-from benchmarks.comparison import BENTO, MAR, medians, ratios, targets
 from benchmarks.peers import ROOT, Peer
-from benchmarks.peers.bento_huggingface import BentoHuggingFace
-from benchmarks.peers.litserve import LitServe
 from benchmarks.peers.ours import OurBento, OurTorchServe
-from benchmarks.peers.torchserve_huggingface import TorchServeHuggingFace
 from benchmarks.record import commit, machine, versions
-from benchmarks.serve_tables import show
+from benchmarks.translation.comparison import BENTO, MAR, medians, ratios, targets
+from benchmarks.translation.peers.bento_huggingface import BentoHuggingFace
+from benchmarks.translation.peers.litserve import LitServe
+from benchmarks.translation.peers.torchserve_huggingface import TorchServeHuggingFace
+from benchmarks.translation.serve_tables import show
+from benchmarks.translation.workloads import data_folder, load_workloads
 from benchmarks.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
-from benchmarks.workloads import Workloads, load_workloads
+from benchmarks.workloads import Workloads
 from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
 
-DATA = ROOT.parent / "shared" / "data"
 TABLE_WIDTH = 150
 
 
@@ -50,22 +50,22 @@ class Measured:
     name: str
     settings: str
     rounds: list[Figures] = field(default_factory=list)
-    texts: dict[int, str] = field(default_factory=dict)
+    outputs: dict[int, str] = field(default_factory=dict)
     failed: str | None = None
 
     def add(self, visit: Visit) -> None:
         """Add a round's figures and translations."""
         self.rounds.append(visit.figures)
-        self.texts.update(visit.texts)
+        self.outputs.update(visit.outputs)
 
     def summary(self, references: tuple[str, ...]) -> dict[str, Any]:
         """Medians over the rounds, each round, and the quality of what came back."""
         found: dict[str, Any] = {"settings": self.settings, "failed": self.failed}
         if self.rounds:
-            found.update(medians(self.rounds), rounds=self.rounds, sentences=len(self.texts))
-        if self.texts:
-            hypotheses = [self.texts[index] for index in sorted(self.texts)]
-            wanted = [[references[index] for index in sorted(self.texts)]]
+            found.update(medians(self.rounds), rounds=self.rounds, items=len(self.outputs))
+        if self.outputs:
+            hypotheses = [self.outputs[index] for index in sorted(self.outputs)]
+            wanted = [[references[index] for index in sorted(self.outputs)]]
             found["bleu"] = round(BLEU().corpus_score(hypotheses, wanted).score, 2)
             found["chrf"] = round(CHRF().corpus_score(hypotheses, wanted).score, 2)
         return found
@@ -115,7 +115,7 @@ class Bench:
             "versions": versions(),
             "commit": commit(),
             "bundle": {"name": self._bundle.manifest.name, "version": self._bundle.manifest.version},
-            "decoding": asdict(self._bundle.manifest.decoding),
+            "decoding": self._bundle.manifest.options["decoding"],
             "plan": asdict(self._plan),
             "servers": servers,
             "limits": limits,
@@ -138,7 +138,7 @@ class Bench:
         visitor = Visitor(
             plan=self._plan,
             workloads=self._workloads,
-            tokenizer=self._tokenizer,
+            count=lambda text: len(self._tokenizer.encode(text)),
             logs=self._folder,
             report=functools.partial(self._report, peer.name),
         )
@@ -150,20 +150,20 @@ class Bench:
     def _measure_limits(self) -> None:
         self._progress.update(self._task, description="measuring the limits in-process")
         sentences = self._folder / "sentences.txt"
-        lines = self._workloads.sentences[: self._plan.sentences]
+        lines = self._workloads.items[: self._plan.items]
         sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.limits", "--bundle", str(self._bundle.path.resolve())]
+        command = [sys.executable, "-m", "benchmarks.translation.limits", "--bundle", str(self._bundle.path.resolve())]
         command += ["--sentences", str(sentences), "--alone", str(self._plan.alone)]
         # OpenMP's threads would otherwise spin at each other as soon as anything else runs: generate was measured to
         # become seven times slower on two threads than on one.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UnavailableError(f"python -m benchmarks.limits failed: {done.stderr[-1000:]}")
+            raise UnavailableError(f"python -m benchmarks.translation.limits failed: {done.stderr[-1000:]}")
         for limit in json.loads(done.stdout):
             name, settings, texts = limit.pop("name"), limit.pop("settings"), limit.pop("texts")
             measured = self._limits.setdefault(name, Measured(name, settings))
-            measured.add(Visit(figures=limit, texts=dict(enumerate(texts))))
+            measured.add(Visit(figures=limit, outputs=dict(enumerate(texts))))
             self._progress.console.print(_line(name, "", limit))
         self._progress.advance(self._task)
 
@@ -212,12 +212,15 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.serve", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle that every server serves")
     parser.add_argument("--quick", action="store_true", help="three minutes: one round, fewer loads, short ones")
     parser.add_argument("--rounds", type=int, help=f"visits to each server (default: {FULL.rounds}, with --quick 1)")
     parser.add_argument(
-        "--data", type=Path, default=DATA, help="folder of multi30k and newstest (default: %(default)s)"
+        "--data",
+        type=Path,
+        default=data_folder(),
+        help="folder of multi30k and newstest (default: DRAGOMAN_DATA, or data: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="the JSON file to write (default: runs/bench-<time>.json)")
     return parser

@@ -1,6 +1,6 @@
 """Whether a sentence's translation depends on the sentences beside it, for each engine.
 
-python -m benchmarks.batch_invariance --bundle runs/<id>/bundle --sentences FILE
+python -m benchmarks.translation.batch_invariance --bundle runs/<id>/bundle --sentences FILE
 """
 
 import argparse
@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dragoman.tasks.translation_request import TranslationItem
-from dragoman.tasks.translation_result import Translation
-from dragoman.translate_files import read_lines
-
-from deploy.conformance.compare import TIE
 from dragoman.bundle import open_bundle
 from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
 from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import run_cli
-from dragoman.predictor import Predictor, Result, load
-from dragoman.tasks.translation import ENGINES, open_translation_engine
+from dragoman.outcomes import Result
+from dragoman.predictor import Predictor, load
+from dragoman.run_lines import read_lines
+from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.request import TranslationItem
+from dragoman.tasks.translation.result import Translation
 
+ENGINES = ("ctranslate2", "torch")
+# Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
+TIE = 1e-4
 MIXES = 4
 PADDED_BATCH = 32
 
@@ -71,19 +73,19 @@ class PaddingEffect:
 def padding_effect(bundle_dir: str | Path, sentences: Sequence[str], *, engine: str) -> PaddingEffect:
     """Decode each sentence alone and in random, padded batches, by the engine itself, and compare."""
     bundle = open_bundle(bundle_dir)
-    tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    opened = open_translation_engine(bundle, tokenizer, engine=engine, device="cpu")
-    sources = [[*tokenizer.encode(bundle.manifest.preprocessing.prefix + text), EOS_ID] for text in sentences]
+    task, tokenizer = TranslationTask(bundle, engine=engine, device="cpu"), Tokenizer(bundle.model_dir / "spiece.model")
+    options, opened = task.options, task.engine
+    sources = [[*tokenizer.encode(options.preprocessing.prefix + text), EOS_ID] for text in sentences]
     order = random.Random(0).sample(range(len(sources)), len(sources))
     texts, changes = 0, []
     for start in range(0, len(order), PADDED_BATCH):
         rows = order[start : start + PADDED_BATCH]
-        padded = _decode(opened, [sources[row] for row in rows], bundle.manifest.decoding)
+        padded = _decode(opened, [sources[row] for row in rows], options.decoding)
         for row, found in zip(rows, padded, strict=True):
-            (alone,) = _decode(opened, [sources[row]], bundle.manifest.decoding)
+            (alone,) = _decode(opened, [sources[row]], options.decoding)
             texts += alone.ids != found.ids
             changes.append(abs((alone.score or 0.0) - (found.score or 0.0)))
-    opened.close()
+    task.close()
     return PaddingEffect(
         engine=engine,
         sentences=len(sentences),
@@ -99,7 +101,7 @@ def _decode(engine: Seq2SeqEngine, sources: Sequence[Sequence[int]], decoding: D
 
 def _translate(predictor: Predictor, sentences: Sequence[str]) -> list[Translation | None]:
     """One translation a sentence, None where the predictor refuses it."""
-    decoding = predictor.bundle.manifest.decoding
+    decoding = predictor.task.options.decoding
     outcomes = predictor([TranslationItem(text=text, decoding=decoding, return_scores=True) for text in sentences])
     return [outcome.value if isinstance(outcome, Result) else None for outcome in outcomes]
 
@@ -114,7 +116,7 @@ def _verdict(alone: Translation | None, found: Translation | None) -> str:
 
 def main() -> int:
     """Measure both engines and print one line each; 1 when a translation differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch_invariance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.batch_invariance", description=__doc__)
     parser.add_argument("--bundle", required=True, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")

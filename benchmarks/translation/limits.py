@@ -1,4 +1,6 @@
-"""What the engines do without a server: ``python -m benchmarks.limits --bundle B --sentences FILE --limit N``.
+"""What the engines do without a server.
+
+python -m benchmarks.translation.limits --bundle B --sentences FILE --limit N
 
 Prints JSON. Bare CTranslate2 and bare ``generate`` are the limits that a server over them cannot pass; our own core is
 measured as the servers call it. All sentences at once give the throughput, one at a time the latency.
@@ -12,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dragoman.translate_files import read_lines
-
 from benchmarks.load_figures import percentile
-from benchmarks.peers.plain_ctranslate2 import CTranslate2Translator
+from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import run_cli
-from dragoman.predictor import Result, load
+from dragoman.outcomes import Result
+from dragoman.predictor import load
+from dragoman.run_lines import read_lines
 
 CORES = os.cpu_count() or 1
 # Of 512 to 4,096 the one from which on longer batches gain nothing that can be measured.
@@ -68,7 +70,7 @@ class Measurement:
 
 def main() -> None:
     """Measure every limit and print them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.limits", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path)
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=1_000, help="how many of its lines (default: %(default)s)")
@@ -105,7 +107,7 @@ def bare_ctranslate2(measurement: Measurement) -> Limit:
 
 def bare_generate(measurement: Measurement) -> Limit:
     """``generate``, in batches sorted by length."""
-    from benchmarks.peers.huggingface import HuggingFaceTranslator
+    from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
     translate = HuggingFaceTranslator(measurement.bundle_dir, threads=CORES)
 

@@ -1,4 +1,4 @@
-"""The results of ``python -m benchmarks.serve`` as tables."""
+"""The results of ``python -m benchmarks.translation.serve`` as tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.comparison import BENTO
+from benchmarks.translation.comparison import BENTO
 
 Tree = Mapping[str, Any]
 
@@ -94,16 +94,16 @@ def _latency(results: Tree, done: Tree) -> Table:
         table.add_column(title)
     # A server that cuts documents is fast with them; how long its answers are tells.
     extra = ("news, 32 clients", "5 words", "5 words beside documents", "documents", "tokens of a document's answer")
-    wide = results["plan"]["mixed"] and results["plan"]["news"]
+    wide = results["plan"]["mixed"] and results["plan"]["other"]
     for title in extra if wide else ():
         table.add_column(title)
     for name, tree in done.items():
         found = [tree["open"][str(share)] for share in shares]
         if wide:
-            found += [tree["news"], *(tree["mixed"][key] for key in ("alone", "beside_documents", "documents"))]
+            found += [tree["other"], *(tree["mixed"][key] for key in ("alone", "beside_long", "long"))]
         cells = [_percentiles(figures) for figures in found]
         if wide:
-            cells.append(_number(tree["mixed"]["documents"]["target_tokens_per_answer"], 0))
+            cells.append(_number(tree["mixed"]["long"]["target_tokens_per_answer"], 0))
         table.add_row(name, *cells)
     return table
 

@@ -1,4 +1,7 @@
-"""A LitServe server over a bundle: ``python -m benchmarks.peers.litserve_server --bundle B --engine E --port N``."""
+"""A LitServe server over a bundle.
+
+python -m benchmarks.translation.peers.litserve_server --bundle B --engine E --port N
+"""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -38,10 +41,10 @@ class TranslationAPI(litserve.LitAPI):  # type: ignore[misc]
 def _translator(bundle: str, engine: str) -> Callable[[Sequence[str]], list[str]]:
     # Imported here, so that a server of the one engine does not hold the other's libraries.
     if engine == "ctranslate2":
-        from benchmarks.peers.plain_ctranslate2 import CTranslate2Translator
+        from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 
         return CTranslate2Translator(bundle)
-    from benchmarks.peers.huggingface import HuggingFaceTranslator
+    from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
     return HuggingFaceTranslator(bundle)
 

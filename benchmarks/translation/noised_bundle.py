@@ -1,11 +1,14 @@
-"""Damages a copy of a bundle, to see that the gate notices: ``python -m benchmarks.noised_bundle --help``."""
+"""A damaged copy of a bundle, to see that the gate notices.
+
+python -m benchmarks.translation.noised_bundle --bundle B --out FOLDER
+"""
 
 import argparse
 from pathlib import Path
 
 import torch
 
-from benchmarks.rewritten_bundle import Tensors, rewrite
+from benchmarks.translation.rewritten_bundle import Tensors, rewrite
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 
@@ -28,7 +31,7 @@ def _noised_tensors(tensors: Tensors, share: float, seed: int) -> Tensors:
 def main() -> None:
     """Parse the command line and write the copy."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.noised_bundle",
+        prog="python -m benchmarks.translation.noised_bundle",
         description="Copy a bundle with a share of its weights replaced by noise.",
     )
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle to copy")

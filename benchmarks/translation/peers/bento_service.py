@@ -1,6 +1,6 @@
 """BentoML's adaptive batching over Hugging Face.
 
-bentoml serve benchmarks.peers.bento_service:Batched --arg bundle=B
+bentoml serve benchmarks.translation.peers.bento_service:Batched --arg bundle=B
 
 The form of BentoML's own page on adaptive batching: a batchable method that takes and gives lists.
 """
@@ -9,8 +9,8 @@ import bentoml
 import pydantic
 
 from benchmarks.peers import WORKERS
-from benchmarks.peers.bento_huggingface import MAX_BATCH_SIZE, MAX_LATENCY_MS
-from benchmarks.peers.huggingface import HuggingFaceTranslator
+from benchmarks.translation.peers.bento_huggingface import MAX_BATCH_SIZE, MAX_LATENCY_MS
+from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
 
 class Arguments(pydantic.BaseModel):

@@ -1,7 +1,7 @@
 """How fast the slots of the torch engine decode: by number of slots, by part of a step, against static batches.
 
-python -m benchmarks.gpu_decoding --device cuda > benchmarks/results/gpu_decoding.json
-python -m benchmarks.gpu_decoding --device cpu --sentences 24 --slots 1 8      (does it run at all?)
+python -m benchmarks.translation.gpu_decoding --device cuda > benchmarks/results/gpu_decoding.json
+python -m benchmarks.translation.gpu_decoding --device cpu --sentences 24 --slots 1 8      (does it run at all?)
 
 The weights are random and of t5-small's geometry, which costs what trained ones cost. They never end a sentence; every
 sentence has a token limit instead, drawn so that lengths are spread as those of Multi30k are (about 20 tokens).
@@ -286,7 +286,7 @@ def say(what: str) -> None:
 
 def main() -> int:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_decoding", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.gpu_decoding", description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--sentences", type=int, default=4096, help="how many to decode (default: %(default)s)")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Makes a small trained bundle as large as t5-small, with the same translations.
 
-python -m benchmarks.widened_bundle --bundle runs/<id>/bundle --out runs/wide/bundle
+python -m benchmarks.translation.widened_bundle --bundle runs/<id>/bundle --out runs/wide/bundle
 
 Speed depends on a model's geometry and on how long its translations are, quality on its training. A widened bundle has
 the geometry of t5-small and the translations of the small model, so that both are measured with one bundle, without a
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rewritten_bundle import Tensors, model_configuration, rewrite
+from benchmarks.translation.rewritten_bundle import Tensors, model_configuration, rewrite
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 
@@ -117,7 +117,7 @@ def _idle(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 def main() -> None:
     """Parse the command line and write the copy."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.widened_bundle", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.widened_bundle", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="a bundle smaller than t5-small")
     parser.add_argument("--out", required=True, type=Path, help="where the copy goes")
     options = parser.parse_args()

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dragoman.manifest import Manifest
+from dragoman.tasks.translation import TranslationTask
 
 
 class HuggingFaceTranslator:
@@ -16,7 +17,8 @@ class HuggingFaceTranslator:
     def __init__(self, bundle_dir: str, *, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         manifest = Manifest.from_json((Path(bundle_dir) / "manifest.json").read_text("utf-8"), origin=bundle_dir)
-        self._prefix, self._decoding = manifest.preprocessing.prefix, manifest.decoding
+        options = TranslationTask.options_of(manifest)
+        self._prefix, self._decoding = options.preprocessing.prefix, options.decoding
         model_dir = Path(bundle_dir) / "model"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
         self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model_dir).eval()

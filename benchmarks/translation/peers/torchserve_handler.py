@@ -22,8 +22,8 @@ class T5Handler(BaseHandler):  # type: ignore[misc]
         """Load the tokenizer and the weights."""
         torch.set_num_threads(1)
         bundle_dir = Path(context.system_properties["model_dir"]) / "bundle"
-        manifest = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))
-        self.prefix, self.decoding = manifest["preprocessing"]["prefix"], manifest["decoding"]
+        options = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))["options"]
+        self.prefix, self.decoding = options["preprocessing"]["prefix"], options["decoding"]
         self.tokenizer: Any = AutoTokenizer.from_pretrained(bundle_dir / "model")
         self.model: Any = T5ForConditionalGeneration.from_pretrained(bundle_dir / "model").eval()
         self.initialized = True

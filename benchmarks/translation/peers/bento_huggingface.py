@@ -8,7 +8,7 @@ from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, Running
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle import Bundle
 
-TARGET = "benchmarks.peers.bento_service:Batched"
+TARGET = "benchmarks.translation.peers.bento_service:Batched"
 MAX_BATCH_SIZE = 32
 # BentoML's default; with less it would turn requests away that it expects to be late.
 MAX_LATENCY_MS = 60_000
@@ -41,11 +41,11 @@ class BentoHuggingFace:
         server.wait_until(lambda: answers_ok(f"http://127.0.0.1:{port}/readyz"), within_s=START_WITHIN_S)
         return RunningPeer(url=f"http://127.0.0.1:{port}/translate", process=server)
 
-    def body(self, text: str) -> str:
+    def body(self, item: str) -> str:
         """A batch of one, which BentoML puts together with others."""
-        return json.dumps({"texts": [text]})
+        return json.dumps({"texts": [item]})
 
-    def translation(self, reply: str) -> str:
+    def output(self, reply: str) -> str:
         """The one translation of the list."""
         (text,) = json.loads(reply)
         return str(text)

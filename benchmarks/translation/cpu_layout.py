@@ -1,6 +1,6 @@
 """Whether the workers and threads that the CTranslate2 engine chooses on this machine are the best ones, or nearly.
 
-python -m benchmarks.cpu_layout --bundle runs/<id>/bundle --sentences FILE
+python -m benchmarks.translation.cpu_layout --bundle runs/<id>/bundle --sentences FILE
 """
 
 import argparse
@@ -17,17 +17,18 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import ctranslate2
-from dragoman.translate_files import read_lines
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dragoman.batching import BATCH_TOKENS
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
 from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.run_lines import read_lines
+from dragoman.sizes import Capacity
+from dragoman.tasks.translation import TranslationTask
 from dragoman.token_batches import token_batches
 
 ALONE = 20
@@ -76,7 +77,8 @@ def workload(bundle: Bundle, sentences: Sequence[str]) -> Workload:
     if reason := CTranslate2Engine.cannot_open(bundle):
         raise ConfigError(f"{bundle.path}: {reason}")
     tokenizer, model_dir = Tokenizer(bundle.model_dir / "spiece.model"), bundle.engine_dir(CONVERSION)
-    prefix, decoding = bundle.manifest.preprocessing.prefix, bundle.manifest.decoding
+    options = TranslationTask.options_of(bundle.manifest)
+    prefix, decoding = options.preprocessing.prefix, options.decoding
     sources = [tokenizer.pieces([*tokenizer.encode(prefix + sentence), EOS_ID]) for sentence in sentences]
     arguments = {
         "beam_size": decoding.num_beams,
@@ -98,7 +100,7 @@ def measure(layout: Layout, work: Workload) -> Figures:
         return time.perf_counter() - started
 
     lengths = [len(source) for source in work.sources]
-    batches = token_batches(lengths, rows=work.arguments["beam_size"], batch_tokens=BATCH_TOKENS)
+    batches = token_batches(lengths, rows=work.arguments["beam_size"], batch_tokens=Capacity().batch_cost)
     passes = math.ceil(BATCHES_PER_WORKER * layout.workers / len(batches))
     with ThreadPoolExecutor(layout.workers) as pool:
         list(pool.map(seconds, batches[-1:] * layout.workers))
@@ -144,7 +146,7 @@ def _table(found: dict[Layout, Figures], chosen: Layout) -> Table:
 
 def main() -> int:
     """Measure the layouts, print a table on standard error and a line of JSON; 1 when the chosen one is too slow."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu_layout", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.cpu_layout", description=__doc__)
     parser.add_argument("--bundle", required=True, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")

@@ -1,4 +1,6 @@
-"""Which int8 path is the fastest on this CPU at small batches: ``python -m benchmarks.int8_paths --bundle B``.
+"""Which int8 path is the fastest on this CPU at small batches.
+
+python -m benchmarks.translation.int8_paths --bundle B
 
 CTranslate2's engine against our own T5 decoding (``dragoman.engines.t5``) with its matrices quantized by PyTorch:
 FBGEMM's kernels, with 8-bit activations scaled for each product at run time. Batches are static, as CTranslate2 takes
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dragoman.translate_files import read_lines
 from torch import Tensor
 
 from dragoman.bundle import Bundle, open_bundle
@@ -25,7 +26,8 @@ from dragoman.engines.t5.scheduler import SlotScheduler
 from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import T5Weights, load_weights
 from dragoman.errors import run_cli
-from dragoman.tasks.translation import open_translation_engine
+from dragoman.run_lines import read_lines
+from dragoman.tasks.translation import TranslationTask
 
 BATCHES = (1, 8, 32)
 ROUNDS = 3
@@ -77,11 +79,11 @@ def quantized(value: Any) -> Any:
     return dataclasses.replace(value, **changes)
 
 
-def paths(bundle: Bundle, tokenizer: Tokenizer) -> dict[str, tuple[Decode, Callable[[], None]]]:
+def paths(bundle: Bundle) -> dict[str, tuple[Decode, Callable[[], None]]]:
     """Each path with its decode function and what ends it."""
-    decoding, limits = bundle.manifest.decoding, bundle.manifest.limits
+    task = TranslationTask(bundle, engine="ctranslate2", device="cpu")
+    decoding, limits = task.options.decoding, task.limits
     found: dict[str, tuple[Decode, Callable[[], None]]] = {}
-    ct2 = open_translation_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
     with torch.inference_mode():
         weights = load_weights(bundle.model_dir, device="cpu", dtype=torch.float32)
         packed: T5Weights = quantized(weights)
@@ -89,7 +91,7 @@ def paths(bundle: Bundle, tokenizer: Tokenizer) -> dict[str, tuple[Decode, Calla
         "slots, float32": T5Model(weights, max_source=limits.max_source_tokens, max_target=limits.max_new_tokens),
         "slots, FBGEMM int8": T5Model(packed, max_source=limits.max_source_tokens, max_target=limits.max_new_tokens),
     }
-    engines: dict[str, Any] = {"CTranslate2 int8": ct2}
+    engines: dict[str, Any] = {"CTranslate2 int8": task.engine}
     engines |= {name: SlotScheduler(model, slots=max(BATCHES), pace=PACES["cpu"]) for name, model in models.items()}
     for name, engine in engines.items():
 
@@ -103,7 +105,7 @@ def paths(bundle: Bundle, tokenizer: Tokenizer) -> dict[str, tuple[Decode, Calla
 
 def main() -> None:
     """Measure every path at every batch size in turns, and print tokens a second as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.int8_paths", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.int8_paths", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=96, help="sentences (default: %(default)s)")
@@ -113,9 +115,10 @@ def main() -> None:
     bundle = open_bundle(options.bundle)
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
     lines = [line for line in read_lines(options.sentences) if line.strip()][: options.limit]
-    sources = [[*tokenizer.encode(bundle.manifest.preprocessing.prefix + line), EOS_ID] for line in lines]
+    prefix = TranslationTask.options_of(bundle.manifest).preprocessing.prefix
+    sources = [[*tokenizer.encode(prefix + line), EOS_ID] for line in lines]
     found: dict[str, dict[str, Any]] = {}
-    opened = paths(bundle, tokenizer)
+    opened = paths(bundle)
     reference: list[tuple[int, ...]] = []
     for name, (decode, _) in opened.items():
         ids = [row[0].ids for row in decode(sources)]

@@ -58,10 +58,10 @@ class TorchServeHuggingFace:
         server = TorchServeProcess(self._mar, log=log, ready_within_s=START_WITHIN_S)
         return RunningPeer(url=server.url, process=server)
 
-    def body(self, text: str) -> str:
+    def body(self, item: str) -> str:
         """The text itself, as the example's curl sends it."""
-        return text
+        return item
 
-    def translation(self, reply: str) -> str:
+    def output(self, reply: str) -> str:
         """The answer itself."""
         return reply

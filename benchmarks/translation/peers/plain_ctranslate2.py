@@ -8,6 +8,7 @@ import ctranslate2
 from sentencepiece import SentencePieceProcessor
 
 from dragoman.manifest import Manifest
+from dragoman.tasks.translation import TranslationTask
 
 END = "</s>"
 
@@ -18,7 +19,8 @@ class CTranslate2Translator:
     def __init__(self, bundle_dir: str, *, workers: int = 1) -> None:
         folder = Path(bundle_dir)
         manifest = Manifest.from_json((folder / "manifest.json").read_text("utf-8"), origin=bundle_dir)
-        self._prefix, self._decoding = manifest.preprocessing.prefix, manifest.decoding
+        options = TranslationTask.options_of(manifest)
+        self._prefix, self._decoding = options.preprocessing.prefix, options.decoding
         self._pieces = SentencePieceProcessor()
         self._pieces.Load(os.fspath(folder / "model" / "spiece.model"))
         self._translator = ctranslate2.Translator(
