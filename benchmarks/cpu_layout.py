@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dragoman.batching import BATCH_TOKENS
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.sizes import Capacity
 from dragoman.token_batches import token_batches
 from dragoman.tokenizer import EOS_ID, Tokenizer
 from dragoman.translate_files import read_lines
@@ -98,7 +98,7 @@ def measure(layout: Layout, work: Workload) -> Figures:
         return time.perf_counter() - started
 
     lengths = [len(source) for source in work.sources]
-    batches = token_batches(lengths, rows=work.arguments["beam_size"], batch_tokens=BATCH_TOKENS)
+    batches = token_batches(lengths, rows=work.arguments["beam_size"], batch_tokens=Capacity().batch_cost)
     passes = math.ceil(BATCHES_PER_WORKER * layout.workers / len(batches))
     with ThreadPoolExecutor(layout.workers) as pool:
         list(pool.map(seconds, batches[-1:] * layout.workers))

@@ -75,13 +75,14 @@ class BatcherMetrics:
     def __init__(self, metrics: ServingMetrics, output_tokens: Callable[[Result], int]) -> None:
         """``output_tokens`` says how many tokens the model gave for an item."""
         self._metrics, self._output_tokens = metrics, output_tokens
-        self._queued_items = self._queued_tokens = 0
+        self._queued: dict[str, tuple[int, int]] = {}
 
-    def queue_changed(self, items: int, tokens: int) -> None:
-        """See ``batching.Observer``."""
-        self._metrics.queue_items.inc(items - self._queued_items)
-        self._metrics.queue_tokens.inc(tokens - self._queued_tokens)
-        self._queued_items, self._queued_tokens = items, tokens
+    def queue_changed(self, request_class: str, items: int, cost: int) -> None:
+        """See ``batch_observer.Observer``."""
+        items_before, cost_before = self._queued.get(request_class, (0, 0))
+        self._metrics.queue_items.inc(items - items_before)
+        self._metrics.queue_tokens.inc(cost - cost_before)
+        self._queued[request_class] = items, cost
 
     def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
         """See ``batching.Observer``."""
