@@ -88,7 +88,7 @@ def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(co
     after: list[Report] = []
     fitted = trial(config, tmp_path / "cut", after)
     ended, whole_state = fitted.fitting.state, expected.fitting.state
-    assert (ended.best_score, ended.step, ended.tokens) == (
+    assert (ended.best_score, ended.step, ended.units) == (
         whole_state.best_score,
         whole_state.step,
         whole_state.units,
