@@ -74,10 +74,10 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	@touch $@
 
 bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.translation.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
-	$(BIN)/python -m benchmarks.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.translation.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .

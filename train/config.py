@@ -22,8 +22,8 @@ from train.task_table import TASKS, task_class
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("task", "data", "model")
 MAIN = "config"
-# A section of a task's file that the registry reads.
-GATE = "gate"
+# Sections of a task's file that others read, and who.
+OF_OTHERS = {"gate": "python -m model_registry", "demo": "python -m deploy.demo"}
 
 
 def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
@@ -105,10 +105,8 @@ def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]
     if key == "hydra" or key.startswith("hydra."):
         problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
         return None
-    if key == GATE or key.startswith(f"{GATE}."):
-        problems.append(
-            f"{key} is not a setting of training: write it into a file for python -m model_registry --gate FILE"
-        )
+    if (section := key.partition(".")[0]) in OF_OTHERS:
+        problems.append(f"{key} is not a setting of training: {OF_OTHERS[section]} reads it from configs/task")
         return None
     if key in groups:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
@@ -151,7 +149,7 @@ def _compose(overrides: Sequence[str], config_dir: Path, problems: list[str]) ->
         problems.append(" ".join(str(error).split()))
         return None
     assert isinstance(value, dict)
-    return {key: item for key, item in value.items() if key != GATE}
+    return {key: item for key, item in value.items() if key not in OF_OTHERS}
 
 
 def _checked(value: object, problems: list[str]) -> Config:

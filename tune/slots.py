@@ -70,7 +70,7 @@ def feasible(trial: FrozenTrial) -> bool:
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """The best trial, or with two objectives the Pareto front, best by the first one first; none if none is feasible."""
+    """The best trial or, with two objectives, the Pareto front, best by the first one first; none if none is feasible."""
     sign = 1 if study.directions[0].name == "MAXIMIZE" else -1
     if len(study.directions) > 1:
         front = [trial for trial in study.best_trials if feasible(trial)]
