@@ -235,7 +235,7 @@ def _wrong_objectives(search: Search, base: Config) -> list[str]:
             f"two objectives must begin with a validation figure ({', '.join(figures)}), "
             f"got [{', '.join(search.objectives)}]"
         )
-    elif set(search.objectives) <= set(MEASURED) and not isinstance(search.pruner, NoPruning):
+    elif search.objectives and set(search.objectives) <= set(MEASURED) and not isinstance(search.pruner, NoPruning):
         found.append(
             f"pruner.kind is {search.pruner.kind}, but {search.objectives[0]} is not known before the end: "
             "set pruner.kind=none"
