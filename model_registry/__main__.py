@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from model_registry.client import Registry
     from model_registry.gate_settings import GateSettings
     from model_registry.held_out import HeldOut
-    from model_registry.promotion import Promotion
+    from model_registry.promotion import Promotion, SettingsOf
     from model_registry.versions import Version
 
 # By name, since this module is called __main__ when it runs.
@@ -52,30 +52,32 @@ def list_versions(options: argparse.Namespace) -> int:
     if not versions:
         print(f"no models are registered in {registry.place}; register one with: python -m model_registry register RUN")
         return 0
-    header = ("NAME", "VERSION", "BUNDLE", "ALIASES", "chrF", "BLEU", "RUN", "CREATED (UTC)")
-    _print_table([header, *(_row(version) for version in versions)])
+    # Versions of several tasks may stand in one table.
+    metrics = list(dict.fromkeys(metric for version in versions for metric in version.scores))
+    header = ("NAME", "VERSION", "BUNDLE", "ALIASES", *metrics, "RUN", "CREATED (UTC)")
+    _print_table([header, *(_row(version, metrics) for version in versions)])
     return 0
 
 
 def promote(options: argparse.Namespace) -> int:
     """``promote NAME VERSION``."""
     # What is wrong with files is told before MLflow is waited for.
-    settings, segments = _gate_settings(options), _segments(options)
+    settings_of, held_out = _gate_settings(options), _held_out(options)
     from model_registry.promotion import promote
 
-    promotion = promote(_registry(options), options.name, options.version, settings, segments)
+    promotion = promote(_registry(options), options.name, options.version, settings_of, held_out)
     _show(promotion, as_json=options.json)
     return VERDICTS[promotion.verdict]
 
 
 def compare(options: argparse.Namespace) -> int:
     """``compare CANDIDATE CHAMPION``."""
-    settings, segments = _gate_settings(options), _segments(options)
+    settings_of, held_out = _gate_settings(options), _held_out(options)
     candidate, champion = bundle_directory(options.candidate), bundle_directory(options.champion)
     from model_registry import report
     from model_registry.comparison import compare_bundles
 
-    trial = compare_bundles(candidate, champion, settings, segments)
+    trial = compare_bundles(candidate, champion, settings_of, held_out)
     if options.json:
         print(json.dumps(report.trial_as_dict(trial), indent=2, ensure_ascii=False))
     else:
@@ -124,7 +126,7 @@ def follow(options: argparse.Namespace) -> int:
     """``follow NAME@ALIAS --into DIR``."""
     name, found, alias = options.target.partition("@")
     if not (NAME_PATTERN.fullmatch(name) and found and alias):
-        raise ConfigError(f"{options.target!r} is not NAME@ALIAS, as translation-en-de@champion is")
+        raise ConfigError(f"{options.target!r} is not NAME@ALIAS, as captions@champion is")
     from model_registry.following import follow
 
     # An interrupt, which SIGTERM is as well, ends the waiting, and whatever is being fetched leaves nothing behind.
@@ -237,19 +239,29 @@ def _fetched(options: argparse.Namespace, opened: Callable[[Path], Bundle] = ope
     return registry.fetch(version, options.out, opened)
 
 
-def _gate_settings(options: argparse.Namespace) -> "GateSettings":
-    from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
+def _gate_settings(options: argparse.Namespace) -> "SettingsOf":
+    """Read the settings that were given, or those of the candidate's task once it is known."""
+    from model_registry.gate_settings import load_settings, task_settings
 
-    settings = load_settings(options.gate or DEFAULT_SETTINGS)
-    return replace(settings, mode=options.mode) if options.mode else settings
+    given = load_settings(options.gate) if options.gate else None
+
+    def settings_of(task: str) -> "GateSettings":
+        settings = given or task_settings(task)
+        return replace(settings, mode=options.mode) if options.mode else settings
+
+    return settings_of
 
 
-def _segments(options: argparse.Namespace) -> "HeldOut | None":
-    from model_registry.held_out import from_files
+def _held_out(options: argparse.Namespace) -> "HeldOut | None":
+    from model_registry.held_out import from_file, from_lines
 
-    if (options.source is None) != (options.reference is None):
-        raise ConfigError("--source and --reference belong together; give both or neither")
-    return from_files(options.source, options.reference) if options.source else None
+    if (options.inputs is None) != (options.references is None):
+        raise ConfigError("--inputs and --references belong together; give both or neither")
+    if options.held_out and options.inputs:
+        raise ConfigError("--held-out and --inputs are two ways of giving one set; give one of them")
+    if options.held_out:
+        return from_file(options.held_out)
+    return from_lines(options.inputs, options.references) if options.inputs else None
 
 
 def _console() -> "Console":
@@ -271,14 +283,13 @@ def _show(promotion: "Promotion", *, as_json: bool) -> None:
         print(f"previous: {promotion.replaced.reference} bundle {promotion.replaced.bundle_version}")
 
 
-def _row(version: "Version") -> tuple[str, ...]:
+def _row(version: "Version", metrics: list[str]) -> tuple[str, ...]:
     cells = (
         version.name,
         str(version.number),
         version.bundle_version,
         ", ".join(version.aliases),
-        version.scores.get("chrF", ""),
-        version.scores.get("BLEU", ""),
+        *(version.scores.get(metric, "") for metric in metrics),
         version.run_id,
         f"{version.created:%Y-%m-%d %H:%M}",
     )

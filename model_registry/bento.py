@@ -1,7 +1,5 @@
 """Packaging for BentoML: a bundle goes unchanged into BentoML's model store, and a Bento is built round it.
 
-    python -m model_registry.bento BUNDLE
-
 Both get the tag ``<name>:<version>``, which is derived from the bundle's content, so packaging twice makes one Bento.
 """
 
@@ -15,9 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle import MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
+from dragoman.manifest import Manifest
 from dragoman.signature import SIGNATURE
+from model_registry.verified_copy import copy_bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_FILES = ("service.py", "bentofile.yaml")
@@ -35,7 +35,7 @@ def build_bento(bundle: Bundle) -> str:
     # In a process of its own, because BentoML changes the working directory, the import path and the logging of the
     # process that builds, and holds on to the first BENTOML_HOME it sees.
     completed = subprocess.run(
-        [sys.executable, "-m", "model_registry.bento", str(bundle.path.resolve())],
+        [sys.executable, "-m", "model_registry.bento", str(bundle.path.resolve()), bundle.manifest.digest],
         cwd=ROOT,
         env={**os.environ, "BENTOML_DO_NOT_TRACK": "true"},
         capture_output=True,
@@ -53,12 +53,21 @@ def _tag(bundle: Bundle) -> str:
 
 
 def _main() -> None:
-    bundle = open_bundle(sys.argv[1])
+    bundle = _opened(Path(sys.argv[1]), sys.argv[2])
     _store_bundle(bundle)
     with tempfile.TemporaryDirectory(prefix="dragoman-bento-") as folder:
         _stage_sources(Path(folder), bundle)
         _build(Path(folder), bundle)
     print(_tag(bundle))
+
+
+def _opened(path: Path, digest: str) -> Bundle:
+    """Open a bundle that was verified a moment ago; its files are verified again as they are copied."""
+    manifest_path = path / MANIFEST
+    manifest = Manifest.from_json(manifest_path.read_text(encoding="utf-8"), origin=str(manifest_path))
+    if manifest.sealed().digest != digest or manifest.digest != digest:
+        raise BundleError(f"{manifest_path} has changed since it was verified; package it again")
+    return Bundle(path, manifest)
 
 
 def _store_bundle(bundle: Bundle) -> None:
@@ -72,7 +81,7 @@ def _store_bundle(bundle: Bundle) -> None:
     if model is None:
         labels = {BUNDLE_LABEL: bundle.manifest.digest, "task": bundle.manifest.task}
         with bentoml.models.create(tag, labels=labels) as created:
-            shutil.copytree(bundle.path, created.path_of("bundle"))
+            copy_bundle(bundle, Path(created.path_of("bundle")))
         model = bentoml.models.get(tag)
     # `bentoml serve` from the root serves what was packaged last, and that may be a model stored long ago.
     os.utime(model.path)

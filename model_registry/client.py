@@ -6,10 +6,10 @@ and verified against its manifest, and its manifest against the digest its versi
 
 import logging
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
 from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
 from model_registry.connection import bounded_requests, connect, explained, without_password
-from model_registry.held_out import SEGMENTS_FOLDER
 from model_registry.registration import ABSENT, register_bundle, restore_files
 from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions import Version, from_mlflow, select
+from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
 # Left to itself, MLflow offers each file eight times to a store that refuses it, which takes minutes.
 STORING_REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# A follower that waits for minutes looks dead, and asks again soon.
+PROMPT_LOOK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 class Registry:
@@ -72,6 +74,23 @@ class Registry:
     def find(self, name: str, selector: str) -> Version:
         """The version by number, alias or bundle version; raises ConfigError listing what there is."""
         return select(self.versions(name), name, selector)
+
+    def by_alias(self, name: str, alias: str) -> Version:
+        """Ask for the version that an alias names, by one request that is given up within seconds.
+
+        Raises ConfigError where there is none yet.
+        """
+        with explained(self.uri), bounded_requests(**PROMPT_LOOK):
+            try:
+                found = self.client.get_model_version_by_alias(name, alias)
+            except MlflowException as error:
+                if error.error_code not in ABSENT:
+                    raise
+                raise ConfigError(
+                    f"{name} has no version {alias!r} in {self.place}; a promotion sets the alias {CHAMPION}, and "
+                    "registering a bundle the alias candidate"
+                ) from error
+        return from_mlflow(found, {alias: str(found.version)})
 
     def register(self, bundle: Bundle) -> Version:
         """Make the bundle a version, once per digest, and the candidate; a repetition finds the version made before.
@@ -110,18 +129,19 @@ class Registry:
         ):
             log.info("fetching %s from %s", version.reference, self.place)
             downloaded = self._download(version, Path(scratch))
-            self._verify(downloaded, version, opened)
+            verified = self._verify(downloaded, version, opened)
+            # Renamed, not copied: what was verified is what lies there.
             for child in downloaded.iterdir():
-                shutil.move(child, staging / child.name)
-        return opened(destination)
+                child.rename(staging / child.name)
+        return replace(verified, path=destination)
 
     def held_out_files(self, version: Version, folder: Path) -> list[Path]:
-        """The files of held-out segments that the version's run has stored, downloaded below ``folder``."""
+        """Download the held-out sets that the version's run has stored below ``folder``."""
         if not version.run_id:
             return []
         with explained(self.uri):
-            entries = self.client.list_artifacts(version.run_id, SEGMENTS_FOLDER)
-            paths = sorted(entry.path for entry in entries if entry.path.endswith(".jsonl"))
+            entries = self.client.list_artifacts(version.run_id, FOLDER)
+            paths = sorted(entry.path for entry in entries if entry.path.endswith(SUFFIX))
             return [Path(self.client.download_artifacts(version.run_id, path, str(folder))) for path in paths]
 
     def _is_whole(self, version: Version) -> bool:
@@ -148,9 +168,9 @@ class Registry:
                 uri = f"{root}/{entries[0].path}"
                 return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri))
 
-    def _verify(self, downloaded: Path, version: Version, opened: Callable[[Path], Bundle] = open_bundle) -> None:
+    def _verify(self, downloaded: Path, version: Version, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
         try:
-            _checked(opened(downloaded), version)
+            return _checked(opened(downloaded), version)
         except BundleError as error:
             message = str(error).replace(f"{downloaded}/", "").replace(str(downloaded), "the download")
             raise BundleError(f"{version.reference} in {self.place} is damaged: {message}") from error

@@ -7,36 +7,38 @@ from pathlib import Path
 EXAMPLES = """\
 the way of a model:
   python -m model_registry register runs/demo               # one version per bundle, alias candidate
-  python -m model_registry promote translation-en-de candidate   # if the gate lets it pass
-  python -m model_registry history translation-en-de        # every decision, with who, when and why
-  python -m model_registry package translation-en-de@champion --out dist
-  python -m model_registry rollback translation-en-de       # the previous champion is back
+  python -m model_registry promote captions candidate           # if the gate lets it pass
+  python -m model_registry history captions                     # every decision, with who, when and why
+  python -m model_registry package captions@champion --out dist
+  python -m model_registry rollback captions                    # the previous champion is back
 
 see them in a browser:
   mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 exit status: 0 done, 1 the gate rejected the version, 2 the gate could not decide, 64 wrong command line or no such
-model or version, 65 no such path or no segments to judge on, 69 the MLflow store does not answer, 73 cannot write,
+model or version, 65 no such path or no items to judge on, 69 the MLflow store does not answer, 73 cannot write,
 78 broken bundle
 """
-NAMED = "NAME@ALIAS (translation-en-de@champion) or NAME/VERSION (translation-en-de/3)"
+NAMED = "NAME@ALIAS (captions@champion) or NAME/VERSION (captions/3)"
 
 
-GATE = """Decode a version and the champion as they are served, on the same held-out segments, and make the version
-champion if it passes: first the guards (length, empty, copied and repeated translations, batch invariance, latency,
-size), then the paired bootstrap interval of the difference in chrF against a margin. The old champion becomes previous.
+GATE = """Let a version and the champion answer the same held-out items as they are served, and make the version
+champion if it passes: first the guards (the task's own, batch invariance, latency, size), then the paired bootstrap
+interval of the difference in the task's metric against a margin. A first champion needs the floor that the settings
+ask for. The old champion becomes previous. Settings are the section gate: of configs/task/TASK.yaml.
 
-Segments are the test sets of the training run that made the version, if they were held out for the champion as well,
-or the files given. Held-out means: neither trained on nor chosen by; the gate can check that only for its own runs.
+Items are the test sets of the training run that made the version, if they were held out for the champion as well, or
+the files given. Held-out means: neither trained on nor chosen by; the gate can check that only for its own runs.
 Every decision is kept: see history, the run in MLflow, and the version's tags."""
 GATE_EXAMPLES = """examples:
-  python -m model_registry promote translation-en-de candidate
-  python -m model_registry promote translation-en-de candidate --mode superiority
-  python -m model_registry promote translation-en-de 7 --source news.en.gz --reference news.de.gz
-  python -m model_registry promote translation-en-de candidate --gate configs/strict.yaml --json
+  python -m model_registry promote captions candidate
+  python -m model_registry promote captions candidate --mode superiority
+  python -m model_registry promote captions 7 --held-out fresh.parquet
+  python -m model_registry promote captions 7 --inputs news.txt.gz --references expected.txt.gz
+  python -m model_registry promote captions candidate --gate configs/strict.yaml --json
 
 exit status: 0 promoted (or champion already), 1 rejected, 2 undecided: the interval is wider than the margin, and the
-last line says how many more segments would do"""
+last line says how many more items would do"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
         "While the registry is out of reach, or a bundle is damaged, they stay with the last one that was verified. "
         "Ends with Ctrl-C or SIGTERM.",
     )
-    command.add_argument("target", metavar="NAME@ALIAS", help="translation-en-de@champion, or any other alias")
+    command.add_argument("target", metavar="NAME@ALIAS", help="captions@champion, or any other alias")
     command.add_argument("--into", type=Path, required=True, metavar="DIR", help="what the servers follow")
     command.add_argument(
         "--every", type=_seconds, default=15.0, metavar="SECONDS", help="between two questions (default: %(default)g)"
@@ -196,10 +198,13 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
 
 
 def _add_gate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--gate", type=Path, metavar="FILE", help="the gate's settings (default: configs/gate.yaml)")
+    command.add_argument("--gate", type=Path, metavar="FILE", help="the gate's settings (default: those of the task)")
     command.add_argument(
         "--mode", choices=("non_inferiority", "superiority"), help="what passes (default: mode in the gate's settings)"
     )
-    command.add_argument("--source", type=Path, metavar="FILE", help="held-out segments, one a line, plain or .gz")
-    command.add_argument("--reference", type=Path, metavar="FILE", help="their translations, line by line")
+    command.add_argument(
+        "--held-out", type=Path, metavar="FILE", help="a held-out set: Parquet with the columns id, input and reference"
+    )
+    command.add_argument("--inputs", type=Path, metavar="FILE", help="or its inputs as text, one a line, plain or .gz")
+    command.add_argument("--references", type=Path, metavar="FILE", help="and what is expected, line by line")
     command.add_argument("--json", action="store_true", help="print the decision as JSON instead of tables")

@@ -1,4 +1,4 @@
-"""A bundle on trial: verified, loaded as it is served, and translating the segments."""
+"""A bundle on trial: verified, loaded as it is served, and answering the held-out items."""
 
 import sys
 import tempfile
@@ -14,15 +14,15 @@ from dragoman.bundle import Bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
 from model_registry.client import Registry
 from model_registry.gate import Trial, judge
-from model_registry.gate_settings import GateSettings, GuardSettings
+from model_registry.gate_settings import GateSettings
 from model_registry.guards import Measured
 from model_registry.held_out import HeldOut
-from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, size_mb, translate
+from model_registry.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, size_mb
 from model_registry.versions import Version
 
 
 class Contender:
-    """A loaded bundle; ``name`` is what messages call it. Translates the same segments once, however often judged."""
+    """A loaded bundle; ``name`` is what messages call it. Answers the same items once, however often judged."""
 
     def __init__(self, name: str, bundle: Bundle) -> None:
         self.name, self.bundle = name, bundle
@@ -30,20 +30,20 @@ class Contender:
             self.predictor = dragoman.load(bundle)
             self.predictor.warm_up()
         except (BundleError, ConfigError, InferenceError) as error:
-            raise type(error)(f"{name} cannot be decoded: {error}") from error
-        self._translated: dict[str, tuple[Outputs, float | None]] = {}
+            raise type(error)(f"{name} cannot be put on trial: {error}") from error
+        self._answered: dict[str, tuple[Outputs, float | None]] = {}
 
     def measured(self, held_out: HeldOut, settings: GateSettings, p95_ms: float | None, progress: Progress) -> Measured:
         """What the gate looks at, given the latency."""
-        if held_out.digest not in self._translated:
-            sources = held_out.sources
-            task = progress.add_task(f"translating with {self.name}", total=len(sources))
-            outputs = translate(self.predictor, sources, lambda done: progress.update(task, completed=done))
+        if held_out.digest not in self._answered:
+            inputs, batches = held_out.inputs, settings.changed_in_batches_share
+            task = progress.add_task(f"answering with {self.name}", total=len(inputs))
+            outputs = answer(self.predictor, inputs, lambda done: progress.update(task, completed=done))
             changed = None
-            if settings.guards.changed_in_batches_share_max is not None:
-                changed = changed_in_batches(self.predictor, sources, sample=settings.guards.batch_sample)
-            self._translated[held_out.digest] = (outputs, changed)
-        outputs, changed = self._translated[held_out.digest]
+            if batches.max is not None:
+                changed = changed_in_batches(self.predictor, inputs, sample=batches.sample)
+            self._answered[held_out.digest] = (outputs, changed)
+        outputs, changed = self._answered[held_out.digest]
         return Measured(outputs=outputs, changed_in_batches=changed, p95_ms=p95_ms, size_mb=size_mb(self.predictor))
 
 
@@ -59,7 +59,7 @@ def contending(registry: Registry, version: Version) -> Iterator[Contender]:
 
 @contextmanager
 def loaded(name: str, bundle: Bundle) -> Iterator[Contender]:
-    """Load a verified bundle for the time of a block; raises BundleError when it cannot be decoded."""
+    """Load a verified bundle for the time of a block; raises BundleError when it cannot be."""
     contender = Contender(name, bundle)
     try:
         yield contender
@@ -68,11 +68,11 @@ def loaded(name: str, bundle: Bundle) -> Iterator[Contender]:
 
 
 def put_on_trial(candidate: Contender, champion: Contender | None, held_out: HeldOut, settings: GateSettings) -> Trial:
-    """Measure both on the same segments, tell a person how far it is, and judge."""
+    """Measure both on the same items, tell a person how far it is, and judge."""
     contenders = [candidate, *([champion] if champion else [])]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        timed = _timed(contenders, held_out, settings.guards)
+        timed = _timed(contenders, held_out, settings)
         found = [
             contender.measured(held_out, settings, p95_ms, progress)
             for contender, p95_ms in zip(contenders, timed, strict=True)
@@ -80,9 +80,9 @@ def put_on_trial(candidate: Contender, champion: Contender | None, held_out: Hel
     return judge(found[0], found[1] if champion else None, held_out, settings)
 
 
-def _timed(contenders: Sequence[Contender], held_out: HeldOut, limits: GuardSettings) -> list[float | None]:
-    """The latencies, unless no limit asks for them; a ratio needs two."""
-    if limits.latency_p95_ms_max is None and (limits.latency_ratio_max is None or len(contenders) == 1):
+def _timed(contenders: Sequence[Contender], held_out: HeldOut, settings: GateSettings) -> list[float | None]:
+    """Measure the latencies, unless no limit asks for them; a ratio needs two."""
+    if settings.latency_p95_ms.max is None and (settings.latency_ratio.max is None or len(contenders) == 1):
         return [None] * len(contenders)
     predictors = [contender.predictor for contender in contenders]
-    return p95_latencies_ms(predictors, held_out.sources, sample=limits.latency_sample)
+    return p95_latencies_ms(predictors, held_out.inputs, sample=settings.latency_sample)

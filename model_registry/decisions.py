@@ -81,9 +81,9 @@ class DecisionLog:
             if is_dead(run.data.tags.get(WRITER_TAG, "")) or run.info.start_time < oldest
         ]
 
-    def earlier(self, segments_digest: str) -> int:
-        """How many decisions have been made on these segments."""
-        return len(self._runs(f"attributes.status = 'FINISHED' and tags.segments = '{segments_digest}'"))
+    def earlier(self, held_out_digest: str) -> int:
+        """Count the decisions that have been made on these items."""
+        return len(self._runs(f"attributes.status = 'FINISHED' and tags.held_out = '{held_out_digest}'"))
 
     def entries(self) -> list[Decision]:
         """Every decision that was carried out, in the order in which they were, the last one first."""

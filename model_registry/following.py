@@ -46,14 +46,19 @@ def follow(
     """
     with _alone(into):
         follower = _Follower(name, alias, into, clock)
+        registry: Registry | None = None
         failures = 0
         while True:
             try:
-                follower.update(Registry.open(tracking_uri))
+                registry = registry or Registry.open(tracking_uri)
+                follower.update(registry)
                 failures = 0
             except (UnavailableError, ConfigError) as error:
                 if error.field == "tracking_uri":
                     raise
+                if isinstance(error, UnavailableError):
+                    # Opening asks first whether anybody is there, with little patience.
+                    registry = None
                 # The alias may be set tomorrow: the servers may well be there before the first champion is.
                 follower.keep(str(error))
                 failures = 0
@@ -81,7 +86,7 @@ class _Follower:
 
     def update(self, registry: Registry) -> None:
         """Let the pointer name what the alias does, fetched and verified."""
-        version = registry.find(self._name, self._alias)
+        version = registry.by_alias(self._name, self._alias)
         before = self._pointer
         is_here = version.digest == before.digest and (self._into / str(before.bundle)).is_dir()
         if not is_here or self._clock() >= self._verified_at + VERIFY_EVERY_S:

@@ -1,33 +1,30 @@
-"""The rule that lets a candidate become champion: guards first, then the interval of the difference and the margin."""
+"""The rule that lets a candidate become champion: guards first, then the interval of the difference and the margin.
+
+A first champion has nothing to be compared with; it needs the floor that the settings ask for.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dragoman.manifest import Manifest
+from dragoman.task_table import task_class
 from model_registry.gate_settings import GateSettings
 from model_registry.guards import Guard, Measured, check_guards
 from model_registry.held_out import HeldOut
-from model_registry.paired_bootstrap import (
-    Comparison,
-    Counts,
-    Outcome,
-    compare,
-    corpus_score,
-    decide,
-    segment_counts,
-    segments_missing,
-    signature,
-)
+from scoring.base import Counts, Metric
+from scoring.bootstrap import Comparison, Outcome, compare, decide, items_missing
+from scoring.table import metric as metric_named
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetScores:
-    """The scores of both on one held-out set."""
+    """The scores of both on one held-out set; the difference is positive where the candidate is better."""
 
     label: str
-    segments: int
+    items: int
     candidate: float
     champion: float | None
+    difference: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ class Trial:
     reason: str
     settings: GateSettings
     signature: str
-    segments_digest: str
+    held_out_digest: str
     sets: tuple[SetScores, ...]
     left_out: tuple[str, ...]
     comparison: Comparison | None
@@ -46,54 +43,62 @@ class Trial:
 
 
 def another_work(candidate: Manifest, champion: Manifest | None) -> str | None:
-    """Why the two cannot be compared at all, if so: another task or another language pair."""
-    if champion is None or (candidate.task, candidate.languages) == (champion.task, champion.languages):
+    """Say why the two cannot be compared at all, if so: they do different work."""
+    if champion is None or _work(candidate) == _work(champion):
         return None
     return f"it does {_work(candidate)} and the champion {_work(champion)}; register it by another name"
 
 
 def judge(candidate: Measured, champion: Measured | None, held_out: HeldOut, settings: GateSettings) -> Trial:
-    """Judge what both made of the same segments."""
-    sources, references = held_out.sources, held_out.references
-    guards = check_guards(candidate, champion, sources, references, settings.guards)
-    ours = segment_counts(settings.metric, candidate.outputs.hypotheses, references)
-    theirs = segment_counts(settings.metric, champion.outputs.hypotheses, references) if champion else None
-    comparison = None
-    if theirs is not None:
+    """Judge what both made of the same items."""
+    references, metric = held_out.references, metric_named(settings.metric)
+    guards = check_guards(candidate, champion, held_out.inputs, references, settings)
+    ours = metric.counts(candidate.outputs.plain, references)
+    theirs = metric.counts(champion.outputs.plain, references) if champion else None
+    if theirs is None:
+        comparison = None
+        verdict, reason = _first(metric, metric.score(ours.sum(axis=0)), settings)
+    else:
         comparison = compare(
-            settings.metric, ours, theirs, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed
+            metric, ours, theirs, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed
         )
-    verdict, reason = _verdict(comparison, guards, settings)
+        verdict, reason = _compared(comparison, settings)
+    if failed := [guard for guard in guards if not guard.passed]:
+        verdict, reason = "rejected", " and ".join(_failure(guard) for guard in failed)
     return Trial(
         verdict=verdict,
         reason=reason,
         settings=settings,
-        signature=signature(settings.metric, candidate.outputs.hypotheses, references),
-        segments_digest=held_out.digest,
-        sets=tuple(_scores_by_set(held_out, settings.metric, ours, theirs)),
+        signature=metric.signature(),
+        held_out_digest=held_out.digest,
+        sets=tuple(_scores_by_set(held_out, metric, ours, theirs)),
         left_out=held_out.left_out,
         comparison=comparison,
         guards=tuple(guards),
     )
 
 
-def _verdict(comparison: Comparison | None, guards: Sequence[Guard], settings: GateSettings) -> tuple[Outcome, str]:
-    if failed := [guard for guard in guards if not guard.passed]:
-        return "rejected", " and ".join(_failure(guard) for guard in failed)
-    if comparison is None:
+def _first(metric: Metric, score: float, settings: GateSettings) -> tuple[Outcome, str]:
+    floor = settings.floor
+    if floor is None or (score >= floor if metric.higher_is_better else score <= floor):
         return "promoted", "first champion"
-    if comparison.segments < settings.minimum_segments:
-        missing = settings.minimum_segments - comparison.segments
+    needed = f"at {'least' if metric.higher_is_better else 'most'} {floor:g}"
+    return "rejected", f"its {metric.name} is {score:.2f}, and a first champion needs {needed} (floor of the gate)"
+
+
+def _compared(comparison: Comparison, settings: GateSettings) -> tuple[Outcome, str]:
+    if comparison.items < settings.minimum_items:
+        missing = settings.minimum_items - comparison.items
         return "undecided", (
-            f"{comparison.segments} segments are fewer than minimum_segments ({settings.minimum_segments}), "
-            f"need {missing} more segments"
+            f"{comparison.items} items are fewer than minimum_items ({settings.minimum_items}), "
+            f"need {missing} more items"
         )
     outcome = decide(comparison, mode=settings.mode, margin=settings.margin)
     if outcome == "undecided":
-        missing = segments_missing(comparison, margin=settings.margin)
+        missing = items_missing(comparison, margin=settings.margin)
         return outcome, (
             f"interval wider than margin ({comparison.width:.2f} > {settings.margin:g}), "
-            f"need about {missing} more segments; {_difference(comparison, settings)}"
+            f"need about {missing} more items; {_difference(comparison, settings)}"
         )
     return outcome, f"{_difference(comparison, settings)}: {_meaning(outcome, settings)}"
 
@@ -117,16 +122,20 @@ def _meaning(outcome: Outcome, settings: GateSettings) -> str:
     return f"surely not worse by {settings.margin:g}" if outcome == "promoted" else "surely worse"
 
 
-def _scores_by_set(held_out: HeldOut, metric: str, ours: Counts, theirs: Counts | None) -> list[SetScores]:
+def _scores_by_set(held_out: HeldOut, metric: Metric, ours: Counts, theirs: Counts | None) -> Sequence[SetScores]:
     found, start = [], 0
+    sign = 1 if metric.higher_is_better else -1
     for one in held_out.sets:
-        rows = slice(start, start + len(one.pairs))
+        rows = slice(start, start + len(one.items))
+        candidate = metric.score(ours[rows].sum(axis=0))
+        champion = None if theirs is None else metric.score(theirs[rows].sum(axis=0))
         found.append(
             SetScores(
                 label=one.label,
-                segments=len(one.pairs),
-                candidate=corpus_score(metric, ours[rows]),
-                champion=None if theirs is None else corpus_score(metric, theirs[rows]),
+                items=len(one.items),
+                candidate=candidate,
+                champion=champion,
+                difference=None if champion is None else sign * (candidate - champion),
             )
         )
         start = rows.stop
@@ -134,4 +143,4 @@ def _scores_by_set(held_out: HeldOut, metric: str, ours: Counts, theirs: Counts 
 
 
 def _work(manifest: Manifest) -> str:
-    return f"{manifest.task} {manifest.languages.source}-{manifest.languages.target}"
+    return task_class(manifest.task).work(manifest)

@@ -1,144 +1,132 @@
-"""What the gate asks for: ``configs/gate.yaml`` as a frozen record, with all that is wrong in it told at once."""
+"""The gate's settings: the section ``gate:`` of ``configs/task/<task>.yaml``, or a file of one's own."""
 
 import dataclasses
 import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 
+from dragoman import strict
 from dragoman.errors import ConfigError
-from model_registry.paired_bootstrap import Mode
+from dragoman.strict import Setting
+from scoring.bootstrap import Mode
+from scoring.table import GUARDS, METRICS
 
 # An end of the interval is the resample at the share alpha: with fewer below it, it is nearly the smallest of all.
 RESAMPLES_BELOW_LIMIT = 5
-DEFAULT_SETTINGS = Path(__file__).resolve().parent.parent / "configs" / "gate.yaml"
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers that a setting takes, both ends included."""
-
-    low: float
-    high: float = math.inf
-
-
-Share = Annotated[float, Range(0, 1)]
+TASK_CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "task"
+SECTION = "gate"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardSettings:
-    """The limits of the guards and the sizes of their samples; null switches a limit off."""
+class Range:
+    """The figures that a guard accepts; null leaves a side open, and both sides switch the guard off."""
 
-    length_ratio_min: Annotated[float, Range(0)] | None
-    length_ratio_max: Annotated[float, Range(0)] | None
-    brevity_penalty_min: Share | None
-    empty_share_max: Share | None
-    copied_share_max: Share | None
-    repeated_share_max: Share | None
-    changed_in_batches_share_max: Share | None
-    batch_sample: Annotated[int, Range(2)]
-    latency_p95_ms_max: Annotated[float, Range(0)] | None
-    latency_ratio_max: Annotated[float, Range(0)] | None
-    latency_sample: Annotated[int, Range(1)]
-    size_mb_max: Annotated[float, Range(0)] | None
-    size_ratio_max: Annotated[float, Range(0)] | None
+    min: Annotated[float | None, Setting("the least accepted figure")] = None
+    max: Annotated[float | None, Setting("the greatest accepted figure")] = None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether every figure is accepted."""
+        return self.min is None and self.max is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledShare:
+    """The greatest share of sampled items that is accepted; null switches the guard off."""
+
+    max: Annotated[float | None, Setting("the greatest accepted share", minimum=0, maximum=1)] = None
+    sample: Annotated[int, Setting("how many items are tried", minimum=2)] = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The greatest figure that is accepted; null switches the guard off."""
+
+    max: Annotated[float | None, Setting("the greatest accepted figure", minimum=0)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
     """How a candidate is compared with the champion, and what it must not do whatever its score is."""
 
-    metric: Literal["chrF", "BLEU"]
-    mode: Mode
-    margin: Annotated[float, Range(0.001, 100)]
-    alpha: Annotated[float, Range(0.001, 0.5)]
-    resamples: Annotated[int, Range(100, 1_000_000)]
-    seed: Annotated[int, Range(0)]
-    minimum_segments: Annotated[int, Range(1)]
-    segments: Literal["test", "validation"]
-    guards: GuardSettings
+    metric: Literal[tuple(METRICS)]  # type: ignore[valid-type]
+    margin: Annotated[float, Setting("what a candidate may lose, or must gain, in the metric's unit", minimum=0.001)]
+    floor: Annotated[float | None, Setting("the score that a first champion needs, in the metric's unit, or null")]
+    mode: Mode = "non_inferiority"
+    alpha: Annotated[float, Setting("the error rate of either decision", minimum=0.001, maximum=0.5)] = 0.05
+    resamples: Annotated[int, Setting("resamples of the bootstrap", minimum=100, maximum=1_000_000)] = 2000
+    seed: Annotated[int, Setting("seed of the bootstrap", minimum=0)] = 12345
+    minimum_items: Annotated[int, Setting("items below which no comparison is decided", minimum=1)] = 500
+    held_out: Literal["test", "validation"] = "test"
+    guards: Mapping[str, Range]
+    changed_in_batches_share: SampledShare = SampledShare(max=0.0)
+    latency_p95_ms: Limit = Limit()
+    latency_ratio: Limit = Limit(max=1.5)
+    latency_sample: Annotated[int, Setting("items whose latency is measured", minimum=1)] = 100
+    size_mb: Limit = Limit()
+    size_ratio: Limit = Limit(max=2.0)
+
+
+# The guards that tasks have, so that a wrong name is told like any other wrong setting.
+_TaskGuards = dataclasses.make_dataclass(
+    "_TaskGuards", [(name, Range, Range()) for name in GUARDS], frozen=True, kw_only=True
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GuardSection:
+    guards: _TaskGuards  # type: ignore[valid-type]
+
+
+def task_settings(task: str) -> GateSettings:
+    """Read the gate of a task; raises ConfigError."""
+    return load_settings(TASK_CONFIGS / f"{task}.yaml")
 
 
 def load_settings(path: Path) -> GateSettings:
-    """Read the file; raises ConfigError with all settings that are unknown, missing, wrong or contradictory."""
+    """Read a file that holds the settings, or a section ``gate:`` with them.
+
+    Raises ConfigError with all settings that are unknown, missing, wrong or contradictory.
+    """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"cannot read the gate's settings {path}: {error}; give a file like {DEFAULT_SETTINGS.name}"
+            f"cannot read the gate's settings {path}: {error}; give a file with a section like {SECTION}: of a file in "
+            "configs/task/"
         ) from error
-    problems: list[str] = []
-    settings = _record(value, GateSettings, "", problems)
+    section = value[SECTION] if isinstance(value, Mapping) and SECTION in value else value
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{path} must hold a group of settings, or a section {SECTION}: with one, got {section!r}")
+    settings, problems = _parsed({"guards": {}, **section})
     if settings is not None:
         problems = _contradictions(settings)
-    if problems:
+    if settings is None or problems:
         raise ConfigError(f"{path} has {len(problems)} wrong settings: " + "; ".join(problems))
-    return typing.cast(GateSettings, settings)
+    return settings
+
+
+def _parsed(section: Mapping[str, Any]) -> tuple[GateSettings | None, list[str]]:
+    settings = strict.parse(section, GateSettings)
+    guards = strict.parse({"guards": section["guards"]}, _GuardSection)
+    problems = list(dict.fromkeys([*settings.problems, *guards.problems]))
+    if problems:
+        return None, problems
+    ranges = {name: getattr(guards.value.guards, name) for name in section["guards"]}
+    return replace(settings.value, guards={name: one for name, one in ranges.items() if not one.is_open}), []
 
 
 def _contradictions(settings: GateSettings) -> list[str]:
-    problems = []
-    low, high = settings.guards.length_ratio_min, settings.guards.length_ratio_max
-    if low is not None and high is not None and low > high:
-        problems.append(f"guards.length_ratio_min must be at most guards.length_ratio_max, got {low:g} and {high:g}")
+    problems = [
+        f"guards.{name}.min must be at most guards.{name}.max, got {limits.min:g} and {limits.max:g}"
+        for name, limits in settings.guards.items()
+        if limits.min is not None and limits.max is not None and limits.min > limits.max
+    ]
     if settings.alpha * settings.resamples < RESAMPLES_BELOW_LIMIT:
         least = math.ceil(RESAMPLES_BELOW_LIMIT / settings.alpha)
         problems.append(f"resamples must be at least {least} with alpha {settings.alpha:g}, got {settings.resamples}")
     return problems
-
-
-def _record(value: Any, kind: type, where: str, problems: list[str]) -> Any:
-    if not isinstance(value, Mapping):
-        problems.append(f"{where or 'the file'} must be a group of settings, got {value!r}")
-        return None
-    hints = typing.get_type_hints(kind, include_extras=True)
-    names = ", ".join(hints)
-    problems += [f"{where}{key} is not a setting; accepted are {names}" for key in value if key not in hints]
-    problems += [f"{where}{key} is missing; it is {_words(hint)}" for key, hint in hints.items() if key not in value]
-    found = {key: _setting(value[key], hint, f"{where}{key}", problems) for key, hint in hints.items() if key in value}
-    return None if problems else kind(**found)
-
-
-def _setting(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _record(value, typing.cast(type, kind), f"{where}.", problems)
-    if not _fits(value, kind):
-        problems.append(f"{where} must be {_words(kind)}, got {value!r}")
-        return None
-    return float(value) if type(value) is int and _plain(kind) is float else value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is Annotated:
-        limits: Range = arguments[1]
-        return _fits(value, arguments[0]) and limits.low <= value <= limits.high
-    if origin is Literal:
-        return value in arguments
-    return type(value) is kind or (kind is float and type(value) is int)
-
-
-def _plain(kind: Any) -> Any:
-    """The bare type inside an annotated or optional one."""
-    arguments = typing.get_args(kind)
-    return _plain(arguments[0]) if arguments else kind
-
-
-def _words(kind: Any) -> str:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(argument) for argument in arguments)
-    if origin is Annotated:
-        limits: Range = arguments[1]
-        limit = f"at least {limits.low:g}" if limits.high == math.inf else f"from {limits.low:g} to {limits.high:g}"
-        return f"{_words(arguments[0])} {limit}"
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    return {int: "a whole number", float: "a number", types.NoneType: "null"}.get(kind, "a group of settings")

@@ -1,28 +1,26 @@
-"""The segments that a decision is made on: held-out sets of the candidate's training run, or files given by hand."""
+"""The items that a decision is made on: held-out sets of the candidate's training run, or files given by hand."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from dragoman.translate_files import read_lines
+from typing import Any
 
 from dragoman.errors import DataError
 from dragoman.manifest import Manifest
-from dragoman.segments import LABEL_DIGEST_LENGTH, Pair, pairs_digest, read_segments
+from dragoman.run_lines import read_lines
+from scoring.held_out import HeldOutError, HeldOutItem, items_digest, read_held_out, short_digest
 
-# Of a run's directory and of its artifacts.
-SEGMENTS_FOLDER = "segments"
 VALIDATION = "validation"
-GIVE_FILES = "give held-out segments with --source FILE --reference FILE"
+GIVE_FILES = "give one with --held-out FILE.parquet, or with --inputs FILE --references FILE"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutSet:
-    """Segments under the label that scores name them by, ``corpus/split@digest``."""
+    """Items under the label that scores name them by, ``corpus/split@digest``."""
 
     label: str
-    pairs: Sequence[Pair]
+    items: Sequence[HeldOutItem]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,38 +31,46 @@ class HeldOut:
     left_out: tuple[str, ...] = ()
 
     @property
-    def sources(self) -> list[str]:
-        """What is translated."""
-        return [source for held_out in self.sets for source, _ in held_out.pairs]
+    def inputs(self) -> list[str | bytes]:
+        """What the model answers."""
+        return [item.input for held_out in self.sets for item in held_out.items]
 
     @property
-    def references(self) -> list[str]:
-        """What it is compared with."""
-        return [reference for held_out in self.sets for _, reference in held_out.pairs]
+    def references(self) -> list[Any]:
+        """What its outputs are compared with."""
+        return [item.reference for held_out in self.sets for item in held_out.items]
 
     @property
     def digest(self) -> str:
-        """What identifies the pooled segments in the history of decisions."""
-        digests = sorted(pairs_digest(held_out.pairs).hex() for held_out in self.sets)
+        """What identifies the pooled items in the history of decisions."""
+        digests = sorted(items_digest(held_out.items).hex() for held_out in self.sets)
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def from_files(source: Path, reference: Path) -> HeldOut:
-    """Line-aligned text files, plain or .gz; raises DataError when they do not correspond."""
-    sources, references = list(read_lines(str(source))), list(read_lines(str(reference)))
-    if len(sources) != len(references) or not sources:
+def from_file(path: Path) -> HeldOut:
+    """Read a held-out set of any task; raises DataError."""
+    items = _read(path)
+    if not items:
+        raise DataError(f"{path} holds no items; {GIVE_FILES}")
+    return _given(path, items)
+
+
+def from_lines(inputs: Path, references: Path) -> HeldOut:
+    """Read line-aligned text files, plain or .gz; raises DataError when they do not correspond."""
+    texts, expected = list(read_lines(str(inputs))), list(read_lines(str(references)))
+    if len(texts) != len(expected) or not texts:
         raise DataError(
-            f"{source} has {len(sources)} lines and {reference} has {len(references)}; line n of one must translate "
-            "line n of the other, and there must be one"
+            f"{inputs} has {len(texts)} lines and {references} has {len(expected)}; line n of one must be what is "
+            "expected for line n of the other, and there must be one"
         )
-    pairs = list(zip(sources, references, strict=True))
-    return HeldOut(sets=(HeldOutSet(label=f"{source.name}@{_short_digest(pairs)}", pairs=pairs),))
+    rows = enumerate(zip(texts, expected, strict=True), start=1)
+    return _given(inputs, [HeldOutItem(id=str(number), input=text, reference=line) for number, (text, line) in rows])
 
 
 def from_training(
     files: Sequence[Path], candidate: Manifest, champion: Manifest | None, *, validation: bool = False
 ) -> HeldOut:
-    """The test sets (or the validation set) that training stored, and that both bundles were scored on.
+    """Read the test sets (or the validation set) that training stored, and that both bundles were scored on.
 
     Raises DataError when a file is not what the candidate's scores name, and when nothing was held out for both.
     """
@@ -81,16 +87,20 @@ def from_training(
     return HeldOut(sets=tuple(sets), left_out=left_out)
 
 
+def _given(path: Path, items: Sequence[HeldOutItem]) -> HeldOut:
+    return HeldOut(sets=(HeldOutSet(label=f"{path.name}@{short_digest(items)}", items=items),))
+
+
 def _matching(file: Path, manifest: Manifest) -> HeldOutSet:
-    pairs = read_segments(file)
-    ending = f"/{file.stem}@{_short_digest(pairs)}"
+    items = _read(file)
+    ending = f"/{file.stem}@{short_digest(items)}"
     labels = sorted({score.test_set for score in manifest.scores})
     for label in labels:
-        if pairs and label.endswith(ending):
-            return HeldOutSet(label=label, pairs=pairs)
+        if items and label.endswith(ending):
+            return HeldOutSet(label=label, items=items)
     raise DataError(
-        f"the segments {file.name} of the training run are not those that {manifest.name} {manifest.version} was "
-        f"scored on: their label ends in {ending}, and its scores name {', '.join(labels) or 'none'}; {GIVE_FILES}"
+        f"the held-out set {file.name} of the training run is not what {manifest.name} {manifest.version} was scored "
+        f"on: its label ends in {ending}, and the model's scores name {', '.join(labels) or 'none'}; {GIVE_FILES}"
     )
 
 
@@ -113,5 +123,8 @@ def _label_digest(label: str) -> str:
     return label.rpartition("@")[2]
 
 
-def _short_digest(pairs: Sequence[Pair]) -> str:
-    return pairs_digest(pairs).hex()[:LABEL_DIGEST_LENGTH]
+def _read(path: Path) -> list[HeldOutItem]:
+    try:
+        return read_held_out(path)
+    except HeldOutError as error:
+        raise DataError(str(error)) from error

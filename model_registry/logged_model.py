@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +13,17 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, M
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from packaging.requirements import Requirement
 
 import dragoman
 from dragoman.bundle import Bundle
 from dragoman.manifest import Manifest
+from dragoman.task_table import task_class
 from model_registry.versions import headline_scores
 
-# What pyfunc_model.py needs where MLflow rebuilds an environment; MLflow adds itself.
-REQUIREMENTS = ("ctranslate2", "sentencepiece", "sentencex", "pandas")
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+# MLflow's names of the types that parameters have.
+PARAM_TYPES = {bool: "boolean", int: "long", float: "double", str: "string"}
 
 
 def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_id: str) -> str:
@@ -70,24 +74,34 @@ def _save_model(path: Path, bundle: Bundle, model: Model) -> None:
         artifacts={"bundle": str(bundle.path.resolve())},
         code_paths=[str(Path(dragoman.__file__).parent)],
         signature=_signature(bundle.manifest),
-        input_example=pandas.DataFrame({"q": ["Where is the station?"]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        input_example=_example(bundle.manifest),
+        pip_requirements=_requirements(),
         metadata={"bundle_digest": bundle.manifest.digest},
     )
 
 
 def _signature(manifest: Manifest) -> ModelSignature:
-    decoding = manifest.decoding
+    columns = task_class(manifest.task).columns(manifest)
+    outputs = [*columns.outputs, "error"]
+    params = [ParamSpec(name, PARAM_TYPES[type(default)], default) for name, default in columns.params.items()]
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "q")]),
-        outputs=Schema([ColSpec("string", name, required=False) for name in ("translation", "finish_reason", "error")]),
-        params=ParamSchema(
-            [
-                ParamSpec("num_beams", "long", decoding.num_beams),
-                ParamSpec("max_new_tokens", "long", decoding.max_new_tokens),
-            ]
-        ),
+        inputs=Schema([ColSpec(kind, name) for name, kind in columns.inputs.items()]),
+        outputs=Schema([ColSpec("string", name, required=False) for name in outputs]),
+        params=ParamSchema(params) if params else None,
     )
+
+
+def _example(manifest: Manifest) -> pandas.DataFrame:
+    task = task_class(manifest.task)
+    return pandas.DataFrame({column: [task.example_item] for column in task.columns(manifest).inputs})
+
+
+def _requirements() -> list[str]:
+    """Pin what pyfunc_model.py needs where MLflow rebuilds an environment: the core on a CPU. MLflow adds itself."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    stated = [*project["dependencies"], *project["optional-dependencies"]["cpu"], "pandas"]
+    names = sorted({Requirement(line).name for line in stated})
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def _score_points(manifest: Manifest, model_id: str) -> list[Metric]:

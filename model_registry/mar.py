@@ -13,14 +13,17 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle import Bundle
 from dragoman.errors import ConfigError, OutputError
 from model_registry.mar_config import load_model_config
+from model_registry.verified_copy import bundle_files, copy_file
 
 ROOT = Path(__file__).resolve().parent.parent
 HANDLER = ROOT / "handlers" / "seq2seq_handler.py"
 MODEL_CONFIG = ROOT / "handlers" / "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
+# Where the handler finds its bundle.
+BUNDLE = "bundle"
 # The first moment a zip file can tell, in its own form and in the manifest's.
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 CREATED_ON = "01/01/1980 00:00:00"
@@ -42,27 +45,25 @@ def build_mar(bundle: Bundle, out_dir: Path) -> Path:
         # Beside the archive, so that the finished file only has to be renamed.
         with tempfile.TemporaryDirectory(prefix=f".{archive.name}.", dir=archive.parent) as folder:
             work = Path(folder)
-            _stage(bundle, work / "stage")
-            content = _archived(bundle, work)
-            # What goes out is what was verified: the copy's digests are checked, not the original's.
-            open_bundle(content / "bundle")
-            _zip(content, work / archive.name)
+            _stage(work / "stage")
+            _zip(_archived(bundle, work), bundle, work / archive.name)
             (work / archive.name).replace(archive)
     except OSError as error:
         raise OutputError(f"cannot write {archive}: {error.strerror or error}; choose a writable place") from error
     return archive
 
 
-def _stage(bundle: Bundle, stage: Path) -> None:
-    """Lay out what stands beside the handler: the core and the bundle."""
+def _stage(stage: Path) -> None:
+    """Lay out the core, which stands beside the handler."""
     stage.mkdir()
     shutil.copytree(ROOT / "dragoman", stage / "dragoman", ignore=shutil.ignore_patterns("__pycache__"))
-    # The archiver copies what it is given, and weights are large: one copy is enough.
-    (stage / "bundle").symlink_to(bundle.path.resolve())
 
 
 def _archived(bundle: Bundle, work: Path) -> Path:
-    """The content of the archive as a directory, made by torch-model-archiver."""
+    """Let torch-model-archiver make the content of the archive, as a directory.
+
+    The bundle is left out: the archiver copies what it is given, and weights are large.
+    """
     temporary, export = work / "tmp", work / "export"
     temporary.mkdir()
     export.mkdir()
@@ -98,19 +99,23 @@ def _archived(bundle: Bundle, work: Path) -> Path:
     return export / name
 
 
-def _zip(content: Path, destination: Path) -> None:
-    names = sorted(file.relative_to(content).as_posix() for file in content.rglob("*") if file.is_file())
+def _zip(content: Path, bundle: Bundle, destination: Path) -> None:
+    """Zip the content and the bundle, whose files are verified as they are read."""
+    inside = {f"{BUNDLE}/{name}": name for name in bundle_files(bundle)}
+    names = [file.relative_to(content).as_posix() for file in content.rglob("*") if file.is_file()]
     # Stored, not deflated: weights hardly shrink, TorchServe starts sooner, and deflate differs between zlib versions.
     with zipfile.ZipFile(destination, "w", zipfile.ZIP_STORED) as archive:
-        for name in names:
+        for name in sorted([*names, *inside]):
             entry = zipfile.ZipInfo(name, date_time=ZIP_TIME)
             entry.external_attr, entry.create_system = FILE_MODE, MADE_ON_UNIX
             if name == MANIFEST:
                 archive.writestr(entry, _timeless(content / name))
-                continue
-            entry.file_size = (content / name).stat().st_size
-            with (content / name).open("rb") as source, archive.open(entry, "w") as target:
-                shutil.copyfileobj(source, target, length=1 << 20)
+            elif name in inside:
+                entry.file_size = (bundle.path / inside[name]).stat().st_size
+                with archive.open(entry, "w") as target:
+                    copy_file(bundle, inside[name], target)
+            else:
+                archive.writestr(entry, (content / name).read_bytes())
     with destination.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -1,13 +1,16 @@
-"""What a packaged model makes of segments: its translations, how it behaves in batches, its speed and its size."""
+"""What a packaged model makes of items: its outputs, how it behaves in batches, its speed and its size."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from dragoman.errors import InferenceError
 from dragoman.latency import latencies_ms, p95
-from dragoman.predictor import Predictor, Result
+from dragoman.outcomes import Result
+from dragoman.predictor import Predictor
 
 # Enough for well-filled batches, few enough that progress moves.
-SEGMENTS_AT_ONCE = 256
+ITEMS_AT_ONCE = 256
 # List lengths that the batch sample is cut into: batches then differ in size as well as in company.
 LIST_LENGTHS = (7, 32)
 LATENCY_ROUNDS = 3
@@ -17,72 +20,76 @@ Show = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """One translation a segment; ``cut`` are segments cut at the token limit, ``refused`` those without, which count
-    as empty, with the reason.
-    """
+    """One value an item, None where it was refused, for guards; its plain form, for metrics; why items were refused."""
 
-    hypotheses: tuple[str, ...]
-    cut: frozenset[int]
+    values: tuple[Any, ...]
+    plain: tuple[Any, ...]
     refused: Mapping[int, str]
 
 
-def translate(predictor: Predictor, sources: Sequence[str], show: Show = lambda done: None) -> Outputs:
-    """Translate the segments with the bundle's own decoding settings; ``show`` is told how many are done."""
-    hypotheses: list[str] = []
-    cut: set[int] = set()
+def answer(predictor: Predictor, items: Sequence[Any], show: Show = lambda done: None) -> Outputs:
+    """Answer the items with the bundle's own options; ``show`` is told how many are done.
+
+    Raises InferenceError when the engine fails: that says nothing of the model.
+    """
+    task = predictor.task
+    values: list[Any] = []
+    plain: list[Any] = []
     refused: dict[int, str] = {}
-    for start in range(0, len(sources), SEGMENTS_AT_ONCE):
-        for index, outcome in enumerate(predictor(sources[start : start + SEGMENTS_AT_ONCE]), start=start):
+    for start in range(0, len(items), ITEMS_AT_ONCE):
+        for index, outcome in enumerate(predictor(items[start : start + ITEMS_AT_ONCE]), start=start):
             if isinstance(outcome, Result):
-                hypotheses.append(outcome.value.text)
-                if outcome.value.finish_reason == "length":
-                    cut.add(index)
+                values.append(outcome.value)
+                plain.append(task.output(outcome.value))
+            elif isinstance(outcome.error, InferenceError):
+                raise outcome.error
             else:
-                hypotheses.append("")
+                values.append(None)
+                plain.append(task.no_output)
                 refused[index] = str(outcome.error)
-        show(len(hypotheses))
-    return Outputs(hypotheses=tuple(hypotheses), cut=frozenset(cut), refused=refused)
+        show(len(values))
+    return Outputs(values=tuple(values), plain=tuple(plain), refused=refused)
 
 
-def changed_in_batches(predictor: Predictor, sources: Sequence[str], *, sample: int) -> float:
-    """The share of sampled segments whose translation alone differs from one among others, in mixed batches."""
-    chosen = spread(sources, sample)
-    alone = [translate(predictor, [source]).hypotheses[0] for source in chosen]
+def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: int) -> float:
+    """Return the share of sampled items whose output alone differs from the one among others, in mixed batches."""
+    chosen = spread(items, sample)
+    alone = [answer(predictor, [item]).plain[0] for item in chosen]
     changed: set[int] = set()
     for length in LIST_LENGTHS:
         # Neighbours of the test set are alike; a stride mixes them, and every list length mixes them otherwise.
         order = [index for first in range(length) for index in range(first, len(chosen), length)]
         for start in range(0, len(order), length):
             rows = order[start : start + length]
-            together = translate(predictor, [chosen[row] for row in rows]).hypotheses
+            together = answer(predictor, [chosen[row] for row in rows]).plain
             changed |= {row for row, found in zip(rows, together, strict=True) if found != alone[row]}
     return len(changed) / len(chosen)
 
 
-def p95_latencies_ms(predictors: Sequence[Predictor], sources: Sequence[str], *, sample: int) -> list[float | None]:
-    """The p95 latency of each predictor over texts, or None where it answers nothing.
+def p95_latencies_ms(predictors: Sequence[Predictor], items: Sequence[Any], *, sample: int) -> list[float | None]:
+    """Measure the p95 latency of each predictor over items; None where it answers nothing.
 
-    Predictors take turns, and a text counts with the fastest of its rounds: what other processes of the machine add now
-    and then is in the tail of single requests and must not decide about a model.
+    Predictors take turns, and an item counts with the fastest of its rounds: what other processes of the machine add
+    now and then is in the tail of single requests and must not decide about a model.
     """
     timed: list[list[float]] = [[] for _ in predictors]
     for predictor in predictors:
         predictor.warm_up()
-    for source in spread(sources, sample):
-        rounds = [[latencies_ms(predictor, [source]) for predictor in predictors] for _ in range(LATENCY_ROUNDS)]
+    for item in spread(items, sample):
+        rounds = [[latencies_ms(predictor, [item]) for predictor in predictors] for _ in range(LATENCY_ROUNDS)]
         for values, taken in zip(timed, zip(*rounds, strict=True), strict=True):
-            # A text that is refused has no latency, in any round.
+            # An item that is refused has no latency, in any round.
             if all(taken):
                 values.append(min(latency for (latency,) in taken))
     return [p95(values) if values else None for values in timed]
 
 
 def size_mb(predictor: Predictor) -> float:
-    """The size of a bundle's files in megabytes."""
+    """Return the size of a bundle's files in megabytes."""
     return sum(entry.bytes for entry in predictor.bundle.manifest.files) / 1e6
 
 
-def spread(sources: Sequence[str], count: int) -> list[str]:
-    """At most ``count`` of the segments, evenly from all over them."""
-    step = max(1.0, len(sources) / count)
-    return [sources[int(index * step)] for index in range(min(count, len(sources)))]
+def spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Take at most ``count`` of the items, evenly from all over them."""
+    step = max(1.0, len(items) / count)
+    return [items[int(index * step)] for index in range(min(count, len(items)))]

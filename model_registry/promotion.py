@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,8 @@ from model_registry.versions import Version, select
 # How often the champion may change while a candidate is judged against it, or a rollback is verified.
 TRIES = 20
 
+# The gate's settings by the name of a task.
+SettingsOf = Callable[[str], GateSettings]
 Verdict = Literal["promoted", "rejected", "undecided", "champion again"]
 
 
@@ -28,7 +30,7 @@ Verdict = Literal["promoted", "rejected", "undecided", "champion again"]
 class Promotion:
     """What became of a request; ``replaced`` is the champion before it, ``changed`` is false where nothing was done.
 
-    ``look`` counts the decisions made on the trial's segments, this one included.
+    ``look`` counts the decisions made on the trial's items, this one included.
     """
 
     version: Version
@@ -41,12 +43,13 @@ class Promotion:
 
 
 def promote(
-    registry: Registry, name: str, selector: str, settings: GateSettings, segments: HeldOut | None = None
+    registry: Registry, name: str, selector: str, settings_of: SettingsOf, held_out: HeldOut | None = None
 ) -> Promotion:
     """Judge a version against the champion and make it champion if it passes; the decision is recorded either way.
 
-    ``segments`` are those of the candidate's training run unless given. Raises ConfigError for a version that does not
-    exist, DataError without segments that suit both, BundleError for a bundle that is gone or damaged.
+    ``settings_of`` gives the gate of a task, which is the candidate's. ``held_out`` are the sets of the candidate's
+    training run unless given. Raises ConfigError for a version that does not exist, DataError without items that suit
+    both, BundleError for a bundle that is gone or damaged.
     """
     with explained(registry.uri), contextlib.ExitStack() as stack:
         candidate: Contender | None = None
@@ -63,7 +66,8 @@ def promote(
                 )
             number = version.number
             candidate = candidate or stack.enter_context(contending(registry, version))
-            decided = _decide(registry, version, candidate, champion, settings, segments)
+            settings = settings_of(candidate.bundle.manifest.task)
+            decided = _decide(registry, version, candidate, champion, settings, held_out)
             if decided is not None:
                 return decided
     raise _restless(name)
@@ -104,7 +108,7 @@ def _decide(
     candidate: Contender,
     champion: Version | None,
     settings: GateSettings,
-    segments: HeldOut | None,
+    held_out: HeldOut | None,
 ) -> Promotion | None:
     """Judge and carry out; None when the champion is another one by then, and the judgement void."""
     log = DecisionLog(registry.client, version.name)
@@ -112,8 +116,8 @@ def _decide(
         unlike = another_work(candidate.bundle.manifest, opponent.bundle.manifest if opponent else None)
         trial = None
         if unlike is None:
-            held_out = segments or _stored_segments(registry, version, candidate, opponent, settings)
-            trial = put_on_trial(candidate, opponent, held_out, settings)
+            items = held_out or _stored(registry, version, candidate, opponent, settings)
+            trial = put_on_trial(candidate, opponent, items, settings)
     promotion = Promotion(
         version=version,
         verdict=trial.verdict if trial else "rejected",
@@ -121,13 +125,13 @@ def _decide(
         replaced=champion,
         changed=trial is not None and trial.verdict == "promoted",
         trial=trial,
-        look=1 + (log.earlier(trial.segments_digest) if trial else 0),
+        look=1 + (log.earlier(trial.held_out_digest) if trial else 0),
     )
     with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
         report.write(promotion, Path(folder))
         tags = _tags("promotion", promotion.verdict, promotion.reason, version, champion)
         if trial:
-            tags["segments"] = trial.segments_digest
+            tags["held_out"] = trial.held_out_digest
         record = flip.Record(tags=tags, metrics=_metrics(trial), artifacts=Path(folder))
         if promotion.changed:
             judged = champion.number if champion else None
@@ -159,15 +163,15 @@ def _settled_versions(registry: Registry, name: str) -> list[Version]:
     return registry.versions(name) if flip.mend(registry.client, name) else versions
 
 
-def _stored_segments(
+def _stored(
     registry: Registry, version: Version, candidate: Contender, champion: Contender | None, settings: GateSettings
 ) -> HeldOut:
-    with tempfile.TemporaryDirectory(prefix="dragoman-segments-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dragoman-held-out-") as folder:
         return from_training(
             registry.held_out_files(version, Path(folder)),
             candidate.bundle.manifest,
             champion.bundle.manifest if champion else None,
-            validation=settings.segments == "validation",
+            validation=settings.held_out == "validation",
         )
 
 

@@ -12,27 +12,29 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 import dragoman
-from dragoman.protocol import RawRequest, answer
+from dragoman.bodies import RawRequest
+from dragoman.protocol import answer
 
 
 class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
-    """Texts in column ``q``; ``translation`` and ``finish_reason`` out, or ``error`` in the row of a bad text."""
+    """The task's columns in, its columns out, and ``error`` in the row of a bad input."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Verify and load the bundle among the model's artifacts."""
         self.predictor = dragoman.load(context.artifacts["bundle"])
+        self.columns = self.predictor.task.columns(self.predictor.bundle.manifest)
 
     def predict(
         self, context: PythonModelContext, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
     ) -> pandas.DataFrame:
-        """One row out per row in, in order."""
-        bodies = [{"q": text, **(params or {})} for text in model_input["q"]]
-        requests = [RawRequest(body=json.dumps(body).encode("utf-8")) for body in bodies]
+        """Answer row by row, in order."""
+        rows = model_input[list(self.columns.inputs)].to_dict("records")
+        requests = [RawRequest(body=json.dumps({**row, **(params or {})}).encode("utf-8")) for row in rows]
         replies = [reply.body for reply in answer(self.predictor, requests)]
-        columns = {"translation": "translatedText", "finish_reason": "finish_reason", "error": "error"}
-        rows = {column: [body.get(key) for body in replies] for column, key in columns.items()}
+        columns = {**self.columns.outputs, "error": "error"}
+        found = {column: [body.get(field) for body in replies] for column, field in columns.items()}
         # pandas' own text type would make NaN, a number, of what is absent.
-        return pandas.DataFrame(rows, dtype=object)
+        return pandas.DataFrame(found, dtype=object)
 
 
 set_model(BundleModel())

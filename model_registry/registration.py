@@ -10,11 +10,11 @@ from mlflow.tracking import MlflowClient
 from dragoman.bundle import Bundle
 from dragoman.manifest import Manifest
 from model_registry.connection import without_password
-from model_registry.held_out import SEGMENTS_FOLDER
 from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
 from model_registry.new_run import create_run_once
 from model_registry.tracking import experiment_id
 from model_registry.versions import description, version_tags
+from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +106,9 @@ def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
     run = create_run_once(client, experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
     for name in ("config.yaml", "MODEL_CARD.md"):
         client.log_artifact(run.info.run_id, str(bundle.path / name))
-    # A run directory holds the bundle beside the segments it was scored on, and the gate needs those.
-    segments = bundle.path.parent / SEGMENTS_FOLDER
-    for file in sorted(segments.glob("*.jsonl")):
-        client.log_artifact(run.info.run_id, str(file), SEGMENTS_FOLDER)
+    # A run directory holds the bundle beside the sets it was scored on, and the gate needs those.
+    for file in sorted((bundle.path.parent / FOLDER).glob(f"*{SUFFIX}")):
+        client.log_artifact(run.info.run_id, str(file), FOLDER)
     client.set_terminated(run.info.run_id, "FINISHED")
     return run
 

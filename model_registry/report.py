@@ -11,7 +11,8 @@ from rich.table import Table
 from dragoman import atomic
 from model_registry.gate import Trial
 from model_registry.gate_settings import GateSettings
-from model_registry.paired_bootstrap import Comparison
+from scoring.bootstrap import Comparison
+from scoring.table import metric
 
 if TYPE_CHECKING:
     from model_registry.promotion import Promotion
@@ -49,9 +50,7 @@ def show(promotion: "Promotion", console: Console) -> None:
     if trial := promotion.trial:
         champion = promotion.replaced.reference if promotion.replaced else None
         show_trial(trial, promotion.version.reference, champion, console)
-        console.print(
-            f"decision {promotion.look} on these segments; {trial.signature}", soft_wrap=True, highlight=False
-        )
+        console.print(f"decision {promotion.look} on these items; {trial.signature}", soft_wrap=True, highlight=False)
     console.print(decision(promotion), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -67,7 +66,6 @@ def trial_as_dict(trial: Trial) -> dict[str, Any]:
     """A judgement, ready for JSON, without the single resamples."""
     found = asdict(trial)
     if trial.comparison:
-        found["comparison"] = {"difference": trial.comparison.difference, **found["comparison"]}
         del found["comparison"]["resampled"]
     return found
 
@@ -80,16 +78,16 @@ def decision(promotion: "Promotion") -> str:
 
 
 def _scores(trial: Trial, candidate: str, champion: str | None) -> Table:
-    table = Table("held-out set", "segments", candidate, champion or "no champion", "difference", title_justify="left")
+    table = Table("held-out set", "items", candidate, champion or "no champion", "difference", title_justify="left")
     table.title = f"{trial.settings.metric} as served, {trial.settings.mode.replace('_', '-')}"
-    table.title += f" with margin {trial.settings.margin:g}"
+    table.title += f" with margin {trial.settings.margin:g} {metric(trial.settings.metric).unit}"
     for row in trial.sets:
-        difference = "" if row.champion is None else f"{row.candidate - row.champion:+.2f}"
+        difference = "" if row.difference is None else f"{row.difference:+.2f}"
         theirs = "" if row.champion is None else f"{row.champion:.2f}"
-        table.add_row(row.label, str(row.segments), f"{row.candidate:.2f}", theirs, difference)
+        table.add_row(row.label, str(row.items), f"{row.candidate:.2f}", theirs, difference)
     if found := trial.comparison:
         interval = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-        cells = (str(found.segments), f"{found.candidate:.2f}", f"{found.champion:.2f}", interval)
+        cells = (str(found.items), f"{found.candidate:.2f}", f"{found.champion:.2f}", interval)
         table.add_row("all", *cells, style="bold")
     return table
 
@@ -115,7 +113,9 @@ def _draw(comparison: Comparison, settings: GateSettings, path: Path) -> None:
     for label, end in (("low", comparison.low), ("high", comparison.high)):
         axes.axvline(end, color="tab:blue", label=f"{label} {end:+.2f}")
     axes.axvline(comparison.difference, color="black", label=f"difference {comparison.difference:+.2f}")
-    axes.set_xlabel(f"{settings.metric}, candidate minus champion, {len(comparison.resampled)} resamples")
+    compared = metric(settings.metric)
+    which = "candidate minus champion" if compared.higher_is_better else "champion minus candidate"
+    axes.set_xlabel(f"{settings.metric} ({compared.unit}), {which}, {len(comparison.resampled)} resamples")
     axes.legend()
     picture = io.BytesIO()
     FigureCanvasAgg(figure).print_png(picture)

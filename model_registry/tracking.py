@@ -69,14 +69,14 @@ class TrackedRun:
                 client.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
             return cls(client, run.info.run_id, resumed=False)
 
-    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
-        """Log values against the step, and as ``by_tokens/NAME`` against the tokens seen; returns at once.
+    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
+        """Log values against the step, and as ``by_units/NAME`` against the units seen; returns at once.
 
         A resumed run repeats the steps since its checkpoint: what MLflow has already is not sent twice.
         """
         now = int(time.time() * 1000)
         points = [Metric(name, float(value), now, step) for name, value in values.items()]
-        points += [Metric(f"by_tokens/{name}", float(value), now, tokens) for name, value in values.items()]
+        points += [Metric(f"by_units/{name}", float(value), now, units) for name, value in values.items()]
         self._outbox.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
 
     def artifact(self, path: Path, folder: str = "") -> None:

@@ -8,10 +8,13 @@ from mlflow.entities.model_registry import ModelVersion
 
 from dragoman.bundle import Bundle
 from dragoman.errors import ConfigError
-from dragoman.manifest import VERSION_LENGTH, Manifest, Score
+from dragoman.manifest import VERSION_LENGTH, BaseModel, Manifest, Score
+from scoring.table import METRICS
 
 # The column is that wide in MLflow's databases.
 DESCRIPTION_LIMIT = 5000
+# Of the tag that stands beside each score.
+SIGNATURE_SUFFIX = "_signature"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +46,14 @@ def from_mlflow(version: ModelVersion, aliases: Mapping[str, str]) -> Version:
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         digest=version.tags.get("digest", ""),
         bundle_version=version.tags.get("bundle_version", ""),
-        scores={metric: version.tags[metric] for metric in ("chrF", "BLEU") if metric in version.tags},
+        scores={metric: version.tags[metric] for metric in _metrics(version.tags) if metric in version.tags},
     )
+
+
+def _metrics(tags: Mapping[str, str]) -> list[str]:
+    """List the metrics that a version's tags name, in the order of the table of metrics."""
+    found = {key.removesuffix(SIGNATURE_SUFFIX) for key in tags if key.endswith(SIGNATURE_SUFFIX)}
+    return [*(metric for metric in METRICS if metric in found), *sorted(found - set(METRICS))]
 
 
 def headline_scores(manifest: Manifest) -> dict[str, Score]:
@@ -65,14 +74,21 @@ def version_tags(manifest: Manifest) -> dict[str, str]:
         "git_commit": provenance.git_commit,
         "corpus_fingerprint": provenance.corpus_fingerprint,
         "config_digest": provenance.config_digest,
-        "base_model": provenance.base_model or "random weights",
+        "task": manifest.task,
+        "base_model": _base_model(provenance.base_model),
         "study": provenance.study,
     }
     for metric, score in headline_scores(manifest).items():
         tags[metric] = f"{score.value:.2f}"
-        tags[f"{metric}_test_set"] = f"{score.test_set} ({score.segments} segments, {score.engine})"
-        tags[f"{metric}_signature"] = score.signature
+        tags[f"{metric}_test_set"] = f"{score.test_set} ({score.items} items, {score.engine})"
+        tags[metric + SIGNATURE_SUFFIX] = score.signature
     return {key: value for key, value in tags.items() if value is not None}
+
+
+def _base_model(base: BaseModel | None) -> str:
+    if base is None:
+        return "random weights"
+    return f"{base.name} {base.revision or base.digest}"
 
 
 def description(bundle: Bundle) -> str:

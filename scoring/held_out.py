@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Of a run's directory and of its artifacts; a set is ``FOLDER/<set>.parquet``.
+FOLDER, SUFFIX = "held_out", ".parquet"
 LABEL_DIGEST_LENGTH = 8
 COLUMNS = ("id", "input", "reference")
 

@@ -51,10 +51,11 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A parsed request: its inputs, and the field that names each of them in errors."""
+    """A parsed request: its inputs, the field that names each of them in errors, and whether they came as a list."""
 
     inputs: tuple[Any, ...]
     fields: tuple[str, ...]
+    is_list: bool
 
     @cached_property
     def items(self) -> tuple[Any, ...]:

@@ -10,12 +10,14 @@ import yaml
 import dragoman
 from dragoman.bundle import Bundle, open_bundle, write_bundle
 from dragoman.manifest import Provenance, Score
-from dragoman.segments import Pair, split_label, write_segments
-from model_registry.gate_settings import DEFAULT_SETTINGS
+from model_registry.gate_settings import SECTION, TASK_CONFIGS
+from scoring.held_out import FOLDER, HeldOutItem, label, write_held_out
 from tests.integration.mlflow_server import Server, free_port, mlflow_server
 
 SIGNATURE = "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0"
-SEGMENTS = 24
+ITEMS = 24
+
+Pair = tuple[str, str]
 
 # Makes a bundle of the tiny model: its chrF, its name, the run that is said to have trained it, and whose weights.
 MakeBundle = Callable[..., Bundle]
@@ -41,9 +43,9 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def toy_pairs(tiny_bundle: Path, toy_sentences: list[str]) -> list[Pair]:
-    """Segments whose references are the tiny model's own translations, so that it is perfect and any other is not."""
+    """Sentences whose references are the tiny model's own translations, so that it is perfect and any other is not."""
     predictor = dragoman.load(tiny_bundle)
-    sources = toy_sentences[:SEGMENTS]
+    sources = toy_sentences[:ITEMS]
     pairs = [(source, outcome.value.text) for source, outcome in zip(sources, predictor(sources), strict=True)]
     predictor.close()
     return pairs
@@ -61,13 +63,12 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[s
 def gate_file(tmp_path: Path) -> Callable[..., Path]:
     """Writes the gate's settings for models with random weights, with what a test changes."""
 
-    def write(guards: dict[str, object] | None = None, **changes: object) -> Path:
-        settings = yaml.safe_load(DEFAULT_SETTINGS.read_text(encoding="utf-8"))
-        settings |= {"resamples": 100, "minimum_segments": SEGMENTS, **changes}
+    def write(**changes: object) -> Path:
+        settings = yaml.safe_load((TASK_CONFIGS / "translation.yaml").read_text(encoding="utf-8"))[SECTION]
+        settings |= {"resamples": 100, "minimum_items": ITEMS, "latency_sample": 2}
         # Random weights repeat themselves, and timings of two milliseconds prove nothing.
-        lenient = {"repeated_share_max": 1.0, "empty_share_max": 1.0, "batch_sample": 4, "latency_sample": 2}
-        off = dict.fromkeys(("latency_ratio_max", "length_ratio_min", "length_ratio_max", "brevity_penalty_min"))
-        settings["guards"] |= {**lenient, **off, **(guards or {})}
+        settings["guards"] = {"copied_share": {"max": 0.05}}
+        settings |= {"latency_ratio": {"max": None}, "changed_in_batches_share": {"max": 0.0, "sample": 4}, **changes}
         path = tmp_path / f"gate-{len(list(tmp_path.iterdir()))}.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return path
@@ -91,25 +92,24 @@ def make_bundle(tiny_bundle: Path, toy_pairs: list[Pair], tmp_path: Path, reques
     ) -> Bundle:
         base = open_bundle(weights)
         run = tmp_path / f"run-{chrf}"
-        (run / "segments").mkdir(parents=True)
+        (run / FOLDER).mkdir(parents=True)
         labels = []
         for split, part in (("validation", pairs[::-1]), ("test", pairs)):
-            write_segments(run / "segments" / f"{split}.jsonl", part)
-            labels.append(split_label("toy", split, part))
+            items = [HeldOutItem(id=source, input=source, reference=target) for source, target in part]
+            write_held_out(run / FOLDER / f"{split}.parquet", items)
+            labels.append(label("toy", split, items))
         return write_bundle(
             run / "bundle",
             name=name,
             task="translation",
-            languages=type(base.manifest.languages)(target=target),
-            preprocessing=base.manifest.preprocessing,
-            decoding=base.manifest.decoding,
+            options={**base.manifest.options, "languages": {"source": "en", "target": target}},
             limits=base.manifest.limits,
             provenance=Provenance(
                 mlflow_run_id=run_id, git_commit="c0ffee", config_digest="1" * 64, corpus_fingerprint="toy-corpus"
             ),
             scores=[
-                score(metric, value, label)
-                for label in labels
+                score(metric, value, test_set)
+                for test_set in labels
                 for metric, value in (("chrF", chrf), ("BLEU", chrf / 2))
             ],
             model_dir=base.model_dir,
@@ -126,7 +126,7 @@ def score(metric: str, value: float, test_set: str) -> Score:
         value=value,
         signature=SIGNATURE,
         test_set=test_set,
-        segments=SEGMENTS,
+        items=ITEMS,
         low=value - 1,
         high=value + 1,
         engine="ct2-int8",

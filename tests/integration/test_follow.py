@@ -13,7 +13,8 @@ from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.following import follow
 from tests.integration.conftest import MakeBundle
-from tests.integration.mlflow_server import free_port
+from tests.integration.fault_proxy import FaultProxy
+from tests.integration.mlflow_server import Server, free_port
 
 Step = Callable[[], object]
 
@@ -211,6 +212,65 @@ def test_an_error_that_nobody_foresaw_is_written_down_and_the_follower_goes_on(
     assert "of a library behind the artifact store" in str(before.error)
     assert after
     assert (after.bundle, after.error) == (_named(bundles[0]), None)
+
+
+def test_a_look_at_the_registry_is_one_request_however_many_versions_there_are(
+    server: Server, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    registry = Registry.open(server.uri)
+    name, bundles, champion = _three(registry.client, make_bundle)
+    champion(1)()
+    requests: list[str] = []
+    with FaultProxy(server.uri).running() as proxy:
+
+        def count(method: str, path: str) -> bool:
+            requests.append(f"{method} {path.partition('?')[0]}")
+            return False
+
+        proxy.fail = count
+        looks: list[list[str]] = []
+
+        def look() -> None:
+            looks.append(requests.copy())
+            requests.clear()
+
+        pointers = _follow(name, tmp_path / "into", proxy.uri, look, look, look, look)
+        look()
+    assert [pointer and pointer.bundle for pointer in pointers] == [_named(bundles[0])] * 5
+    assert looks[1:] == [["GET /api/2.0/mlflow/registered-models/alias"]] * 4
+
+
+def test_an_alias_that_is_not_there_yet_costs_one_request_a_look_as_well(
+    server: Server, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    name, _, _ = _three(Registry.open(server.uri).client, make_bundle)
+    requests: list[str] = []
+    with FaultProxy(server.uri).running() as proxy:
+        proxy.fail = lambda method, path: bool(requests.append(path))
+        _follow(name, tmp_path / "into", proxy.uri, requests.clear, lambda: None)
+    assert len(requests) == 2
+
+
+def test_a_server_that_comes_back_is_followed_again(server: Server, make_bundle: MakeBundle, tmp_path: Path) -> None:
+    registry = Registry.open(server.uri)
+    name, bundles, champion = _three(registry.client, make_bundle)
+    champion(1)()
+    with FaultProxy(server.uri).running() as proxy:
+
+        def fail(state: bool) -> Step:
+            def step() -> None:
+                proxy.fail = lambda method, path: state
+                champion(2)()
+
+            return step
+
+        before, during, after = _follow(name, tmp_path / "into", proxy.uri, fail(True), fail(False))
+    assert before
+    assert during
+    assert after
+    assert before.error is None
+    assert (during.bundle, bool(during.error)) == (_named(bundles[0]), True)
+    assert (after.bundle, after.error) == (_named(bundles[1]), None)
 
 
 def test_two_followers_do_not_share_a_directory(sqlite_uri: str, tmp_path: Path) -> None:

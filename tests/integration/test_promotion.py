@@ -11,7 +11,8 @@ from mlflow.tracking import MlflowClient
 from dragoman.errors import BundleError, ConfigError, DataError
 from model_registry.__main__ import main
 from model_registry.client import Registry
-from tests.integration.conftest import SEGMENTS
+from scoring.held_out import HeldOutItem, read_held_out, write_held_out
+from tests.integration.conftest import ITEMS
 
 # Where the kind of store makes no difference, the quick one will do.
 on_sqlite = pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
@@ -50,7 +51,7 @@ def test_a_champion_is_only_replaced_by_what_the_gate_lets_pass_and_rollback_und
     status, printed = run("promote", name, equal.manifest.version, "--gate", gate)
     assert status == 0
     assert f"promoted: {name}/2 bundle {equal.manifest.version}: chrF 100.00 against the champion's 100.00" in printed
-    assert "decision 2 on these segments" in printed
+    assert "decision 2 on these items" in printed
     assert aliases(uri, name) == {"candidate": 3, "champion": 2, "previous": 1}
 
     # Its manifest boasts of the best scores; what counts is what it does.
@@ -125,10 +126,10 @@ def test_undecided_says_what_is_missing_and_moves_nothing(uri, run, make_bundle,
     for bundle in (first, second):
         run("register", bundle.path)
     run("promote", name, "1", "--gate", gate_file())
-    status, printed = run("promote", name, "2", "--gate", gate_file(minimum_segments=1000))
+    status, printed = run("promote", name, "2", "--gate", gate_file(minimum_items=1000))
     assert status == 2
     assert printed.splitlines()[-1].startswith(f"undecided: {name}/2 ")
-    assert "need 976 more segments" in printed
+    assert "need 976 more items" in printed
     assert aliases(uri, name) == {"candidate": 2, "champion": 1}
 
 
@@ -136,7 +137,7 @@ def test_undecided_says_what_is_missing_and_moves_nothing(uri, run, make_bundle,
 def test_a_failed_guard_rejects_even_the_first_champion(uri, run, make_bundle, gate_file):
     bundle = make_bundle(50.0)
     run("register", bundle.path)
-    gate = gate_file(guards={"size_mb_max": 0.001})
+    gate = gate_file(size_mb={"max": 0.001})
     status, printed = run("promote", bundle.manifest.name, "1", "--gate", gate, "--json")
     assert status == 1
     found = json.loads(printed)
@@ -148,7 +149,7 @@ def test_a_failed_guard_rejects_even_the_first_champion(uri, run, make_bundle, g
 def test_two_bundles_on_disk_are_compared_as_promote_would(make_bundle, other_bundle, gate_file, capsys, tmp_path):
     good, worse = make_bundle(50.0), make_bundle(60.0, weights=other_bundle)
     before = sorted(tmp_path.rglob("*"))
-    gate = gate_file(minimum_segments=SEGMENTS)
+    gate = gate_file(minimum_items=ITEMS)
 
     def compare(*arguments: object) -> tuple[int, str]:
         capsys.readouterr()
@@ -171,12 +172,12 @@ def test_two_bundles_on_disk_are_compared_as_promote_would(make_bundle, other_bu
     assert sorted(set(tmp_path.rglob("*")) - {gate}) == before
 
 
-def test_bundles_of_different_work_and_bundles_without_segments_are_not_compared(make_bundle, gate_file):
+def test_bundles_of_different_work_and_bundles_without_held_out_sets_are_not_compared(make_bundle, gate_file):
     german, french = make_bundle(50.0), make_bundle(60.0, target="fr")
     with pytest.raises(ConfigError, match="these bundles cannot be compared: "):
         main(["compare", str(german.path), str(french.path)])
-    shutil.rmtree(german.path.parent / "segments")
-    with pytest.raises(DataError, match="--source FILE --reference FILE"):
+    shutil.rmtree(german.path.parent / "held_out")
+    with pytest.raises(DataError, match="--inputs FILE --references FILE"):
         main(["compare", str(german.path), str(german.path)])
 
 
@@ -192,21 +193,61 @@ def test_the_mode_may_be_chosen_for_one_promotion(uri, run, make_bundle, gate_fi
 
 
 @on_sqlite
-def test_segments_may_be_given_as_files(uri, run, make_bundle, gate_file, toy_pairs, tmp_path):
+def test_items_may_be_given_as_files(uri, run, make_bundle, gate_file, toy_pairs, tmp_path):
     bundle = make_bundle(50.0)
     run("register", bundle.path)
     source, reference = tmp_path / "fresh.en.gz", tmp_path / "fresh.de"
     source.write_bytes(gzip.compress("".join(f"{text}\n" for text, _ in toy_pairs).encode()))
     reference.write_text("".join(f"{text}\n" for _, text in toy_pairs), encoding="utf-8")
-    files = ("--source", source, "--reference", reference)
+    files = ("--inputs", source, "--references", reference)
     status, printed = run("promote", bundle.manifest.name, "1", "--gate", gate_file(), *files)
     assert status == 0
     assert "fresh.en.gz@" in printed
     with pytest.raises(ConfigError, match="belong together"):
-        run("promote", bundle.manifest.name, "1", "--source", source)
+        run("promote", bundle.manifest.name, "1", "--inputs", source)
     reference.write_text("one line\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"24 lines and .* has 1"):
         run("promote", bundle.manifest.name, "1", *files)
+
+
+@on_sqlite
+def test_items_may_be_given_as_a_held_out_set(uri, run, make_bundle, gate_file, toy_pairs, tmp_path):
+    bundle = make_bundle(50.0)
+    run("register", bundle.path)
+    fresh = tmp_path / "fresh.parquet"
+    write_held_out(fresh, [HeldOutItem(id=source, input=source, reference=text) for source, text in toy_pairs[:10]])
+    status, printed = run("promote", bundle.manifest.name, "1", "--gate", gate_file(), "--held-out", fresh, "--json")
+    assert status == 0
+    (one,) = json.loads(printed)["trial"]["sets"]
+    assert one["label"].startswith("fresh.parquet@")
+    assert (one["items"], one["candidate"]) == (10, pytest.approx(100))
+    with pytest.raises(ConfigError, match="two ways"):
+        run("promote", bundle.manifest.name, "1", "--held-out", fresh, "--inputs", fresh, "--references", fresh)
+    fresh.write_text("no table")
+    with pytest.raises(DataError, match=r"cannot read .*fresh\.parquet"):
+        run("promote", bundle.manifest.name, "1", "--held-out", fresh)
+
+
+@on_sqlite
+def test_a_first_champion_below_the_floor_is_rejected(uri, run, make_bundle, other_bundle, gate_file):
+    # Its manifest boasts of a high score; what counts is what it does.
+    bundle = make_bundle(99.0, weights=other_bundle)
+    name = bundle.manifest.name
+    run("register", bundle.path)
+    status, printed = run("promote", name, "1", "--gate", gate_file(floor=90.0))
+    assert status == 1
+    assert "and a first champion needs at least 90" in printed.splitlines()[-1]
+    assert aliases(uri, name) == {"candidate": 1}
+    assert run("promote", name, "1", "--gate", gate_file(floor=None))[0] == 0
+
+
+@on_sqlite
+def test_without_a_file_the_gate_is_that_of_the_candidates_task(uri, run, make_bundle):
+    bundle = make_bundle(50.0)
+    run("register", bundle.path)
+    settings = json.loads(run("promote", bundle.manifest.name, "1", "--json")[1])["trial"]["settings"]
+    assert (settings["floor"], settings["minimum_items"], settings["metric"]) == (20.0, 500, "chrF")
+    assert settings["guards"]["length_ratio"] == {"min": 0.8, "max": 1.25}
 
 
 @on_sqlite
@@ -216,7 +257,7 @@ def test_what_was_not_held_out_for_both_decides_nothing(uri, run, make_bundle, g
     for bundle in (first, other):
         run("register", bundle.path)
     run("promote", name, "1", "--gate", gate_file())
-    with pytest.raises(DataError, match=r"the champion has no score on toy/test@.*--source FILE --reference FILE"):
+    with pytest.raises(DataError, match=r"the champion has no score on toy/test@.*--inputs FILE --references FILE"):
         run("promote", name, "2", "--gate", gate_file())
     # The champion was chosen by these: they are its validation set.
     swapped = make_bundle(70.0, pairs=toy_pairs[::-1])
@@ -226,16 +267,16 @@ def test_what_was_not_held_out_for_both_decides_nothing(uri, run, make_bundle, g
 
 
 @on_sqlite
-def test_segments_that_are_missing_or_not_those_scored_on_are_refused(uri, run, make_bundle, gate_file):
+def test_held_out_sets_that_are_missing_or_not_those_scored_on_are_refused(uri, run, make_bundle, gate_file):
     without, altered = make_bundle(50.0), make_bundle(60.0)
-    shutil.rmtree(without.path.parent / "segments")
-    file = altered.path.parent / "segments" / "test.jsonl"
-    file.write_text(file.read_text(encoding="utf-8").replace("The", "A"), encoding="utf-8")
+    shutil.rmtree(without.path.parent / "held_out")
+    file = altered.path.parent / "held_out" / "test.parquet"
+    write_held_out(file, read_held_out(file)[1:])
     for bundle in (without, altered):
         run("register", bundle.path)
-    with pytest.raises(DataError, match="has stored no test set; give held-out segments with --source"):
+    with pytest.raises(DataError, match="has stored no test set; give one with --held-out"):
         run("promote", without.manifest.name, "1", "--gate", gate_file())
-    with pytest.raises(DataError, match=r"the segments test\.jsonl of the training run are not those"):
+    with pytest.raises(DataError, match=r"the held-out set test\.parquet of the training run is not what"):
         run("promote", without.manifest.name, "2", "--gate", gate_file())
 
 

@@ -17,7 +17,7 @@ from dragoman.errors import BundleError, ConfigError, OutputError, UnavailableEr
 from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.connection import bounded_requests
-from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
+from model_registry.gate_settings import task_settings
 from model_registry.promotion import promote
 from model_registry.tracking import TrackedRun
 from tests.integration.fault_proxy import FaultProxy
@@ -74,7 +74,7 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
     record = ask("api/2.0/mlflow/model-versions/get").json()["model_version"]
     tags = {tag["key"]: tag["value"] for tag in record["tags"]}
     assert (tags["chrF"], tags["BLEU"]) == ("61.23", "30.62")
-    assert tags["chrF_test_set"] == f"{bundle.manifest.scores[0].test_set} (24 segments, ct2-int8)"
+    assert tags["chrF_test_set"] == f"{bundle.manifest.scores[0].test_set} (24 items, ct2-int8)"
     assert tags["chrF_signature"] == bundle.manifest.scores[0].signature
     assert (tags["git_commit"], tags["corpus_fingerprint"], tags["config_digest"]) == ("c0ffee", "toy-corpus", "1" * 64)
     assert record["description"] == (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -101,6 +101,18 @@ def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri,
         assert version == f"{bundle.manifest.name}/1"
         assert Path(path) == tmp_path / f"{bundle.manifest.name}-{bundle.manifest.version}"
         assert open_bundle(path).manifest == bundle.manifest
+
+
+def test_a_fetched_bundle_is_verified_once(server, make_bundle, tmp_path):
+    registry, verified = Registry.open(server.uri), []
+
+    def opened(path: Path):
+        verified.append(path)
+        return open_bundle(path)
+
+    fetched = registry.fetch(registry.register(make_bundle(50.0)), tmp_path, opened)
+    assert len(verified) == 1
+    assert fetched == open_bundle(fetched.path)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +166,7 @@ def test_a_store_file_with_one_changed_byte_is_refused_and_leaves_nothing(server
         registry.fetch(version, out)
     assert list(out.iterdir()) == []
     with pytest.raises(BundleError, match="digest mismatch"):
-        promote(registry, version.name, "candidate", load_settings(DEFAULT_SETTINGS))
+        promote(registry, version.name, "candidate", task_settings)
     assert registry.find(version.name, "1").aliases == ("candidate",)
 
 

@@ -6,8 +6,8 @@ import yaml
 from dragoman.errors import ConfigError
 from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
 from train.help import help_text
-from train.sources import KINDS, settings_class
 from train.tasks import TASKS
+from train.tasks.translation.sources import KINDS, settings_class
 
 REQUIRED = {
     "tsv": ["data.path=x.tsv"],

@@ -5,23 +5,32 @@ import pytest
 
 import dragoman
 from dragoman.bundle import open_bundle
+from dragoman.errors import InferenceError
 from model_registry.contender import loaded, put_on_trial
-from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
-from model_registry.guards import Measured, check_guards, is_repeated
+from model_registry.gate_settings import Limit, Range, SampledShare, task_settings
+from model_registry.guards import Measured, check_guards
 from model_registry.held_out import HeldOut, HeldOutSet
-from model_registry.outputs import Outputs, changed_in_batches, p95_latencies_ms, spread, translate
+from model_registry.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, spread
+from scoring.held_out import HeldOutItem
 
-SETTINGS = load_settings(DEFAULT_SETTINGS)
-LIMITS = SETTINGS.guards
+SETTINGS = task_settings("translation")
 SOURCES = [f"the source number {number} is here" for number in range(20)]
 REFERENCES = [f"die Quelle Nummer {number} ist hier" for number in range(20)]
 
 
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    text: str
+    finish_reason: str
+
+
 def failed(hypotheses, *, cut=(), sources=SOURCES, references=REFERENCES, **measured):
-    outputs = Outputs(hypotheses=tuple(hypotheses), cut=frozenset(cut), refused={})
+    values = [Translation(text, "length" if row in cut else "stop") for row, text in enumerate(hypotheses)]
+    outputs = Outputs(values=tuple(values), plain=tuple(hypotheses), refused={})
     fields = {"outputs": outputs, "changed_in_batches": 0.0, "p95_ms": 10.0, "size_mb": 5.0}
     candidate, champion = (Measured(**{**fields, **changes}) for changes in (measured, {}))
-    return {guard.name for guard in check_guards(candidate, champion, sources, references, LIMITS) if not guard.passed}
+    guards = check_guards(candidate, champion, sources, references, SETTINGS)
+    return {guard.name for guard in guards if not guard.passed}
 
 
 def test_good_translations_pass_every_guard():
@@ -46,24 +55,28 @@ def test_what_the_references_do_as_well_is_no_fault():
     assert failed(names * 5, cut=[2], sources=names * 5, references=names * 5) == set()
 
 
-@pytest.mark.parametrize("text", ["a a a a", "x the cat the cat the cat the cat y", "1 2 3 4 1 2 3 4 1 2 3 4 1 2 3 4"])
-def test_one_to_four_words_four_times_in_a_row_are_repeated(text):
-    assert is_repeated(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "no, no, no", "no no no", "a b a b a b", "a b c d e a b c d e a b c d e a b c d e"]
-)
-def test_fewer_times_or_longer_phrases_are_not(text):
-    assert not is_repeated(text)
+def test_a_guard_has_the_limits_of_the_settings_on_either_side():
+    outputs = Outputs(values=(None, Translation("ja", "stop")), plain=("", "ja"), refused={0: "refused"})
+    measured = Measured(outputs=outputs, changed_in_batches=None, p95_ms=None, size_mb=5.0)
+    guards = {"empty_share": Range(min=0.1, max=0.4), "copied_share": Range(max=0.0)}
+    settings = dataclasses.replace(
+        SETTINGS, guards=guards, changed_in_batches_share=SampledShare(), size_mb=Limit(max=5)
+    )
+    found = check_guards(measured, None, ["yes", "yes"], ["ja", "ja"], settings)
+    assert [(guard.name, guard.value, guard.accepted, guard.passed) for guard in found] == [
+        ("empty_share", 0.5, "at least 0.1 and at most 0.4", False),
+        ("copied_share", 0.0, "at most 0", True),
+        ("size_mb", 5.0, "at most 5", True),
+    ]
 
 
 def test_a_packaged_model_is_measured_as_it_is_served(tiny_bundle, toy_sentences):
     predictor = dragoman.load(tiny_bundle)
-    outputs = translate(predictor, [*toy_sentences[:9], " "])
-    assert len(outputs.hypotheses) == 10
+    outputs = answer(predictor, [*toy_sentences[:9], " "])
+    assert len(outputs.plain) == len(outputs.values) == 10
     assert set(outputs.refused) == {9}
-    assert outputs.hypotheses[9] == ""
+    assert (outputs.plain[9], outputs.values[9]) == ("", None)
+    assert outputs.plain[0] == outputs.values[0].text
     assert changed_in_batches(predictor, toy_sentences, sample=20) == 0.0
     timed = p95_latencies_ms([predictor, predictor], toy_sentences, sample=3)
     assert all(milliseconds > 0 for milliseconds in timed)
@@ -75,7 +88,7 @@ class Counting:
     """A predictor that counts how often it is called."""
 
     def __init__(self, predictor) -> None:
-        self.predictor, self.bundle, self.calls = predictor, predictor.bundle, 0
+        self.predictor, self.bundle, self.task, self.calls = predictor, predictor.bundle, predictor.task, 0
 
     def __call__(self, items):
         self.calls += 1
@@ -89,21 +102,31 @@ class Counting:
 
 
 def test_what_no_limit_asks_for_is_not_measured(tiny_bundle, toy_sentences):
-    held_out = HeldOut(sets=(HeldOutSet(label="toy/test@0", pairs=[(text, text) for text in toy_sentences[:8]]),))
-    off = dict.fromkeys(("latency_p95_ms_max", "latency_ratio_max", "changed_in_batches_share_max"))
+    items = [HeldOutItem(id=text, input=text, reference=text) for text in toy_sentences[:8]]
+    held_out = HeldOut(sets=(HeldOutSet(label="toy/test@0", items=items),))
+    off = {"latency_p95_ms": Limit(), "latency_ratio": Limit(), "changed_in_batches_share": SampledShare()}
 
     def calls(*, champion: bool, **limits: object) -> int:
-        settings = dataclasses.replace(SETTINGS, guards=dataclasses.replace(LIMITS, **{**off, **limits}))
+        settings = dataclasses.replace(SETTINGS, **{**off, **limits})
         with loaded("toy", open_bundle(tiny_bundle)) as contender:
             contender.predictor = Counting(contender.predictor)
             put_on_trial(contender, contender if champion else None, held_out, settings)
             return contender.predictor.calls
 
     assert calls(champion=True) == 1
-    assert calls(champion=False, latency_ratio_max=1.5) == 1
-    assert calls(champion=True, latency_ratio_max=1.5) > 8
-    assert calls(champion=False, latency_p95_ms_max=1e6) > 8
-    assert calls(champion=False, changed_in_batches_share_max=0.0) > 8
+    assert calls(champion=False, latency_ratio=Limit(max=1.5)) == 1
+    assert calls(champion=True, latency_ratio=Limit(max=1.5)) > 8
+    assert calls(champion=False, latency_p95_ms=Limit(max=1e6)) > 8
+    assert calls(champion=False, changed_in_batches_share=SampledShare(max=0.0)) > 8
+
+
+def test_an_engine_that_fails_is_not_put_down_to_the_model(tiny_bundle, toy_sentences):
+    predictor = dragoman.load(tiny_bundle)
+    # What is closed computes nothing any more, as with a device that is lost.
+    predictor.task.close()
+    with pytest.raises(InferenceError):
+        answer(predictor, toy_sentences[:3])
+    predictor.computing.close()
 
 
 def test_a_bundle_that_was_verified_is_not_verified_again_to_be_loaded(tiny_bundle, tmp_path):
@@ -113,7 +136,7 @@ def test_a_bundle_that_was_verified_is_not_verified_again_to_be_loaded(tiny_bund
         assert contender.bundle is bundle
 
 
-def test_a_sample_is_spread_over_all_segments():
+def test_a_sample_is_spread_over_all_items():
     numbers = [str(number) for number in range(100)]
     assert spread(numbers, 4) == ["0", "25", "50", "75"]
     assert spread(numbers[:3], 10) == ["0", "1", "2"]

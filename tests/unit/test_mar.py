@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -92,6 +94,35 @@ def test_a_bundle_that_changed_since_it_was_opened_is_refused(tiny_bundle: Path,
     with pytest.raises(BundleError, match=r"artifact digest mismatch: .*model\.bin"):
         build_mar(bundle, tmp_path / "dist")
     assert list((tmp_path / "dist").iterdir()) == []
+
+
+def test_a_file_that_was_added_since_the_bundle_was_opened_stays_out(tiny_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    (tmp_path / "bundle" / "run_me.py").write_text("print('hello')")
+
+    with zipfile.ZipFile(build_mar(bundle, tmp_path / "dist")) as archive:
+        assert not [name for name in archive.namelist() if name.endswith("run_me.py")]
+
+
+def test_each_file_of_the_bundle_is_read_once_to_be_archived(tiny_bundle: Path, tmp_path: Path) -> None:
+    code = f"""
+import collections, pathlib, sys
+from dragoman.bundle import open_bundle
+from model_registry.mar import build_mar
+bundle, read = open_bundle({str(tiny_bundle)!r}), collections.Counter()
+
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and "/engines/" in arguments[0] and "w" not in arguments[1]:
+        read[arguments[0]] += 1
+
+sys.addaudithook(note)
+build_mar(bundle, pathlib.Path({str(tmp_path)!r}))
+assert read, "nothing was read"
+assert set(read.values()) == {{1}}, read
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_place_that_cannot_be_written_is_named(bundle: Bundle, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_before_its_size_is_known_a_request_is_refused_only_when_no_class_has_ro
         batcher.check_room()
         waiting += [asked(batcher, f"short{number}") for number in range(3)]
         await all_asked()
-        with pytest.raises(UnavailableError, match="short requests: 3 items .*; long requests: 50 items ") as refused:
+        with pytest.raises(UnavailableError, match=r"short requests: 3 items .*; long requests: 50 items ") as refused:
             batcher.check_room()
         assert refused.value.code == "overloaded"
         engine.let_go()

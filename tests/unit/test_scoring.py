@@ -1,5 +1,4 @@
 import pytest
-
 from train.scoring import quick_scores, scores
 
 REFERENCES = [f"Das ist der Satz mit der Nummer {number}." for number in range(40)]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.translation.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
 from benchmarks.load_figures import load_figures, percentile
 from benchmarks.load_generator import Answer, Answered
+from benchmarks.translation.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
 from benchmarks.translation.workloads import documents
 
 

@@ -8,7 +8,7 @@ from dragoman.bundle import Bundle, open_bundle, write_bundle
 from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from dragoman.tasks.translation import open_translation_engine
-from train.export import ENGINE, convert
+from train.tasks.translation.conversion import ENGINE, convert
 
 DECODING = Decoding(max_new_tokens=16)
 
@@ -31,9 +31,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
         folder / "bundle",
         name=manifest.name,
         task=manifest.task,
-        languages=manifest.languages,
-        preprocessing=manifest.preprocessing,
-        decoding=manifest.decoding,
+        options=manifest.options,
         limits=manifest.limits,
         provenance=manifest.provenance,
         scores=[],

@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from train.model import parameter_groups, t5_config
+from train.vocabulary import train_vocabulary, write_tokenizer_files
 
 from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.manifest import Languages
 from tests.toy_corpus import toy_pairs
 from train.config import compose_config
-from train.model import parameter_groups, t5_config
 from train.tasks.translation import IGNORED, TranslationTask
-from train.vocabulary import train_vocabulary, write_tokenizer_files
 
 PAIRS = toy_pairs()
 
@@ -112,9 +112,8 @@ def test_a_model_of_t5s_vocabulary_has_t5s_rows() -> None:
 
 
 def test_a_written_model_loads_again(tmp_path: Path, model: Any, tokenizer: Tokenizer) -> None:
-    from transformers import T5ForConditionalGeneration
-
     from train.model import write_model
+    from transformers import T5ForConditionalGeneration
 
     vocabulary = train_vocabulary([text for pair in PAIRS for text in pair], 90)
     for folder in ("a", "b"):
