@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.engines.mixing import Verdict
-from dragoman.engines.verdicts import cache_folder, cached_verdict, store_verdict
+from dragoman.engines.verdicts import cache_folder, cached_verdict, settled_verdict, store_verdict
 
 KEY = {"bundle": "0" * 64, "processor": {"model name": "AMD EPYC"}, "settings": {}, "versions": {"check": 1}}
 PASSED = Verdict("free", "passed: 200 of 200", certain=True)
@@ -48,6 +48,22 @@ def test_a_damaged_file_is_no_verdict_and_is_replaced_by_the_next(cache, content
     assert cached_verdict(KEY) is None
     store_verdict(KEY, PASSED)
     assert cached_verdict(KEY) is not None
+
+
+def test_a_check_is_made_once_and_again_only_where_it_was_not_certain(monkeypatch):
+    monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
+    doubtful = Verdict("by_width", "out of time", certain=False)
+    found = iter([doubtful, PASSED])
+    assert settled_verdict(KEY, lambda: next(found)) == doubtful
+    assert settled_verdict(KEY, lambda: next(found)) == PASSED
+    assert settled_verdict(KEY, lambda: next(found)).reason == "cached: passed: 200 of 200"
+
+
+def test_a_verdict_that_is_set_is_neither_checked_nor_kept(monkeypatch, cache):
+    monkeypatch.setenv("DRAGOMAN_MIXING", "by_width")
+    found = settled_verdict(KEY, lambda: pytest.fail("checked"))
+    assert (found.mixing, found.reason) == ("by_width", "not made: DRAGOMAN_MIXING is set")
+    assert not cache.exists()
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
