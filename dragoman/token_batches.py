@@ -6,8 +6,9 @@ from collections.abc import Sequence
 def token_batches(lengths: Sequence[int], *, rows: int = 1, batch_tokens: int) -> list[list[int]]:
     """Group the indices of sequences into batches of similar length, each at most ``batch_tokens`` with padding.
 
-    ``lengths`` are in tokens, ``rows`` is how many the model computes for each sequence. A sequence longer than the budget gets a batch of its own. Longest first, so that the batch which takes most time
-    starts first; equal lengths keep their order, so the result is deterministic.
+    ``lengths`` are in tokens, ``rows`` is how many the model computes for each sequence. A sequence longer than the
+    budget gets a batch of its own. Longest first, so that the batch which takes most time starts first; equal lengths
+    keep their order, so the result is deterministic.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
