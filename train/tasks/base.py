@@ -132,11 +132,11 @@ class Task:
     # The bundle
 
     def options(self) -> Mapping[str, Any]:
-        """The task's options in the manifest; by default those that its dataclass has by itself."""
+        """The task's options in the manifest; by default those of its run-time half, as they are by themselves."""
         return asdict(run_time_class(self.config.task.name).Options())
 
     def limits(self) -> Mapping[str, Any]:
-        """The task's limits in the manifest; by default those that its dataclass has by itself."""
+        """The task's limits in the manifest; by default those of its run-time half, as they are by themselves."""
         return asdict(run_time_class(self.config.task.name).Limits())
 
     def write_model(self, model: Any, folder: Path) -> None:
