@@ -27,10 +27,10 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## The whole road on the built-in data: train, register, promote, package, serve, compare
-	$(BIN)/python -m deploy.demo
+demo: setup ## The whole road on built-in data: train, register, promote, package, serve, compare; ARGS="--minutes 1"
+	$(BIN)/python -m deploy.demo $(ARGS)
 
-train: setup ## Train; ARGS="data=multi30k model=t5_tiny train.max_minutes=20"
+train: setup ## Train; ARGS="task=translation data=multi30k model=t5_tiny train.max_minutes=20"
 	$(BIN)/python -m train $(ARGS)
 
 tune: setup ## Search hyperparameters on the built-in data, train the best, compare with the defaults
@@ -74,16 +74,16 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	@touch $@
 
 bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.translation.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
-	$(BIN)/python -m benchmarks.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.translation.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/hadolint deploy/*.Dockerfile
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy dragoman handlers train tune model_registry deploy benchmarks service.py
+	$(BIN)/mypy dragoman scoring handlers train tune model_registry deploy benchmarks service.py
 	$(BIN)/lint-imports
 
 format: setup ## Format the code and sort the imports

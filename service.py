@@ -201,7 +201,7 @@ class Dragoman:
 
         packaged = open_bundle(_bundle_dir())
         self._metrics = ServingMetrics(prometheus_client)
-        load_here = partial(load, engine=configured_engine())
+        load_here = partial(load, engine=configured_engine(TASK.engines))
         self._following = Following.configured(packaged.manifest, load_here)
         followed = self._following.look(packaged.manifest) if self._following else None
         self._switch = ModelSwitch(followed or load_here(packaged), self._batcher_for)
@@ -242,7 +242,7 @@ class Dragoman:
         try:
             open_bundle(_bundle_dir())
             followed_directory()
-            configured_engine()
+            configured_engine(TASK.engines)
             _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)

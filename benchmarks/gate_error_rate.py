@@ -1,6 +1,6 @@
 """How often the gate promotes what it should not: counted on real outputs, where the truth is known by construction.
 
-python -m benchmarks.gate_error_rate --candidate BUNDLE --champion BUNDLE --source FILE --reference FILE
+python -m benchmarks.gate_error_rate --candidate BUNDLE --champion BUNDLE --held-out runs/<id>/held_out/test.parquet
 """
 
 import argparse
@@ -8,19 +8,23 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy
 from rich.console import Console
 from rich.table import Table
 
 import dragoman
+from dragoman.bundle import open_bundle
 from dragoman.errors import DataError, run_cli
-from dragoman.predictor import Result
-from dragoman.translate_files import read_lines
-from model_registry.gate_settings import DEFAULT_SETTINGS, load_settings
-from model_registry.paired_bootstrap import Counts, Mode, compare, corpus_score, decide, segment_counts
+from dragoman.outcomes import Result
+from model_registry.gate_settings import load_settings, task_settings
+from scoring.base import Counts, Metric
+from scoring.bootstrap import Mode, compare, decide
+from scoring.held_out import HeldOutError, read_held_out
+from scoring.table import metric
 
 # The chance that a gate whose true rate is alpha is called wrong here.
 FALSE_ALARM = 0.01
@@ -39,7 +43,7 @@ class ErrorRate:
     mode: Mode
     margin: float
     true_difference: float
-    segments: int
+    items: int
     trials: int
     promoted: int
     rejected: int
@@ -57,54 +61,54 @@ class ErrorRate:
 class Gate:
     """What is simulated: the gate's settings, and how often."""
 
-    metric: str
+    metric: Metric
     margin: float
     alpha: float
     resamples: int
     trials: int
 
 
-def swapped_nulls(candidate: Counts, champion: Counts, gate: Gate, segments: int) -> ErrorRate:
-    """Superiority where neither is better: each segment's two outputs are given to either system by a coin's toss."""
+def swapped_nulls(candidate: Counts, champion: Counts, gate: Gate, items: int) -> ErrorRate:
+    """Superiority where neither is better: each item's two outputs are given to either system by a coin's toss."""
 
     def draw(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
-        rows = generator.integers(0, len(candidate), size=segments)
-        heads = (generator.random(segments) < 0.5)[:, None]
+        rows = generator.integers(0, len(candidate), size=items)
+        heads = (generator.random(items) < 0.5)[:, None]
         ours, theirs = candidate[rows], champion[rows]
         return numpy.where(heads, ours, theirs), numpy.where(heads, theirs, ours)
 
-    return _count("equal systems", "superiority", gate.margin, 0.0, draw, gate, segments, null=True)
+    return _count("equal systems", "superiority", gate.margin, 0.0, draw, gate, items, null=True)
 
 
-def at_the_boundary(candidate: Counts, champion: Counts, gate: Gate, segments: int) -> ErrorRate:
-    """Non-inferiority exactly at its limit: the segments are the population, and the margin its true loss.
+def at_the_boundary(candidate: Counts, champion: Counts, gate: Gate, items: int) -> ErrorRate:
+    """Non-inferiority exactly at its limit: the items are the population, and the margin its true loss.
 
     The worse of the two systems is the candidate, so that there is a loss.
     """
     worse, better = _by_score(candidate, champion, gate.metric)
-    difference = corpus_score(gate.metric, worse) - corpus_score(gate.metric, better)
+    difference = -_gain(gate.metric, worse, better)
     return _count(
         "at the limit",
         "non_inferiority",
         -difference,
         difference,
-        _sample(worse, better, segments),
+        _sample(worse, better, items),
         gate,
-        segments,
+        items,
         null=True,
     )
 
 
-def power(candidate: Counts, champion: Counts, gate: Gate, segments: int) -> list[ErrorRate]:
+def power(candidate: Counts, champion: Counts, gate: Gate, items: int) -> list[ErrorRate]:
     """How often the better system is found superior, and the worse one not inferior, at some margins."""
     worse, better = _by_score(candidate, champion, gate.metric)
-    gain = corpus_score(gate.metric, better) - corpus_score(gate.metric, worse)
-    found = [_count("better", "superiority", gate.margin, gain, _sample(better, worse, segments), gate, segments)]
+    gain = _gain(gate.metric, worse, better)
+    found = [_count("better", "superiority", gate.margin, gain, _sample(better, worse, items), gate, items)]
     for share in POWER_AT:
         margin = max(0.001, gain + share * gate.margin)
         case = f"{share:g} margins inside the limit"
-        draw = _sample(worse, better, segments)
-        found.append(_count(case, "non_inferiority", margin, -gain, draw, gate, segments))
+        draw = _sample(worse, better, items)
+        found.append(_count(case, "non_inferiority", margin, -gain, draw, gate, items))
     return found
 
 
@@ -115,7 +119,7 @@ def _count(
     difference: float,
     draw: Draw,
     gate: Gate,
-    segments: int,
+    items: int,
     *,
     null: bool = False,
 ) -> ErrorRate:
@@ -133,7 +137,7 @@ def _count(
         mode=mode,
         margin=margin,
         true_difference=difference,
-        segments=segments,
+        items=items,
         trials=gate.trials,
         promoted=promoted,
         rejected=verdicts.count("rejected"),
@@ -161,24 +165,37 @@ def _binomial_interval(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _by_score(first: Counts, second: Counts, metric: str) -> tuple[Counts, Counts]:
-    return (first, second) if corpus_score(metric, first) <= corpus_score(metric, second) else (second, first)
+def _by_score(first: Counts, second: Counts, metric: Metric) -> tuple[Counts, Counts]:
+    """The worse one first."""
+    return (first, second) if _gain(metric, first, second) >= 0 else (second, first)
 
 
-def _sample(ours: Counts, theirs: Counts, segments: int) -> Draw:
+def _gain(metric: Metric, first: Counts, second: Counts) -> float:
+    """How much better the second is, whichever direction of the metric that is."""
+    gain = metric.score(second.sum(axis=0)) - metric.score(first.sum(axis=0))
+    return gain if metric.higher_is_better else -gain
+
+
+def _sample(ours: Counts, theirs: Counts, items: int) -> Draw:
     def draw(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
-        rows = generator.integers(0, len(ours), size=segments)
+        rows = generator.integers(0, len(ours), size=items)
         return ours[rows], theirs[rows]
 
     return draw
 
 
-def _translate(bundle: Path, sources: list[str]) -> list[str]:
+def _outputs(bundle: Path, inputs: list[str | bytes]) -> list[Any]:
     predictor = dragoman.load(bundle)
+    task = predictor.task
     try:
-        return [outcome.value.text if isinstance(outcome, Result) else "" for outcome in predictor(sources)]
+        outcomes = predictor(inputs)
+        return [task.output(found.value) if isinstance(found, Result) else task.no_output for found in outcomes]
     finally:
         predictor.close()
+
+
+def _settings(gate: Gate) -> dict[str, Any]:
+    return {**{field.name: getattr(gate, field.name) for field in fields(gate)}, "metric": gate.metric.name}
 
 
 def _table(rates: list[ErrorRate]) -> Table:
@@ -197,34 +214,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate_error_rate", description=__doc__)
     parser.add_argument("--candidate", required=True, type=Path, help="a bundle directory")
     parser.add_argument("--champion", required=True, type=Path, help="another bundle directory")
-    parser.add_argument("--source", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
-    parser.add_argument("--reference", required=True, help="their translations, line by line")
-    parser.add_argument("--gate", type=Path, default=DEFAULT_SETTINGS, help="its settings (default: configs/gate.yaml)")
+    parser.add_argument("--held-out", required=True, type=Path, help="a held-out set, runs/<id>/held_out/test.parquet")
+    parser.add_argument("--gate", type=Path, help="its settings (default: those of configs/task/<task>.yaml)")
     parser.add_argument("--trials", type=int, default=200, help="comparisons for each case (default: %(default)s)")
     parser.add_argument("--resamples", type=int, help="of each comparison (default: as the gate's settings say)")
-    parser.add_argument("--segments", type=int, help="drawn for each comparison (default: as many as the files hold)")
+    parser.add_argument("--items", type=int, help="drawn for each comparison (default: as many as the set holds)")
     options = parser.parse_args()
-    sources, references = list(read_lines(options.source)), list(read_lines(options.reference))
-    if len(sources) != len(references) or not sources:
-        raise DataError(f"{options.source} has {len(sources)} lines and {options.reference} has {len(references)}")
-    settings = load_settings(options.gate)
+    try:
+        held_out = read_held_out(options.held_out)
+    except HeldOutError as error:
+        raise DataError(str(error)) from error
+    settings = (
+        load_settings(options.gate) if options.gate else task_settings(open_bundle(options.champion).manifest.task)
+    )
+    inputs, references = [item.input for item in held_out], [item.reference for item in held_out]
+    scored = metric(settings.metric)
     first, second = (
-        segment_counts(settings.metric, _translate(bundle, sources), references)
-        for bundle in (options.candidate, options.champion)
+        scored.counts(_outputs(bundle, inputs), references) for bundle in (options.candidate, options.champion)
     )
     gate = Gate(
-        metric=settings.metric,
+        metric=scored,
         margin=settings.margin,
         alpha=settings.alpha,
         resamples=options.resamples or settings.resamples,
         trials=options.trials,
     )
-    segments = options.segments or len(sources)
-    nulls = [measure(first, second, gate, segments) for measure in (swapped_nulls, at_the_boundary)]
-    rates = [*nulls, *power(first, second, gate, segments)]
+    items = options.items or len(held_out)
+    nulls = [measure(first, second, gate, items) for measure in (swapped_nulls, at_the_boundary)]
+    rates = [*nulls, *power(first, second, gate, items)]
     Console(file=sys.stderr, width=TABLE_WIDTH).print(_table(rates))
     print(
-        json.dumps({"gate": asdict(gate), "rates": [{**asdict(rate), "rate": rate.rate} for rate in rates]}, indent=2)
+        json.dumps(
+            {"gate": _settings(gate), "rates": [{**asdict(rate), "rate": rate.rate} for rate in rates]}, indent=2
+        )
     )
     return 1 if any(rate.most is not None and rate.promoted > rate.most for rate in nulls) else 0
 

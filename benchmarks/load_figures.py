@@ -9,7 +9,7 @@ from benchmarks.load_generator import OK, Answer, Answered
 
 @dataclass(frozen=True, kw_only=True)
 class LoadFigures:
-    """One stream in its window; latencies are those of the answers that were translations."""
+    """One stream in its window; latencies are those of the answers with status 200."""
 
     requests_per_s: float
     target_tokens_per_s: float
@@ -54,11 +54,11 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return round(sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)], 2)
 
 
-def first_texts(streams: Sequence[Answered], parse: Callable[[str], str]) -> dict[int, str]:
-    """The translation of each request's index, from its first answer that was one."""
-    texts: dict[int, str] = {}
+def first_outputs(streams: Sequence[Answered], parse: Callable[[str], str]) -> dict[int, str]:
+    """Return the output of each request's index, from its first answer with status 200."""
+    outputs: dict[int, str] = {}
     for stream in streams:
         for answer in stream.answers:
             if answer.status == OK:
-                texts.setdefault(answer.index, parse(answer.text))
-    return texts
+                outputs.setdefault(answer.index, parse(answer.text))
+    return outputs

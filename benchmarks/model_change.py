@@ -18,14 +18,16 @@ import httpx
 from benchmarks.process_memory import peak_memory
 from deploy.bento.server import BentoServer
 from deploy.commands import run_command
+from deploy.conformance.corpus import load_corpus
 from deploy.servers import Packaged
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.errors import ConfigError, UnavailableError, run_cli
 from dragoman.following import FOLLOW_VARIABLE, Pointer
+from dragoman.task_table import task_class
 
 WITHIN_S = 60.0
 # A batch or two, so that both have computed something before they are compared.
-TEXTS = ["Two dogs are playing in the snow."] + [f"A man in a red shirt reads book number {n}." for n in range(31)]
+ITEMS = 32
 
 
 def main() -> None:
@@ -76,12 +78,14 @@ def _point_to(bundle: Bundle, models: Path) -> None:
 
 def _seconds_until(bundle: Bundle, url: str) -> float:
     """How long it takes until a bundle answers."""
+    task = task_class(bundle.manifest.task)
+    address, body = f"{url}{task.route}", task.request_for(load_corpus(bundle.manifest.task).items(ITEMS))
     began = time.monotonic()
     while time.monotonic() < began + WITHIN_S:
-        answer = httpx.post(f"{url}/translate", json={"q": TEXTS}, timeout=WITHIN_S, trust_env=False).json()
+        answer = httpx.post(address, json=body, timeout=WITHIN_S, trust_env=False).json()
         if answer["model"]["version"] == bundle.manifest.version:
             return time.monotonic() - began
-    raise UnavailableError(f"{url} did not serve {bundle.path} within {WITHIN_S:g} seconds")
+    raise UnavailableError(f"{address} did not serve {bundle.path} within {WITHIN_S:g} seconds")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     alone, together = seconds[1], seconds[options.workers]
     figures = {
         "trials": options.trials,
-        "tokens_per_trial": options.tokens,
+        "units_per_trial": options.units,
         "workers": options.workers,
         "seconds_alone": round(alone, 1),
         "seconds_together": round(together, 1),
@@ -60,8 +60,8 @@ def search(options: argparse.Namespace, study: str) -> list[str]:
         f"study={study}",
         f"trials={options.trials}",
         "settings=[]",
-        f"trial=[train.max_tokens={options.tokens}]",
-        f"report_every_tokens={options.tokens // 4}",
+        f"trial=[train.max_units={options.units}]",
+        f"report_every_units={options.units // 4}",
         "space={train.seed: {kind: int, low: 1, high: 1000}}",
         "sampler.kind=random",
         "pruner.kind=none",
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", required=True, help="an empty PostgreSQL database")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--tokens", type=int, default=40_000, help="tokens of one trial")
+    parser.add_argument("--units", type=int, default=40_000, help="of one trial: tokens or items, as the task counts")
     parser.add_argument("--workers", type=int, default=2)
     return parser
 

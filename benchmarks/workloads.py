@@ -1,59 +1,21 @@
-"""What is sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words.
+"""The inputs that are sent to servers, by how much work each is."""
 
-A model that was trained on Multi30k talks without end about news, so documents are made of captions: what they cost is
-what their number of words says.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from dragoman.errors import DataError
-from dragoman.translate_files import read_lines
-
-SHORT_WORDS = 5
-DOCUMENT_WORDS = 400
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workloads:
-    """The test set with its references, and texts of which only the speed is measured."""
+    """A test set with its references, and inputs of which only the speed is measured.
 
-    sentences: tuple[str, ...]
-    references: tuple[str, ...]
-    news: tuple[str, ...]
+    ``other`` are of another kind than the test set, ``short`` ones cost less
+    than those, and ``long`` ones ``long_cost`` where an item of the test set costs ``cost``, in any unit.
+    """
+
+    items: tuple[str, ...]
+    references: tuple[Any, ...]
+    other: tuple[str, ...]
     short: tuple[str, ...]
-    documents: tuple[str, ...]
-
-
-def load_workloads(data: Path) -> Workloads:
-    """Read Multi30k and newstest below ``data``; raises DataError."""
-    multi30k, newstest = Path(data) / "multi30k", Path(data) / "newstest"
-    if not multi30k.is_dir() or not newstest.is_dir():
-        raise DataError(f"{data} has no multi30k and newstest; give the folder that has them with --data")
-    other = _lines(multi30k / "test_2017_flickr.en.gz") + _lines(multi30k / "val.en.gz")
-    # The test sets have fifty such sentences only, and equal ones in flight at once may be computed once.
-    captions = _lines(multi30k / "train.en.gz") + other
-    return Workloads(
-        sentences=tuple(_lines(multi30k / "test_2016_flickr.en.gz")),
-        references=tuple(_lines(multi30k / "test_2016_flickr.de.gz")),
-        news=tuple(_lines(newstest / "newstest2014.en.gz")),
-        short=tuple(dict.fromkeys(line for line in captions if len(line.split()) == SHORT_WORDS)),
-        documents=documents(other, words=DOCUMENT_WORDS),
-    )
-
-
-def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
-    """Sentences in order, put together until each text has at least ``words`` words; what is left over is dropped."""
-    texts: list[str] = []
-    open_text: list[str] = []
-    for sentence in sentences:
-        open_text.append(sentence)
-        if sum(len(part.split()) for part in open_text) >= words:
-            texts.append(" ".join(open_text))
-            open_text = []
-    return tuple(texts)
-
-
-def _lines(path: Path) -> list[str]:
-    return [line for line in read_lines(str(path)) if line.strip()]
+    long: tuple[str, ...]
+    cost: float
+    long_cost: float

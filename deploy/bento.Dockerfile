@@ -3,7 +3,7 @@
 #
 #   docker build -f deploy/bento.Dockerfile -t dragoman-bento:VERSION dist/images/NAME-VERSION
 #
-# For a GPU, with torch and the CUDA 13 libraries that PyPI's build of it brings, and cuBLAS 12, which CTranslate2 loads:
+# For a GPU, with torch and the CUDA 13 libraries that PyPI's build of it brings, and cuBLAS 12 for the int8 engine:
 #   --build-arg EXTRA_PACKAGES="torch safetensors nvidia-cublas-cu12==12.9.1.4" --build-arg TORCH_INDEX=
 # To serve signed bundles only (DRAGOMAN_PUBLIC_KEY): --build-arg EXTRA_PACKAGES="model-signing pyopenssl"
 ARG BASE=docker.io/library/python:3.11-slim

@@ -14,13 +14,19 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands import run_command
-from deploy.conformance.compare import SentenceReport, compare_sentences
-from deploy.conformance.outcome import sentence_table
+from deploy.conformance.compare import ItemReport, compare_items
+from deploy.conformance.corpus import load_corpus
+from deploy.conformance.outcome import item_table
 from deploy.conformance.targets import InProcess
+from deploy.demo_settings import Demo, load_demo, training_settings
 from deploy.servers import Packaged, running_servers
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.errors import run_cli
-from dragoman.predictor import Result, load
+from dragoman.errors import ConfigError, run_cli
+from dragoman.manifest import Score
+from dragoman.outcomes import Result
+from dragoman.predictor import load
+from dragoman.task_table import TASKS, task_class
+from scoring.held_out import HeldOutItem, read_held_out
 
 COMPARED = 200
 SHOWN = 8
@@ -28,45 +34,42 @@ REJECTED, UNDECIDED = 1, 2
 
 
 def main() -> int:
-    """Run every step; 1 when the servers disagree."""
+    """Run every step; 1 when the servers disagree, or the model has not learned what it must."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     started = time.monotonic()
     run_dir = Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
-    bundle = _train(console, run_dir, arguments.minutes, arguments.settings)
+    demo = load_demo(arguments.task)
+    settings = [*training_settings(arguments.task, demo, arguments.minutes), *arguments.settings]
+    bundle = _train(console, run_dir, settings)
     packaged = _register_and_package(console, run_dir, bundle)
     console.rule("[bold]3. Serve it with BentoML and with TorchServe, and compare", align="left")
-    pairs = _held_out(run_dir)
-    reports = _serve_and_compare(console, bundle, packaged, [source for source, _ in pairs])
-    _show_samples(console, bundle, pairs[:SHOWN])
-    console.print(sentence_table(reports))
-    _show_scores(console, bundle)
+    held_out = read_held_out(run_dir / "held_out" / "test.parquet")[:COMPARED]
+    reports = _serve_and_compare(console, bundle, packaged, [item.input for item in held_out])
+    _show_samples(console, bundle, held_out[:SHOWN])
+    console.print(item_table(reports))
+    has_learned = _show_scores(console, bundle, demo)
     _show_places(console, bundle, run_dir, packaged)
     console.print(f"\nAll of it took {time.monotonic() - started:.0f} seconds.")
-    return 1 if any(report.differences for report in reports) else 0
+    return 1 if any(report.differences for report in reports) or not has_learned else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.demo",
-        description="Train on the built-in phrasebook, register, promote, package, serve both ways, compare.",
+        description="Train on built-in data, register, promote, package, serve both ways, compare.",
+        epilog="exit codes: 0 all well, 1 a step failed, the servers disagree or the model has not learned what "
+        "configs/task/<task>.yaml asks of the demo",
     )
-    parser.add_argument("--minutes", type=float, default=2.5, help="minutes of training (default: %(default)s)")
+    parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="(default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="minutes of training (default: as configs/task/<task>.yaml says)")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="further settings of python -m train")
     return parser
 
 
-def _train(console: Console, run_dir: Path, minutes: float, settings: Sequence[str]) -> Bundle:
-    console.rule(f"[bold]1. Train a tiny T5 on the built-in phrasebook, {minutes:g} minutes", align="left")
-    trained = run_command(
-        "-m",
-        "train",
-        "data=phrasebook",
-        "model=t5_tiny",
-        f"run_dir={run_dir}",
-        f"train.max_minutes={minutes:g}",
-        *settings,
-    )
+def _train(console: Console, run_dir: Path, settings: Sequence[str]) -> Bundle:
+    console.rule("[bold]1. Train a small model on built-in data", align="left")
+    trained = run_command("-m", "train", *settings, f"run_dir={run_dir}")
     return open_bundle(trained.value("bundle"))
 
 
@@ -81,44 +84,56 @@ def _register_and_package(console: Console, run_dir: Path, bundle: Bundle) -> Pa
     )
 
 
-def _held_out(run_dir: Path) -> list[tuple[str, str]]:
-    """Source and reference of test sentences, which training never saw."""
-    lines = (run_dir / "translations" / "test.tsv").read_text(encoding="utf-8").splitlines()[:COMPARED]
-    rows = [line.split("\t") for line in lines]
-    return [(source, reference) for source, reference, _ in rows]
-
-
 def _serve_and_compare(
-    console: Console, bundle: Bundle, packaged: Packaged, sources: Sequence[str]
-) -> list[SentenceReport]:
+    console: Console, bundle: Bundle, packaged: Packaged, items: Sequence[str | bytes]
+) -> list[ItemReport]:
+    task, tie = task_class(bundle.manifest.task), load_corpus(bundle.manifest.task).tie
     predictor = load(bundle.path)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="demo-") as logs,
             running_servers(packaged, logs=Path(logs), environment={}, report=console.print) as servers,
         ):
-            return compare_sentences(sources, InProcess(predictor), servers, console.print)
+            return compare_items(items, task, tie, InProcess(predictor), servers, console.print)
     finally:
         predictor.close()
 
 
-def _show_samples(console: Console, bundle: Bundle, pairs: Sequence[tuple[str, str]]) -> None:
+def _show_samples(console: Console, bundle: Bundle, items: Sequence[HeldOutItem]) -> None:
+    task = task_class(bundle.manifest.task)
     predictor = load(bundle.path)
-    outcomes = predictor([source for source, _ in pairs])
+    outcomes = predictor([item.input for item in items])
     predictor.close()
-    table = Table("source", "reference", "translation", title="Held-out sentences", title_justify="left")
-    for (source, reference), outcome in zip(pairs, outcomes, strict=True):
-        table.add_row(source, reference, outcome.value.text if isinstance(outcome, Result) else str(outcome.error))
+    rows = [
+        task.sample(item.input, item.reference, task.output(outcome.value) if isinstance(outcome, Result) else None)
+        for item, outcome in zip(items, outcomes, strict=True)
+    ]
+    table = Table(*rows[0], title="Held-out items", title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
     console.print(table)
 
 
-def _show_scores(console: Console, bundle: Bundle) -> None:
-    """The scores whole, since a signature that is cut short is none."""
+def _show_scores(console: Console, bundle: Bundle, demo: Demo) -> bool:
+    """Show the scores whole, since a signature that is cut short is none; tell whether the model has learned enough."""
     for score in bundle.manifest.scores:
         console.print(
-            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.segments} sentences of "
+            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.items} items of "
             f"{score.test_set}, {score.signature}"
         )
+    reached = _test_score(bundle, demo).value
+    has_learned = demo.has_learned(reached)
+    if not has_learned:
+        console.print(f"[red]{demo.metric} is {reached:.1f}, and the demo must reach {demo.reaches:g}[/red]")
+    return has_learned
+
+
+def _test_score(bundle: Bundle, demo: Demo) -> Score:
+    """Find the score of the test set, which comes first."""
+    found = [score for score in bundle.manifest.scores if score.metric == demo.metric]
+    if not found:
+        raise ConfigError(f"the bundle has no score {demo.metric!r}, which the section 'demo' of its task names")
+    return found[0]
 
 
 def _show_places(console: Console, bundle: Bundle, run_dir: Path, packaged: Packaged) -> None:
@@ -130,7 +145,10 @@ def _show_places(console: Console, bundle: Bundle, run_dir: Path, packaged: Pack
         ("the MLflow database", "mlflow.db; to look at it: make mlflow-ui"),
         ("the TorchServe archive", str(packaged.mar)),
         ("the Bento", f"{packaged.bento}; to list them: .venv/bin/bentoml list"),
-        ("serve with BentoML", "make serve-bento, then POST http://127.0.0.1:3000/translate"),
+        (
+            "serve with BentoML",
+            f"make serve-bento, then POST http://127.0.0.1:3000{task_class(bundle.manifest.task).route}",
+        ),
         ("serve with TorchServe", f"make serve-torchserve, then POST http://127.0.0.1:8080/predictions/{name}"),
     ]:
         table.add_row(what, where)

@@ -9,6 +9,7 @@ from deploy.bento.server import BentoServer
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
+from dragoman.task_table import task_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def running_servers(
         torchserve = stack.enter_context(TorchServeProcess(packaged.mar, log=logs / "torchserve.log"))
         client = stack.enter_context(InferenceClient(torchserve.grpc_address))
         yield [
-            OverHttp("Bento HTTP", f"{bento.url}/translate"),
+            OverHttp("Bento HTTP", f"{bento.url}{task_class(torchserve.task).route}"),
             OverHttp("TorchServe REST", torchserve.url),
             OverGrpc(client, torchserve.model),
         ]

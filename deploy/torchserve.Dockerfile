@@ -3,7 +3,7 @@
 #
 #   docker build -f deploy/torchserve.Dockerfile -t dragoman-torchserve:VERSION dist/images/NAME-VERSION
 #
-# For a GPU, PyPI's torch with its CUDA 13 libraries, and cuBLAS 12, which CTranslate2 loads:
+# For a GPU, PyPI's torch with its CUDA 13 libraries, and cuBLAS 12 for the int8 engine:
 #   --build-arg EXTRA_PACKAGES=nvidia-cublas-cu12==12.9.1.4 --build-arg TORCH_INDEX=
 # Another .mar than the one inside: mount it read-only at /opt/mar.
 ARG BASE=docker.io/library/python:3.11-slim
@@ -49,7 +49,7 @@ WORKDIR /opt/starter
 USER 10001:10001
 # REST and gRPC. Metrics are on 8082, for a scraper on an internal network; management stays on the loopback interface.
 EXPOSE 8080 7070
-# Whether a worker has translated once and lives: TorchServe's /ping is content before, and a translation would wait in a
+# Whether a worker has answered once and lives: TorchServe's /ping is content before, and a request would wait in a
 # full queue, where an overload would look like an illness.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.torchserve.probe", "--workers"]
 STOPSIGNAL SIGTERM

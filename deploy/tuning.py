@@ -1,4 +1,4 @@
-"""``make tune``: search the phrasebook's hyperparameters, train the best ones whole, compare with the defaults.
+"""``make tune``: search the demo's hyperparameters, train the best ones whole, compare with the defaults.
 
 Every step is the command a user would type; this file only runs them one after the other and shows what came of it.
 """
@@ -12,10 +12,11 @@ import yaml
 from rich.console import Console
 
 from deploy.commands import run_command
-from dragoman.errors import run_cli
+from deploy.demo_settings import load_demo
+from dragoman.errors import ConfigError, run_cli
+from dragoman.task_table import TASKS
 
-SEARCH = "phrasebook"
-SEARCH_FILE = Path(__file__).resolve().parent.parent / "configs" / "tune" / f"{SEARCH}.yaml"
+SEARCHES = Path(__file__).resolve().parent.parent / "configs" / "tune"
 VERDICTS = {
     0: "The tuned bundle is better than the default configuration's.",
     1: "The tuned bundle is not taken for better than the default configuration's; the line above says why.",
@@ -28,18 +29,21 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     started = time.monotonic()
-    study = f"{SEARCH}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = load_demo(arguments.task).search
+    if name is None:
+        raise ConfigError(f"the section 'demo' of configs/task/{arguments.task}.yaml names no search")
+    study = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     console.rule("[bold]1. Train the default configuration", align="left")
     # The same settings and the same full length as the best trial gets.
-    search = yaml.safe_load(SEARCH_FILE.read_text(encoding="utf-8"))
+    search = yaml.safe_load((SEARCHES / f"{name}.yaml").read_text(encoding="utf-8"))
     default = run_command(
-        "-m", "train", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
+        "-m", "train", f"task={arguments.task}", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
     )  # fmt: skip
     console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
     searched = run_command(
-        "-m", "tune", f"search={SEARCH}", f"study={study}", f"trials={arguments.trials}", "then=train",
+        "-m", "tune", f"search={name}", f"study={study}", f"trials={arguments.trials}", "then=train",
     )  # fmt: skip
-    console.rule("[bold]3. Compare both on held-out sentences", align="left")
+    console.rule("[bold]3. Compare both on held-out items", align="left")
     compared = run_command(
         "-m", "model_registry", "compare", searched.value("bundle"), default.value("bundle"), "--mode", "superiority",
         accepted=tuple(VERDICTS),
@@ -56,8 +60,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.tuning",
-        description="Search the hyperparameters of the built-in phrasebook and compare the result with the defaults.",
+        description="Search the demo's hyperparameters on built-in data and compare the result with the defaults.",
     )
+    parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="(default: %(default)s)")
     parser.add_argument("--trials", type=int, default=12, help="trials of the search (default: %(default)s)")
     return parser
 

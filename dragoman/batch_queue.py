@@ -1,26 +1,39 @@
-"""The items that wait for a batch, and which of them make the next one."""
+"""The items that wait for a batch, and which of them make the next one.
+
+Every item is in two structures. The heap of its class (long or short requests) says whose turn is next; the group of
+those that may share a batch with it says who goes along, the nearest in width first::
+
+    whose turn is next                 who goes along (batch_cost 100)
+    heap of short: [seed, …]  ------>  group (short, greedy):  width 19 | width 20   | width 22 | width 40
+    heap of long:  [d7, d9, …]                                 a        | seed, b, c | e        | f
+                                                               4th        1st to 3rd   no: 5 x 22 > 100
+
+Nothing here depends on how many items wait, beyond a logarithm: a batch costs its own items and the widths near them.
+"""
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import islice
 from typing import Any
 
-# Two items share a batch when the longer is at most twice as long as the shorter, or this many tokens longer. A batch
-# takes as many steps as its longest item needs, and the short one, which is done long before, is padded for nothing.
-# Where both are short, the steps that differ are few, and a larger batch is worth them.
-MAX_LENGTH_DIFFERENCE = 16
+from dragoman.rank_heap import RankHeap
+
+# Two items share a batch when the longer is at most twice as long as the shorter, or this much wider. A batch takes as
+# many steps as its longest item needs, and the short one, which is done long before, is padded for nothing. Where both
+# are short, the steps that differ are few, and a larger batch is worth them.
+MAX_WIDTH_DIFFERENCE = 16
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class WaitingItem:
     """One item, for everyone who asked for it; times are those of the event loop, in seconds."""
 
     item: Any
     key: Hashable
     """Items of equal keys may share a batch."""
-    length: int
-    """In tokens."""
+    width: int
+    """What its neighbours in a batch are padded to."""
     rows: int
     """Of a batch that the model computes for it."""
     arrived: float
@@ -28,85 +41,119 @@ class WaitingItem:
     """When its turn comes; the lowest is served first."""
     deadline: float
     is_long: bool
-    """Whether only long requests asked for it."""
-    is_queued: bool = False
+    """Whether it waits among the items of long requests; so it does while only long ones asked for it."""
+    owner: Any = None
+    """The request whose share of the budget it takes while it waits."""
     askers: dict[Any, list[int]] = field(default_factory=dict)
     """The places of the item in each request."""
+    place: int = -1
+    """In the heap."""
+
+    @property
+    def cost(self) -> int:
+        """Its share of a batch, without padding."""
+        return self.width * self.rows
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits, rather than being computed."""
+        return self.place >= 0
 
 
 class BatchQueue:
-    """Waiting items in groups that may share a batch, each sorted by length."""
+    """Waiting items by rank, and in groups that may share a batch by width."""
 
-    def __init__(self, batch_tokens: int) -> None:
-        """``batch_tokens`` is what a batch of several items holds at most, padding included."""
-        self.tokens = 0
-        self._batch_tokens = batch_tokens
+    def __init__(self, batch_cost: int) -> None:
+        """``batch_cost`` is what a batch of several items holds at most, padding included."""
+        self._batch_cost = batch_cost
+        self._turns: dict[bool, RankHeap[WaitingItem]] = {True: RankHeap(), False: RankHeap()}
         # Items of long requests and of short ones have groups of their own: a sentence that comes alone would
         # otherwise wait until a batch filled up with a document is done.
-        self._groups: dict[tuple[bool, Hashable], list[WaitingItem]] = {}
-        self._counts = {True: 0, False: 0}
+        self._groups: dict[Hashable, _Group] = {}
 
     def __len__(self) -> int:
-        return self._counts[True] + self._counts[False]
+        return sum(map(len, self._turns.values()))
 
     def count(self, *, is_long: bool) -> int:
-        """How many items of long, or of short requests wait."""
-        return self._counts[is_long]
+        """Count the items of long, or of short requests that wait."""
+        return len(self._turns[is_long])
 
     def add(self, waiting: WaitingItem) -> None:
         """Put an item in."""
-        insort(self._groups.setdefault((waiting.is_long, waiting.key), []), waiting, key=attrgetter("length"))
-        self._count(waiting, 1)
+        self._turns[waiting.is_long].add(waiting)
+        self._groups.setdefault(_group_key(waiting), _Group()).add(waiting)
 
     def remove(self, waiting: WaitingItem) -> None:
         """Take an item out that is in."""
-        group = self._groups[waiting.is_long, waiting.key]
-        place = group.index(waiting, bisect_left(group, waiting.length, key=attrgetter("length")))
-        self._take(group, place, place + 1)
+        self._turns[waiting.is_long].remove(waiting)
+        group = self._groups[_group_key(waiting)]
+        group.remove(waiting)
+        if not group.widths:
+            del self._groups[_group_key(waiting)]
 
     def first(self, *, long_too: bool) -> WaitingItem | None:
-        """The item whose turn is next, of long requests too or of short ones alone."""
-        candidates = (
-            waiting for (is_long, _), group in self._groups.items() if long_too or not is_long for waiting in group
-        )
-        return min(candidates, key=attrgetter("rank"), default=None)
+        """Return the item whose turn is next, of long requests too or of short ones alone."""
+        short, long = self._turns[False].first, self._turns[True].first
+        if not long_too or long is None:
+            return short
+        return long if short is None or long.rank < short.rank else short
 
-    def take(self, seed: WaitingItem, rows: int) -> list[WaitingItem]:
-        """Take out a batch of up to ``rows`` items: ``seed``, and those nearest to it in length."""
-        group = self._groups[seed.is_long, seed.key]
-        start = group.index(seed, bisect_left(group, seed.length, key=attrgetter("length")))
-        end = start + 1
-        while end - start < rows:
-            # The group is sorted, so the batch is a run of it that grows at either end.
-            shorter = seed.length - group[start - 1].length if self._fits(group, start - 1, end) else None
-            longer = group[end].length - seed.length if self._fits(group, start, end + 1) else None
-            if shorter is None and longer is None:
+    def take(self, seed: WaitingItem, items: int) -> list[WaitingItem]:
+        """Take out a batch of up to ``items``: ``seed``, and those nearest to it in width."""
+        group = self._groups[_group_key(seed)]
+        taken, narrowest, widest = [seed], seed.width, seed.width
+        for width in group.outward(seed.width):
+            lower, upper = min(narrowest, width), max(widest, width)
+            # All of a group have the same number of rows.
+            room = min(items, self._batch_cost // (upper * seed.rows)) - len(taken)
+            if room > 0 and upper - lower <= max(lower, MAX_WIDTH_DIFFERENCE):
+                taken += islice((waiting for waiting in group.of_width(width) if waiting is not seed), room)
+                narrowest, widest = lower, upper
+            if len(taken) >= items:
                 break
-            if longer is None or (shorter is not None and shorter <= longer):
-                start -= 1
-            else:
-                end += 1
-        return self._take(group, start, end)
-
-    def _fits(self, group: list[WaitingItem], start: int, end: int) -> bool:
-        if start < 0 or end > len(group):
-            return False
-        shortest, longest = group[start].length, group[end - 1].length
-        if longest - shortest > max(shortest, MAX_LENGTH_DIFFERENCE):
-            return False
-        # Items that share a batch have the same options, and so the same number of rows.
-        return longest * group[start].rows * (end - start) <= self._batch_tokens
-
-    def _take(self, group: list[WaitingItem], start: int, end: int) -> list[WaitingItem]:
-        taken = group[start:end]
-        del group[start:end]
         for waiting in taken:
-            self._count(waiting, -1)
-        if not group:
-            del self._groups[taken[0].is_long, taken[0].key]
+            self.remove(waiting)
         return taken
 
-    def _count(self, waiting: WaitingItem, change: int) -> None:
-        waiting.is_queued = change > 0
-        self._counts[waiting.is_long] += change
-        self.tokens += change * waiting.length * waiting.rows
+
+class _Group:
+    """Items that may share a batch, by width; those of one width in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.widths: list[int] = []
+        """All widths that there are, sorted."""
+        # Dictionaries without values, as sets that keep the order.
+        self._by_width: dict[int, dict[WaitingItem, None]] = {}
+
+    def add(self, waiting: WaitingItem) -> None:
+        alike = self._by_width.get(waiting.width)
+        if alike is None:
+            insort(self.widths, waiting.width)
+            alike = self._by_width[waiting.width] = {}
+        alike[waiting] = None
+
+    def remove(self, waiting: WaitingItem) -> None:
+        alike = self._by_width[waiting.width]
+        del alike[waiting]
+        if not alike:
+            del self._by_width[waiting.width]
+            del self.widths[bisect_left(self.widths, waiting.width)]
+
+    def of_width(self, width: int) -> Iterator[WaitingItem]:
+        return iter(self._by_width[width])
+
+    def outward(self, width: int) -> Iterator[int]:
+        """The widths from the nearest to the farthest, of two at the same distance the smaller first."""
+        right = bisect_left(self.widths, width)
+        left = right - 1
+        while left >= 0 or right < len(self.widths):
+            if right == len(self.widths) or (left >= 0 and width - self.widths[left] <= self.widths[right] - width):
+                yield self.widths[left]
+                left -= 1
+            else:
+                yield self.widths[right]
+                right += 1
+
+
+def _group_key(waiting: WaitingItem) -> Hashable:
+    return waiting.is_long, waiting.key, waiting.rows

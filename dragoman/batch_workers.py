@@ -1,4 +1,10 @@
-"""The threads in which batches are computed: which batch each has, and when another one may begin."""
+"""The threads in which batches are computed: which batch each has, and when another one may begin.
+
+While short requests keep coming, batches of long ones never occupy all workers::
+
+    worker 1   | long ........ | long ........ | long ........ |      until KEEP_FREE_S after the last short request,
+    worker 2   | short | - - - - | short | short | - - - - - - |      then long ones may start here as well
+"""
 
 import asyncio
 import contextlib
@@ -19,7 +25,7 @@ KEEP_FREE_S = 2.0
 
 
 class Run(Protocol):
-    """Computes a batch."""
+    """The function that computes a batch."""
 
     def __call__(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
         """One outcome per item, in order; ``on_outcome`` may get some of them early, in any thread."""
@@ -27,7 +33,7 @@ class Run(Protocol):
 
 
 class Batch:
-    """What a worker computes, and what of it is not answered yet."""
+    """The items that a worker computes, and those of them that are not answered yet."""
 
     def __init__(self, items: list[WaitingItem]) -> None:
         """The items are all of long requests, or all of short ones."""
@@ -78,23 +84,23 @@ class Workers:
 
     @property
     def idle(self) -> int:
-        """How many batches may begin."""
+        """The number of workers that have no batch."""
         return self._count - len(self._running)
 
     def may_start_long(self, now: float) -> bool:
-        """Whether a batch of long requests may be among them."""
+        """Tell whether an idle worker may be given a batch of long requests."""
         if self._count == 1 or now >= self._keep_free_until:
             return True
         return sum(batch.is_long for batch in self._running.values()) < self._count - 1
 
     def share(self, waiting: int, *, is_long: bool) -> int:
-        """How many items a batch may have, so that all workers which compute this kind have about the same to do."""
+        """Return how many items a batch may have, so that all workers of its class have about the same to do."""
         alike = [len(batch.items) for batch in self._running.values() if batch.is_long == is_long]
         workers = self._count - (len(self._running) - len(alike))
         return min(math.ceil(waiting / self.idle), math.ceil((waiting + sum(alike)) / workers))
 
     def next_change(self, now: float) -> float:
-        """When a batch may begin that may not now, if none ends before."""
+        """Return the time at which an idle worker need not be kept free any longer; infinity if none is."""
         return self._keep_free_until if self.idle and now < self._keep_free_until else math.inf
 
     async def close(self) -> None:

@@ -1,77 +1,33 @@
 """The micro-batcher: items of many requests computed together, each request answered for itself.
 
+::
+
+    submit --> admitted by class --> in line, in steps --> batch --> worker --> outcomes --> answer
+               (short or long)       (rank, width)         (when a worker is free)
+
 A batch is picked whenever a worker is free, from what waits then. An item's rank is the time it came plus a little for
-every token ahead of it in its own request, so a document's first sentences stand in line with everyone's and the others
+all that is ahead of it in its own request, so a document's first sentences stand in line with everyone's and the others
 behind those who come a moment later. The item of the lowest rank is in the next batch: ranks stay and time moves on, so
 nothing waits for ever. Requests longer than half a batch leave one worker to short ones while such keep coming. An item
 is answered when the engine knows its outcome, which may be long before the end of its batch.
+
+The event loop stays free for everyone else: no callback handles more than ITEMS_PER_STEP items (``batch_line``) and one
+batch that ends and one that starts. The list of a request's outcomes is filled item by item and handed over as it is.
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from dragoman.batch_queue import BatchQueue, WaitingItem
+from dragoman.batch_line import ITEMS_PER_STEP, WaitingLine
+from dragoman.batch_observer import GuardedObserver, Observer
+from dragoman.batch_queue import WaitingItem
+from dragoman.batch_requests import overloaded
 from dragoman.batch_workers import Batch, Run, Workers
 from dragoman.errors import UnavailableError
 from dragoman.outcomes import Failure, Result
-
-# Padded source tokens a batch, times the size of the beam; half of what is best for throughput alone: with t5-small on
-# one core a batch of 32 short sentences takes about half a second, and twice as many would be a tenth cheaper each
-# while the next ones wait twice.
-BATCH_TOKENS = 512
-# What two cores translate within a request's deadline; more would be waited for in vain. Tokens count once for every
-# row of the beam.
-MAX_WAITING_ITEMS = 4_096
-MAX_WAITING_TOKENS = 65_536
-# A few times what a token costs, so that a document does not take its turns faster than a busy server computes it.
-RANK_SECONDS_PER_TOKEN = 0.005
-
-
-class BatchItem(Hashable, Protocol):
-    """What the batcher asks of an item; equal items are the same work, and done once."""
-
-    @property
-    def ids(self) -> Sequence[Any]:
-        """What the model reads; its length is the width in a batch."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows of a batch the model computes for it: the size of its beam."""
-        ...
-
-
-class Observer(Protocol):
-    """Is told what happens, on the event loop."""
-
-    def queue_changed(self, items: int, tokens: int) -> None:
-        """So much waits now."""
-        ...
-
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        """A batch of items with these lengths in tokens, each having waited so many seconds."""
-        ...
-
-    def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """What became of a batch."""
-        ...
-
-
-class _Request:
-    """One call of ``submit`` that has not returned."""
-
-    def __init__(self, size: int) -> None:
-        self.answer: asyncio.Future[list[Result | Failure]] = asyncio.get_running_loop().create_future()
-        self.waits_for: dict[WaitingItem, None] = {}
-        self._outcomes: dict[int, Result | Failure] = {}
-        self._size = size
-
-    def settle(self, places: Sequence[int], outcome: Result | Failure) -> None:
-        self._outcomes.update(dict.fromkeys(places, outcome))
-        if len(self._outcomes) == self._size and not self.answer.done():
-            self.answer.set_result([self._outcomes[place] for place in range(self._size)])
+from dragoman.sizes import Capacity, Size
 
 
 class MicroBatcher:
@@ -82,172 +38,140 @@ class MicroBatcher:
         run: Run,
         *,
         batch_key: Callable[[Any], Hashable],
-        workers: int,
+        size: Callable[[Any], Size],
+        capacity: Capacity,
         observer: Observer | None = None,
-        batch_tokens: int = BATCH_TOKENS,
-        max_waiting_items: int = MAX_WAITING_ITEMS,
-        max_waiting_tokens: int = MAX_WAITING_TOKENS,
     ) -> None:
-        """``run`` is called in ``workers`` threads.
+        """``run`` is called in ``capacity.parallel_batches`` threads.
 
-        Items of equal ``batch_key`` may share a batch. What is longer than ``batch_tokens`` gets a batch of its own.
+        Items only have to be hashable; equal items are the same work, and done once. Items of equal ``batch_key`` may
+        share a batch. What costs more than ``capacity.batch_cost`` gets a batch of its own.
         """
-        self._workers = Workers(run, workers)
-        self._batch_key = batch_key
-        self._observer = observer
-        self._batch_tokens = batch_tokens
-        self._max_items, self._max_tokens = max_waiting_items, max_waiting_tokens
-        self._queue = BatchQueue(batch_tokens)
-        # From when they come until they are answered.
-        self._known: dict[BatchItem, WaitingItem] = {}
+        self._workers = Workers(run, capacity.parallel_batches)
+        self._line = WaitingLine(batch_key=batch_key, size=size, capacity=capacity, on_ready=self._start_batches)
+        self._observer = GuardedObserver(observer) if observer else None
+        self._shown: dict[str, tuple[int, int]] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._will_look = False
         self._closed = False
 
-    async def submit(self, items: Sequence[BatchItem], *, deadline: float = math.inf) -> list[Result | Failure]:
-        """One outcome per item, in order; what has not begun at ``deadline``, in the loop's time, is a Failure.
+    async def submit(self, items: Sequence[Hashable], *, deadline: float = math.inf) -> list[Result | Failure]:
+        """Return one outcome per item, in order; what has not begun at ``deadline``, in the loop's time, is a Failure.
 
         The request is accepted as a whole, or refused with UnavailableError. Cancelling it takes what nobody else asked
         for out of the queue.
         """
         if not items:
             return []
-        new = {item for item in items if item not in self._known}
-        self.check_room(len(new), sum(map(_cost, new)))
-        request = _Request(len(items))
-        self._accept(request, items, deadline)
-        self._start_batches()
+        self._check_open()
+        request = await self._line.admit(items, deadline=deadline)
         try:
+            self._check_open()
+            if not request.is_long:
+                self._workers.short_request_came(request.arrived)
+            self._line.feed(request)
             return await request.answer
         finally:
-            self._withdraw(request)
+            self._line.end(request)
+            self._observe_queue()
 
-    def check_room(self, items: int = 1, tokens: int = 1) -> None:
-        """Raise UnavailableError when so much more cannot wait; an empty queue takes a request of any size."""
-        if self._closed:
-            raise UnavailableError("the server is shutting down; send this request again in a moment")
-        waiting = len(self._queue)
-        too_many = waiting + items > self._max_items or self._queue.tokens + tokens > self._max_tokens
-        if waiting and items and too_many:
-            raise UnavailableError(
-                f"{waiting} items of {self._queue.tokens} tokens are waiting and the limits are {self._max_items} and "
-                f"{self._max_tokens}; send this request again in a moment",
-                code="overloaded",
-            )
+    def check_room(self) -> None:
+        """Raise UnavailableError when no request has a chance, whatever its size, which is not known before parsing.
+
+        Room in one class is a chance: a short request must get in while long ones fill their class, and the other way
+        round.
+        """
+        self._check_open()
+        short, long = self._line.short, self._line.long
+        if not short.has_room(1, 1) and not long.has_room(1, 1):
+            raise overloaded(short, long)
 
     async def close(self) -> None:
         """Refuse what comes from now on, answer what was accepted, and free the threads."""
         self._closed = True
         self._start_batches()
+        while self._line.requests:
+            await asyncio.wait([request.answer for request in self._line.requests])
+            # Their submit() takes them out, in a callback of its own.
+            await asyncio.sleep(0)
         await self._workers.close()
         if self._alarm:
             self._alarm.cancel()
 
-    def _accept(self, request: _Request, items: Sequence[BatchItem], deadline: float) -> None:
-        now = asyncio.get_running_loop().time()
-        is_long = sum(_cost(item) for item in items) > self._batch_tokens / 2
-        if not is_long:
-            self._workers.short_request_came(now)
-        ahead = 0
-        for place, item in enumerate(items):
-            rank = now + ahead * RANK_SECONDS_PER_TOKEN
-            ahead += _cost(item)
-            waiting = self._known.get(item)
-            if waiting is None:
-                waiting = WaitingItem(
-                    item=item,
-                    key=self._batch_key(item),
-                    length=len(item.ids),
-                    rows=item.rows,
-                    arrived=now,
-                    rank=rank,
-                    deadline=deadline,
-                    is_long=is_long,
-                )
-                self._known[item] = waiting
-                self._queue.add(waiting)
-            else:
-                self._join(waiting, rank, deadline, is_long=is_long)
-            waiting.askers.setdefault(request, []).append(place)
-            request.waits_for[waiting] = None
-
-    def _join(self, waiting: WaitingItem, rank: float, deadline: float, *, is_long: bool) -> None:
-        """Somebody else asks for an item; it is as urgent as it is to the one who needs it most."""
-        waiting.rank = min(waiting.rank, rank)
-        waiting.deadline = max(waiting.deadline, deadline)
-        if waiting.is_long and not is_long:
-            if queued := waiting.is_queued:
-                self._queue.remove(waiting)
-            waiting.is_long = False
-            if queued:
-                self._queue.add(waiting)
-
-    def _withdraw(self, request: _Request) -> None:
-        """Drop what only this request still waits for."""
-        for waiting in request.waits_for:
-            waiting.askers.pop(request, None)
-            if not waiting.askers and waiting.is_queued:
-                self._queue.remove(waiting)
-                del self._known[waiting.item]
-        self._observe_queue()
-
     def _start_batches(self) -> None:
         """Give every worker that is free a batch, if something waits that it may take."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        while items := self._next_items(now):
-            self._workers.start(Batch(items), on_outcome=self._answer, on_end=self._end_batch)
-            if self._observer:
-                waits = [now - waiting.arrived for waiting in items]
-                self._observer.batch_started(waits, [waiting.length for waiting in items])
+        now, handled = loop.time(), 0
+        while self._workers.idle and handled < ITEMS_PER_STEP:
+            long_too = self._closed or self._workers.may_start_long(now)
+            taken = self._line.take(long_too=long_too, share=self._workers.share)
+            if not taken:
+                break
+            handled += len(taken)
+            if wanted := [waiting for waiting in taken if self._is_wanted(waiting, now)]:
+                self._start(wanted, now)
+        else:
+            if self._workers.idle:
+                self._look_later(loop)
         self._observe_queue()
         self._set_alarm(loop, now)
 
-    def _next_items(self, now: float) -> list[WaitingItem]:
-        while self._workers.idle:
-            seed = self._queue.first(long_too=self._closed or self._workers.may_start_long(now))
-            if seed is None:
-                return []
-            waiting = self._queue.count(is_long=seed.is_long)
-            taken = self._queue.take(seed, self._workers.share(waiting, is_long=seed.is_long))
-            for item in taken:
-                if item.deadline <= now:
-                    self._settle(item, _too_late())
-            if items := [item for item in taken if item.deadline > now]:
-                return items
-        return []
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._will_look:
+            self._will_look = True
+            loop.call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        self._will_look = False
+        self._start_batches()
+
+    def _is_wanted(self, waiting: WaitingItem, now: float) -> bool:
+        """Tell whether an item that was taken is to be computed; one that comes too late is settled here."""
+        if self._line.drop_abandoned(waiting):
+            return False
+        if waiting.deadline <= now:
+            self._line.settle(waiting, _too_late())
+            return False
+        return True
+
+    def _start(self, items: list[WaitingItem], now: float) -> None:
+        self._workers.start(Batch(items), on_outcome=self._answer, on_end=self._end_batch)
+        if self._observer:
+            waits = [now - waiting.arrived for waiting in items]
+            self._observer.batch_started(waits, [waiting.width for waiting in items])
 
     def _end_batch(self, batch: Batch, outcomes: Sequence[Result | Failure]) -> None:
-        if self._observer:
-            self._observer.batch_ended(outcomes)
         for waiting, outcome in zip(batch.items, outcomes, strict=True):
             self._answer(batch, waiting.item, outcome)
         self._start_batches()
+        if self._observer:
+            self._observer.batch_ended(outcomes)
 
-    def _answer(self, batch: Batch, item: BatchItem, outcome: Result | Failure) -> None:
+    def _answer(self, batch: Batch, item: Hashable, outcome: Result | Failure) -> None:
         """Settle an item unless it is: it may be computed twice when something fails in its batch."""
         if waiting := batch.unanswered.pop(item, None):
-            self._settle(waiting, outcome)
-
-    def _settle(self, waiting: WaitingItem, outcome: Result | Failure) -> None:
-        """Give an outcome to everyone who asked for it."""
-        del self._known[waiting.item]
-        for request, places in waiting.askers.items():
-            request.settle(places, outcome)
+            self._line.settle(waiting, outcome)
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         """Look again when a worker that is idle need not be kept free any longer."""
         if self._alarm:
             self._alarm.cancel()
-        again = self._workers.next_change(now) if len(self._queue) else math.inf
+        again = self._workers.next_change(now) if len(self._line) else math.inf
         self._alarm = loop.call_at(again, self._start_batches) if again < math.inf else None
 
     def _observe_queue(self) -> None:
-        if self._observer:
-            self._observer.queue_changed(len(self._queue), self._queue.tokens)
+        """Show what has been accepted and not begun, of each class whose figures changed."""
+        if not self._observer:
+            return
+        for budget in (self._line.short, self._line.long):
+            figures = budget.items, budget.cost
+            if self._shown.get(budget.request_class) != figures:
+                self._shown[budget.request_class] = figures
+                self._observer.queue_changed(budget.request_class, *figures)
 
-
-def _cost(item: BatchItem) -> int:
-    return len(item.ids) * item.rows
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the server is shutting down; send this request again in a moment")
 
 
 def _too_late() -> Failure:

@@ -78,7 +78,7 @@ def _check(predictor: Predictor, parameters: Mapping[str, Any]) -> None:
     """Raise ConfigError for parameters that no request may have, before the first line is read."""
     task = predictor.task
     try:
-        task.parse({**task.request_for([task.example_item]), **parameters})
+        task.parse({**task.request_of(task.example_item), **parameters})
     except InvalidInput as error:
         raise ConfigError(f"--set: {error}") from error
 
@@ -121,7 +121,7 @@ def _answer_lines(
 def _prepared(predictor: Predictor, line: str, parameters: Mapping[str, Any]) -> Any:
     task = predictor.task
     try:
-        (prepared,) = task.parse({**task.request_for([line]), **parameters}).inputs
+        (prepared,) = task.parse({**task.request_of(line), **parameters}).inputs
     except DragomanError as error:
         return Failure(error)
     return prepared

@@ -100,16 +100,17 @@ class BatcherMetrics:
 
     def __init__(self, metrics: ServingMetrics, predictor: Predictor) -> None:
         self._metrics, self._predictor = metrics, predictor
-        self._queued_items = self._queued_tokens = 0
+        self._queued: dict[str, tuple[int, int]] = {}
 
-    def queue_changed(self, items: int, tokens: int) -> None:
-        """See ``batching.Observer``."""
-        self._metrics.queue_items.inc(items - self._queued_items)
-        self._metrics.queue_tokens.inc(tokens - self._queued_tokens)
-        self._queued_items, self._queued_tokens = items, tokens
+    def queue_changed(self, request_class: str, items: int, cost: int) -> None:
+        """See ``batch_observer.Observer``; what short requests wait for and what long ones do is one figure."""
+        items_before, cost_before = self._queued.get(request_class, (0, 0))
+        self._metrics.queue_items.inc(items - items_before)
+        self._metrics.queue_tokens.inc(cost - cost_before)
+        self._queued[request_class] = (items, cost)
 
     def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        """See ``batching.Observer``."""
+        """See ``batch_observer.Observer``."""
         for seconds in waits:
             self._metrics.waiting.observe(seconds)
         tokens, padded = sum(lengths), max(lengths) * len(lengths)
@@ -119,7 +120,7 @@ class BatcherMetrics:
         self._metrics.tokens_in.inc(tokens)
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """See ``batching.Observer``."""
+        """See ``batch_observer.Observer``."""
         task = self._predictor.task
         given = [task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))

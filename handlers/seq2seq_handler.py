@@ -22,6 +22,7 @@ from dragoman.errors import DragomanError, InvalidInput
 from dragoman.following import LOOK_EVERY_S, Following
 from dragoman.predictor import load
 from dragoman.protocol import Reply, answer, check_body_size, error_reply
+from dragoman.task_table import task_class
 from dragoman.torchserve_metrics import TorchServeMetrics
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,9 @@ class Seq2SeqHandler:
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         properties = context.system_properties
         try:
-            device = "cpu" if properties["gpu_id"] is None else "auto"
-            load_here = partial(load, engine=configured_engine(), device=device)
             packaged = open_bundle(Path(properties["model_dir"]) / "bundle")
+            engine = configured_engine(task_class(packaged.manifest.task).engines)
+            load_here = partial(load, engine=engine, device="cpu" if properties["gpu_id"] is None else "auto")
             self._following = Following.configured(packaged.manifest, load_here)
             self._predictor = (self._following and self._following.look(packaged.manifest)) or load_here(packaged)
             self._predictor.warm_up()

@@ -88,7 +88,7 @@ def _write_weights(model_dir: Path, seed: int, width: int) -> None:
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
-    from dragoman.tokenizer import Tokenizer
+    from dragoman.engines.t5.tokenizer import Tokenizer
 
     torch.manual_seed(seed)
     config = T5Config(

@@ -1,4 +1,4 @@
-"""Trains a model: ``python -m train data=phrasebook model=t5_tiny``, ``python -m train resume=RUN_DIR``, ``--help``."""
+"""Trains a model: ``python -m train [key=value …]``, ``python -m train resume=RUN_DIR``, ``--help``."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def main() -> int:
     if {"-h", "--help"} & set(settings):
         from train.help import help_text
 
-        print(help_text())
+        print(help_text([text for text in settings if text.startswith("task=")]))
         return 0
     resumed = _resumed(settings)
     config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")

@@ -1,26 +1,36 @@
-"""Batches that fill a token budget with sentences of like length, in an order that depends on seed and epoch alone."""
+"""Batches that fill a budget with examples of like length, in an order that depends on seed and epoch alone.
+
+An example has a length on each of its sides, in the units of its task: a text its tokens, an image 1. A batch is padded
+to the longest example on every side, so its size is rows x (sum of the longest lengths).
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 Lengths = npt.NDArray[np.int64]
+"""Lengths of examples, shape (examples, sides)."""
 # Sorting inside windows of this many batches leaves little padding and still mixes the corpus anew in each epoch.
 WINDOW_BATCHES = 100
 
 
-class TokenBatches:
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """How large a batch is: the units of its examples, and the same with padding."""
+
+    real: int
+    padded: int
+
+
+class EvenBatches:
     """The batches of every epoch over one corpus."""
 
-    def __init__(self, source_lengths: Lengths, target_lengths: Lengths, *, batch_tokens: int, seed: int) -> None:
-        """Lengths count tokens with the end mark; a batch holds at most ``batch_tokens`` padded tokens of both sides.
-
-        A pair longer than the budget makes a batch of its own.
-        """
-        self._sources, self._targets = source_lengths, target_lengths
-        self._batch_tokens, self._seed = batch_tokens, seed
+    def __init__(self, lengths: Lengths, *, batch_units: int, seed: int) -> None:
+        """A batch holds at most ``batch_units`` padded units; a longer example makes a batch of its own."""
+        self._lengths, self._batch_units, self._seed = lengths, batch_units, seed
         self._epoch = -1
         self._batches: list[Indices] = []
 
@@ -31,45 +41,52 @@ class TokenBatches:
         return self._batches
 
     def _make(self, rng: np.random.Generator) -> list[Indices]:
-        order = rng.permutation(len(self._sources))
-        mean_tokens = max(1.0, float(np.mean(self._sources + self._targets)))
-        window = max(1, int(WINDOW_BATCHES * self._batch_tokens / mean_tokens))
+        order = rng.permutation(len(self._lengths))
+        mean_units = max(1.0, float(self._lengths.sum(axis=1).mean()))
+        window = max(1, int(WINDOW_BATCHES * self._batch_units / mean_units))
         batches = [
             batch
             for start in range(0, len(order), window)
-            for batch in cut(
-                by_length(order[start : start + window], self._sources, self._targets),
-                self._sources,
-                self._targets,
-                self._batch_tokens,
-            )
+            for batch in cut(by_length(order[start : start + window], self._lengths), self._lengths, self._batch_units)
         ]
         # Whole batches are shuffled: neighbours of like length would make the gradient drift with the length.
         return [batches[position] for position in rng.permutation(len(batches))]
 
 
-def by_length(rows: Indices, source_lengths: Lengths, target_lengths: Lengths) -> Indices:
-    """Rows by target length and, alternately rising and falling, by source length: neighbours differ little in both."""
-    sources, targets = source_lengths[rows], target_lengths[rows]
-    return rows[np.lexsort((np.where(targets % 2, sources, -sources), targets))]
+def by_length(rows: Indices, lengths: Lengths) -> Indices:
+    """Sort rows by their last side and, alternately rising and falling, by each side before it.
+
+    Neighbours then differ little on every side.
+    """
+    keys: list[Lengths] = []
+    for side in range(lengths.shape[1] - 1):
+        own, next_side = lengths[rows, side], lengths[rows, side + 1]
+        keys.append(np.where(next_side % 2, own, -own))
+    return rows[np.lexsort((*keys, lengths[rows, -1]))]
 
 
-def cut(rows: Indices, source_lengths: Lengths, target_lengths: Lengths, batch_tokens: int) -> list[Indices]:
-    """Consecutive batches of rows whose padded size, rows x (longest source + longest target), fits the budget."""
-    batches, start, longest_source, longest_target = [], 0, 0, 0
+def cut(rows: Indices, lengths: Lengths, batch_units: int) -> list[Indices]:
+    """Cut rows into consecutive batches whose padded size fits the budget."""
+    batches, start = [], 0
+    longest = np.zeros(lengths.shape[1], dtype=np.int64)
     for position, row in enumerate(rows):
-        source, target = max(longest_source, source_lengths[row]), max(longest_target, target_lengths[row])
-        if position > start and (position - start + 1) * (source + target) > batch_tokens:
+        longer = np.maximum(longest, lengths[row])
+        if position > start and (position - start + 1) * int(longer.sum()) > batch_units:
             batches.append(rows[start:position])
-            start, source, target = position, source_lengths[row], target_lengths[row]
-        longest_source, longest_target = source, target
+            start, longer = position, lengths[row]
+        longest = longer
     if len(rows):
         batches.append(rows[start:])
     return batches
 
 
-def padding_share(batches: Sequence[Indices], source_lengths: Lengths, target_lengths: Lengths) -> float:
-    """Share of the padded tokens that are padding, between 0 and 1."""
-    padded = sum(len(rows) * int(source_lengths[rows].max() + target_lengths[rows].max()) for rows in batches)
-    real = sum(int(source_lengths[rows].sum() + target_lengths[rows].sum()) for rows in batches)
-    return 1 - real / padded
+def units(rows: Indices, lengths: Lengths) -> Units:
+    """Count the units of a batch with and without its padding."""
+    chosen = lengths[rows]
+    return Units(real=int(chosen.sum()), padded=len(rows) * int(chosen.max(axis=0).sum()))
+
+
+def padding_share(batches: Sequence[Indices], lengths: Lengths) -> float:
+    """Share of the padded units that are padding, between 0 and 1."""
+    counted = [units(rows, lengths) for rows in batches]
+    return 1 - sum(count.real for count in counted) / sum(count.padded for count in counted)

@@ -1,4 +1,7 @@
-"""Checkpoints that are whole or absent: tensors as safetensors, the rest as JSON, a digest of each file, no pickle."""
+"""Checkpoints that are whole or absent: tensors as safetensors, the rest as JSON, a digest of each file, no pickle.
+
+A model's tensors are its whole state dictionary: buffers, such as the running statistics of a batch normalisation, too.
+"""
 
 import dataclasses
 import hashlib
@@ -26,14 +29,14 @@ class TrainingState:
 
     config_digest: str
     step: int = 0
-    tokens: int = 0
+    units: int = 0
     epoch: int = 0
     position: int = 0
     elapsed_seconds: float = 0.0
     best_step: int | None = None
     best_score: float | None = None
     validations_since_best: int = 0
-    validated_step: int = 0
+    validated_step: int | None = None
     logged: dict[str, list[float]] = field(default_factory=dict)
     """Figures of the steps since the last point of the loss curve."""
 
@@ -59,7 +62,7 @@ class Checkpoints:
         if self.path(state.step).exists():
             return
         with atomic.directory(self.path(state.step)) as folder:
-            save_file(_model_tensors(model), folder / MODEL)
+            save_file(_on_the_cpu(whole_state(model)), folder / MODEL)
             save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER)
             (folder / STATE).write_text(atomic.to_json(dataclasses.asdict(state)), encoding="utf-8")
             digests = {name: _sha256(folder / name) for name in (MODEL, OPTIMIZER, STATE)}
@@ -94,16 +97,22 @@ class Checkpoints:
             }
 
     def restore_model(self, step: int, model: torch.nn.Module) -> None:
-        """Put a checkpoint's weights into the model."""
-        set_weights(model, load_file(self.path(step) / MODEL))
+        """Put a checkpoint's weights and buffers into the model."""
+        set_state(model, load_file(self.path(step) / MODEL))
 
     def average(self, steps: list[int]) -> dict[str, torch.Tensor]:
-        """The mean of the weights of several checkpoints."""
-        total: dict[str, torch.Tensor] = {}
+        """The mean of the states of several checkpoints; what is no real number, such as a counter, is the last one's.
+
+        ``steps`` rise.
+        """
+        last = load_file(self.path(steps[-1]) / MODEL)
+        real = [name for name, tensor in last.items() if tensor.is_floating_point()]
+        total = {name: torch.zeros_like(last[name], dtype=torch.float64) for name in real}
         for step in steps:
-            for name, tensor in load_file(self.path(step) / MODEL).items():
-                total[name] = total.get(name, torch.zeros(())) + tensor.double()
-        return {name: (tensor / len(steps)).float() for name, tensor in total.items()}
+            tensors = load_file(self.path(step) / MODEL)
+            for name in real:
+                total[name] += tensors[name].double()
+        return {**last, **{name: (total[name] / len(steps)).to(last[name].dtype) for name in real}}
 
     def _state(self, step: int) -> TrainingState:
         return TrainingState(**json.loads((self.path(step) / STATE).read_text(encoding="utf-8")))
@@ -115,16 +124,25 @@ class Checkpoints:
             shutil.rmtree(self.path(step))
 
 
-def set_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy tensors into the parameters of the same name."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[name])
+def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters and buffers of a model by name; one that has several names comes once, under its first."""
+    found: dict[str, torch.Tensor] = {}
+    known: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in known:
+            known.add(id(tensor))
+            found[name] = tensor.detach()
+    return found
 
 
-def _model_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    # named_parameters names a shared tensor once, and T5 has no buffers that would have to be kept.
-    return {name: parameter.detach().contiguous().cpu() for name, parameter in model.named_parameters()}
+def set_state(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy tensors, as ``whole_state`` names them, into a model's parameters and buffers."""
+    for name, tensor in whole_state(model).items():
+        tensor.copy_(tensors[name])
+
+
+def _on_the_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
 
 
 def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

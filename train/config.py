@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
+from dragoman.strict import did_you_mean, parse
 from train.settings import Config
-from train.strict import did_you_mean, parse
+from train.task_table import TASKS, task_class
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("task", "data", "model")
-SECTIONS = ("cleaning", "train", "decoding", "limits", "tracking")
 MAIN = "config"
+# Sections of a task's file that others read, and who.
+OF_OTHERS = {"gate": "python -m model_registry", "demo": "python -m deploy.demo"}
 
 
 def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
     """The configuration for ``key=value`` settings; raises one ConfigError that lists everything wrong."""
     problems: list[str] = []
-    overrides = [override for text in settings if (override := _override(text, config_dir, problems))]
+    groups = _groups(chosen_task(settings, config_dir))
+    overrides = [override for text in settings if (override := _override(text, groups, config_dir, problems))]
     composed = _compose(_with_one_limit(overrides), config_dir, problems)
     if composed is None:
         raise _config_error(problems)
@@ -69,12 +73,29 @@ def flatten(config: Config) -> dict[str, object]:
     return dict(walk(dataclasses.asdict(config), ""))
 
 
+def chosen_task(settings: Sequence[str], config_dir: Path = CONFIG_DIR) -> str:
+    """The name of the task that ``key=value`` settings are for, found right or not."""
+    asked = [text.partition("=")[2] for text in settings if text.startswith("task=")]
+    if asked:
+        return asked[-1]
+    defaults = yaml.safe_load((config_dir / f"{MAIN}.yaml").read_text(encoding="utf-8"))["defaults"]
+    name: str = next(entry["task"] for entry in defaults if isinstance(entry, Mapping) and "task" in entry)
+    return name
+
+
 def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
     """The names that ``group=`` accepts."""
     return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
 
 
-def _override(text: str, config_dir: Path, problems: list[str]) -> str | None:
+def _groups(task: str) -> set[str]:
+    """The names of the groups of settings of a task."""
+    kind = task_class(task).Settings if task in TASKS else Config
+    hints = typing.get_type_hints(kind)
+    return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
+
+
+def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]) -> str | None:
     """One setting as Hydra is to see it, or None with the problem noted."""
     key, equals, value = text.partition("=")
     key = key.strip().lstrip("+")
@@ -84,7 +105,10 @@ def _override(text: str, config_dir: Path, problems: list[str]) -> str | None:
     if key == "hydra" or key.startswith("hydra."):
         problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
         return None
-    if key in SECTIONS:
+    if (section := key.partition(".")[0]) in OF_OTHERS:
+        problems.append(f"{key} is not a setting of training: {OF_OTHERS[section]} reads it from configs/task")
+        return None
+    if key in groups:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
         return None
     if key in GROUPS and value not in choices(key, config_dir):
@@ -111,7 +135,7 @@ def _parser() -> OverridesParser:
 def _with_one_limit(overrides: Sequence[str]) -> list[str]:
     """Naming another limit of training lifts the default one."""
     named = {override.removeprefix("++").partition("=")[0] for override in overrides}
-    if named & {"train.max_steps", "train.max_tokens"} and "train.max_minutes" not in named:
+    if named & {"train.max_steps", "train.max_units"} and "train.max_minutes" not in named:
         return [*overrides, "++train.max_minutes=null"]
     return list(overrides)
 
@@ -120,14 +144,20 @@ def _compose(overrides: Sequence[str], config_dir: Path, problems: list[str]) ->
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
             composed = compose(MAIN, overrides=list(overrides))
-        return OmegaConf.to_container(composed, resolve=True)
+        value = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         problems.append(" ".join(str(error).split()))
         return None
+    assert isinstance(value, dict)
+    return {key: item for key, item in value.items() if key not in OF_OTHERS}
 
 
 def _checked(value: object, problems: list[str]) -> Config:
-    parsed = parse(value, Config)
+    task = value.get("task") if isinstance(value, Mapping) else None
+    name = task.get("name") if isinstance(task, Mapping) else None
+    if name not in TASKS:
+        raise _config_error([*problems, f"task.name must be one of {', '.join(TASKS)}, got {name!r}"])
+    parsed = parse(value, task_class(name).Settings)
     problems = [*problems, *parsed.problems]
     if not parsed.problems:
         problems += parsed.value.problems()

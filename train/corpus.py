@@ -1,103 +1,148 @@
-"""Sentence pairs in their splits, the fingerprint that covers every one of them, seeded hold-outs and folds."""
+"""Examples in their splits, the fingerprint that covers every one of them, seeded hold-outs and folds."""
 
+import dataclasses
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
 
-from dragoman.errors import ConfigError, DataError
-from dragoman.manifest import Languages
-from dragoman.segments import Pair, pairs_digest
+from dragoman.errors import DataError
+from scoring.held_out import HeldOutItem, items_digest
 
+Example = tuple[Any, Any]
+"""An input (text or bytes) and its reference (any JSON value)."""
 # A hold-out takes no more than this share of a corpus, so that a small one still trains.
 LARGEST_HOLD_OUT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """(source, target) pairs by their use; ``tests`` has one entry for each test set, the first being the main one.
+    """Examples by their use; ``tests`` has one entry for each test set, the first being the main one.
 
-    ``lower_cased`` asks for lower-cased BLEU as well, where papers on the corpus report that.
+    ``further_metrics`` are scored as well, where papers on the corpus report them.
     """
 
     name: str
-    train: Sequence[Pair]
-    validation: Sequence[Pair]
-    tests: Mapping[str, Sequence[Pair]]
-    lower_cased: bool = False
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    tests: Mapping[str, Sequence[Example]]
+    further_metrics: tuple[str, ...] = ()
 
-    def items(self) -> Iterator[tuple[str, Sequence[Pair]]]:
-        """Every split with its name: train, validation, then the test sets."""
+    def items(self) -> Iterator[tuple[str, Sequence[Example]]]:
+        """Give every split with its name: train, validation, then the test sets."""
         yield "train", self.train
         yield "validation", self.validation
         yield from self.tests.items()
 
 
+@dataclass
+class SplitReport:
+    """How many examples of a split were read, and how many were dropped for which reason."""
+
+    read: int
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kept(self) -> int:
+        """Examples that remain."""
+        return self.read - self.dropped.total()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanCorpus:
+    """What is trained on, and how it came about."""
+
+    splits: Splits
+    fingerprint: str
+    reports: Mapping[str, SplitReport]
+
+    @classmethod
+    def of(cls, splits: Splits, reports: Mapping[str, SplitReport] | None = None) -> "CleanCorpus":
+        """Describe splits that are clean, by default because nothing had to be dropped; raises DataError for none."""
+        if reports is None:
+            reports = {name: SplitReport(read=len(examples)) for name, examples in splits.items()}
+        for name, examples in splits.items():
+            if not examples:
+                counts = reports[name].dropped.most_common()
+                dropped = ", ".join(f"{reason} {count}" for reason, count in counts if count)
+                raise DataError(
+                    f"the {name} split of {splits.name} has nothing left of {reports[name].read} examples"
+                    f"{f' (dropped: {dropped}); loosen cleaning.* or' if dropped else ';'} give more data"
+                )
+        return cls(splits=splits, fingerprint=fingerprint(splits), reports=reports)
+
+    def as_dict(self) -> dict[str, object]:
+        """The corpus report, ready for JSON."""
+        return {
+            "name": self.splits.name,
+            "fingerprint": self.fingerprint,
+            "splits": {
+                name: {"read": report.read, "kept": report.kept, "dropped": dict(sorted((+report.dropped).items()))}
+                for name, report in self.reports.items()
+            },
+        }
+
+
+def held_out_items(examples: Sequence[Example]) -> list[HeldOutItem]:
+    """Number examples, as held-out sets are stored."""
+    return [HeldOutItem(id=str(number), input=item, reference=gold) for number, (item, gold) in enumerate(examples)]
+
+
 def fingerprint(splits: Splits) -> str:
     """``sha256:…`` over every row of every split, in order; moving one character between two cells changes it."""
     digest = hashlib.sha256()
-    for name, pairs in splits.items():
-        digest.update(f"{name}\0{len(pairs)}\0".encode())
-        digest.update(pairs_digest(pairs))
+    for name, examples in splits.items():
+        digest.update(f"{name}\0{len(examples)}\0".encode())
+        digest.update(items_digest(held_out_items(examples)))
     return f"sha256:{digest.hexdigest()}"
 
 
-def oriented(pairs: Sequence[Pair], languages: Languages, held: Languages, name: str) -> Sequence[Pair]:
-    """Pairs of a source whose languages are fixed, in the direction asked for; raises ConfigError for others."""
-    if (languages.source, languages.target) == (held.source, held.target):
-        return pairs
-    if (languages.source, languages.target) == (held.target, held.source):
-        return [(target, source) for source, target in pairs]
-    raise ConfigError(
-        f"{name} holds {held.source} and {held.target}, but task.source={languages.source} and "
-        f"task.target={languages.target} are asked for; use these two languages or another data=…"
-    )
+def hold_out(name: str, examples: Sequence[Example], *, validation_size: int, test_size: int, seed: int) -> Splits:
+    """Split by input: all examples of one input go to one split, and held-out inputs keep one example each.
 
-
-def hold_out(name: str, pairs: Sequence[Pair], *, validation_size: int, test_size: int, seed: int) -> Splits:
-    """Split by source sentence: all pairs of one source go to one split, and held-out sources keep one pair each.
-
-    A hold-out takes at most a tenth of the distinct sources; raises DataError when that leaves nothing.
+    A hold-out takes at most a tenth of the distinct inputs; raises DataError when that leaves nothing.
     """
-    by_source = _by_source(pairs)
-    sources = list(by_source)
-    most = int(len(sources) * LARGEST_HOLD_OUT)
+    by_input = _by_input(examples)
+    inputs = list(by_input)
+    most = int(len(inputs) * LARGEST_HOLD_OUT)
     if most < 1:
         raise DataError(
-            f"{name} has {len(sources)} distinct source sentences, too few to hold any out for validation and test; "
+            f"{name} has {len(inputs)} distinct inputs, too few to hold any out for validation and test; "
             "give at least 10, or validation and test files of their own"
         )
-    random.Random(seed).shuffle(sources)  # noqa: S311 - a seeded split, no secret
+    random.Random(seed).shuffle(inputs)  # noqa: S311 - a seeded split, no secret
     validation, test = min(validation_size, most), min(test_size, most)
-    held = [by_source[source][0] for source in sources[: validation + test]]
-    train = [pair for source in sources[validation + test :] for pair in by_source[source]]
+    held = [by_input[item][0] for item in inputs[: validation + test]]
+    train = [example for item in inputs[validation + test :] for example in by_input[item]]
     return Splits(name=name, train=train, validation=held[:validation], tests={"test": held[validation:]})
 
 
 def folds(splits: Splits, *, count: int, seed: int) -> list[Splits]:
-    """Cross-validation: ``count`` times another part of training and validation pairs together validates the rest.
+    """Cross-validation: ``count`` times another part of training and validation examples together validates the rest.
 
-    Parts are cut by source sentence, so that no source is on both sides. The test sets stay as they are, unseen.
-    Raises DataError when there are fewer distinct sources than folds.
+    Parts are cut by input, so that none is on both sides. The test sets stay as they are, unseen.
+    Raises DataError when there are fewer distinct inputs than folds.
     """
-    by_source = _by_source([*splits.train, *splits.validation])
-    sources = list(by_source)
-    if len(sources) < count:
-        raise DataError(f"{splits.name} has {len(sources)} distinct source sentences, too few for {count} folds")
-    random.Random(seed).shuffle(sources)  # noqa: S311 - a seeded split, no secret
-    parts = [sources[start::count] for start in range(count)]
+    by_input = _by_input([*splits.train, *splits.validation])
+    inputs = list(by_input)
+    if len(inputs) < count:
+        raise DataError(f"{splits.name} has {len(inputs)} distinct inputs, too few for {count} folds")
+    random.Random(seed).shuffle(inputs)  # noqa: S311 - a seeded split, no secret
+    parts = [inputs[start::count] for start in range(count)]
     return [
-        replace(
+        dataclasses.replace(
             splits,
-            train=[pair for other in parts if other is not part for source in other for pair in by_source[source]],
-            validation=[by_source[source][0] for source in part],
+            train=[example for other in parts if other is not part for item in other for example in by_input[item]],
+            validation=[by_input[item][0] for item in part],
         )
         for part in parts
     ]
 
 
-def _by_source(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    grouped: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        grouped.setdefault(pair[0], []).append(pair)
+def _by_input(examples: Sequence[Example]) -> dict[Any, list[Example]]:
+    grouped: dict[Any, list[Example]] = {}
+    for example in examples:
+        grouped.setdefault(example[0], []).append(example)
     return grouped

@@ -1,12 +1,12 @@
-"""Scores a bundle: ``python -m train.evaluate --bundle B --source F --reference F [--json]``.
+"""Scores a bundle: ``python -m train.evaluate --bundle B --source F --reference F`` or ``--held-out FILE.parquet``.
 
-BLEU and chrF as sacreBLEU defines them, with signatures and 95 % bootstrap intervals, decoded by the engine that ships.
+The metrics are the task's, with their signatures and 95 % bootstrap intervals, of the engine that ships.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,20 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from dragoman.errors import run_cli
+from dragoman.bundle import Bundle, open_bundle
+from dragoman.errors import ConfigError, DataError, run_cli
 from dragoman.manifest import Manifest, Score
 from dragoman.predictor import load
-from train.decode import Decoded, decode
-from train.scoring import scores
-from train.sources.lines import read_aligned
+from scoring.held_out import HeldOutError, read_held_out
+from train.corpus import Example
+from train.outputs import answer
+from train.scores import scores
+from train.task_table import task_class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of one bundle on one test set; ``failures`` are sentences it refused, which count as empty."""
+    """The scores of one bundle on one test set; ``failures`` are items it refused, by their number from 1."""
 
     manifest: Manifest
     scores: list[Score]
@@ -39,56 +42,77 @@ class Evaluation:
                 "digest": f"sha256:{self.manifest.digest}",
             },
             "scores": [asdict(score) for score in self.scores],
-            "failures": {str(line): reason for line, reason in self.failures.items()},
+            "failures": {str(number): reason for number, reason in self.failures.items()},
         }
 
 
-def evaluate(bundle: Path, source: Path, reference: Path, *, engine: str = "auto", device: str = "auto") -> Evaluation:
-    """Translate ``source`` and compare with ``reference``, line by line; raises DataError and BundleError."""
-    pairs = read_aligned(source, reference)
+def evaluate(
+    bundle: Bundle, examples: Sequence[Example], *, test_set: str, engine: str = "auto", device: str = "auto"
+) -> Evaluation:
+    """Answer every input and compare with its reference; raises ConfigError when the engine is not to be had."""
+    task = task_class(bundle.manifest.task)
     predictor = load(bundle, engine=engine, device=device)
     try:
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
-            task = progress.add_task("translating", total=len(pairs))
-            decoded: Decoded = decode(
-                predictor, [text for text, _ in pairs], show=lambda done: progress.update(task, completed=done)
+            bar = progress.add_task("answering", total=len(examples))
+            answered = answer(
+                predictor, [item for item, _ in examples], show=lambda done: progress.update(bar, completed=done)
             )
         found = scores(
-            decoded.hypotheses,
-            [text for _, text in pairs],
-            test_set=source.name,
+            (*task.metrics, *task.further_metrics),
+            answered.outputs,
+            [reference for _, reference in examples],
+            test_set=test_set,
             engine=str(predictor.describe()["engine"]),
-            lower_cased=True,
         )
-        return Evaluation(manifest=predictor.bundle.manifest, scores=found, failures=decoded.failures)
+        return Evaluation(manifest=bundle.manifest, scores=found, failures=answered.failures)
     finally:
         predictor.close()
 
 
 def main() -> None:
     """Parse the command line and print the scores."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.evaluate",
-        description="Scores a bundle: BLEU and chrF with sacreBLEU signatures and 95 % bootstrap intervals.",
-        epilog="Files hold one sentence a line, UTF-8, plain or .gz; line n of one translates line n of the other.",
-    )
-    parser.add_argument("--bundle", required=True, type=Path, help="the bundle's directory")
-    parser.add_argument("--source", required=True, type=Path, help="sentences to translate")
-    parser.add_argument("--reference", required=True, type=Path, help="their translations")
-    parser.add_argument(
-        "--engine", default="auto", choices=("auto", "ctranslate2", "torch"), help="default: %(default)s"
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args()
-    found = evaluate(options.bundle, options.source, options.reference, engine=options.engine, device=options.device)
-    for line, reason in found.failures.items():
-        print(f"{options.source}:{line}: {reason}; counted as empty", file=sys.stderr)
+    options = _parser().parse_args()
+    bundle = open_bundle(options.bundle)
+    origin, examples = _examples(options, bundle)
+    found = evaluate(bundle, examples, test_set=origin.name, engine=options.engine, device=options.device)
+    for number, reason in found.failures.items():
+        print(f"{origin}:{number}: {reason}; counted as no output", file=sys.stderr)
     print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if options.json else _table(found))
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate",
+        description="Scores a bundle by its task's metrics, with their signatures and 95 % bootstrap intervals.",
+        epilog="Two files are read as the task reads them: of texts, one a line, UTF-8, plain or .gz, line n of one "
+        "belonging to line n of the other. A run keeps its held-out sets in runs/<id>/held_out/.",
+    )
+    parser.add_argument("--bundle", required=True, type=Path, help="the bundle's directory")
+    parser.add_argument("--source", type=Path, help="file of inputs")
+    parser.add_argument("--reference", type=Path, help="file of what they should give")
+    parser.add_argument("--held-out", type=Path, metavar="FILE.parquet", help="a held-out set, in place of two files")
+    parser.add_argument("--engine", default="auto", help="auto, or one that the task has (default: %(default)s)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser
+
+
+def _examples(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, list[Example]]:
+    """Read the test set that was named, with the file that its messages name."""
+    pair = (options.source, options.reference)
+    if options.held_out is not None and pair == (None, None):
+        try:
+            return options.held_out, [(item.input, item.reference) for item in read_held_out(options.held_out)]
+        except HeldOutError as error:
+            raise DataError(str(error)) from error
+    if options.held_out is None and None not in pair:
+        return options.source, task_class(bundle.manifest.task).read_files(*pair)
+    raise ConfigError("give a test set: --source FILE with --reference FILE, or --held-out FILE.parquet alone")
+
+
 def _table(found: Evaluation) -> str:
-    rows = [f"{found.manifest.name} {found.manifest.version}, {found.scores[0].segments} sentences"]
+    rows = [f"{found.manifest.name} {found.manifest.version}, {found.scores[0].items} items"]
     rows += [
         f"{score.metric:<5}{score.value:7.2f}  [{score.low:.2f}, {score.high:.2f}]  {score.signature}"
         for score in found.scores

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Loss and learning rate above, BLEU and chrF below, against the step, as PNG."""
+    """Draw loss and learning rate above, the figures of validations below, against the step, as PNG."""
     # The figure's own canvas: pyplot would keep global state and choose a backend.
     figure = Figure(figsize=(8, 7), layout="constrained")
     FigureCanvasAgg(figure)
@@ -17,20 +17,26 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, *, title: str)
     figure.suptitle(title)
     for name, label in (("train/loss", "training loss"), ("validation/loss", "validation loss, not smoothed")):
         losses.plot(*_curve(history, name), label=label)
-    losses.set_ylabel("loss per target token")
+    losses.set_ylabel("loss")
     rates = losses.twinx()
     rates.plot(*_curve(history, "train/lr"), color="grey", linestyle=":", label="learning rate")
     rates.set_ylabel("learning rate")
     lines = [*losses.get_lines(), *rates.get_lines()]
     losses.legend(lines, [str(line.get_label()) for line in lines], loc="upper right")
-    for name, label in (("validation/chrf", "chrF"), ("validation/bleu", "BLEU")):
-        scores.plot(*_curve(history, name), marker=".", label=label)
+    for name in _scored(history):
+        scores.plot(*_curve(history, name), marker=".", label=name.removeprefix("validation/"))
     scores.set_xlabel("step")
     scores.set_ylabel("score on validation")
-    scores.legend(loc="lower right")
+    if scores.get_lines():
+        scores.legend(loc="best")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110, format="png")
+
+
+def _scored(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for point in history for name in point)
+    return [name for name in names if name.startswith("validation/") and name != "validation/loss"]
 
 
 def _curve(history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:

@@ -1,19 +1,17 @@
 """A run between its preparation and its bundle: start or go on, fit, keep the history, choose the weights."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from dragoman import atomic
 from dragoman.errors import DataError
-from train.checkpoint import Checkpoints, TrainingState, set_weights
-from train.config import flatten, to_yaml
+from train.checkpoint import Checkpoints, TrainingState, set_state
+from train.config import to_yaml
 from train.loop import Outcome, Report, fit
-from train.model import parameter_groups
 from train.prepare import Prepared
 from train.progress import Display
-from train.provenance import config_digest, training_digest
-from train.recorder import Recorder, RunFacts
+from train.provenance import training_digest
+from train.record import note_place
+from train.recorder import Recorder
 from train.run_dir import append_history, create, read_history, rewind_history
 from train.signals import StopRequest
 
@@ -27,23 +25,6 @@ class Fitting:
         self.checkpoints = Checkpoints(prepared.run.checkpoints, keep=prepared.config.train.average_checkpoints)
         self.state = self._last_state()
 
-    def facts(self) -> RunFacts:
-        """What a recorder is told when it opens the record of this run."""
-        prepared = self.prepared
-        known = json.loads(prepared.run.mlflow.read_text(encoding="utf-8")) if prepared.run.mlflow.exists() else {}
-        tags = {"corpus_fingerprint": prepared.corpus.fingerprint, "config_digest": config_digest(prepared.config)}
-        if prepared.config.study is not None:
-            tags["study"] = prepared.config.study.partition("/")[0]
-        params = flatten(prepared.config)
-        return RunFacts(
-            name=prepared.run.path.name,
-            # The record knows where it is, and the URI may hold a password.
-            params={key: value for key, value in params.items() if not key.startswith("tracking.")},
-            tags=tags,
-            run_id=known.get("run_id"),
-            tracking_uri=known.get("tracking_uri", prepared.config.tracking.uri),
-        )
-
     def fit(
         self, recorder: Recorder, stop: StopRequest, *, watch: Callable[[Report], None] = lambda point: None
     ) -> Outcome:
@@ -53,22 +34,22 @@ class Fitting:
         rewind_history(run, self.state.step)
         for past in map(_report, read_history(run)):
             # A killed process may not have delivered its last points; the recorder passes over those that it has.
-            recorder.metrics(past.figures, step=past.step, tokens=past.tokens)
+            recorder.metrics(past.figures, step=past.step, units=past.units)
             watch(past)
 
         def report(point: Report) -> None:
-            times = {"step": point.step, "tokens": point.tokens, "elapsed_seconds": point.elapsed_seconds}
+            times = {"step": point.step, "units": point.units, "elapsed_seconds": point.elapsed_seconds}
             append_history(run, {**times, **point.figures})
-            recorder.metrics(point.figures, step=point.step, tokens=point.tokens)
+            recorder.metrics(point.figures, step=point.step, units=point.units)
             self._display.show(point)
             watch(point)
 
         with stop:
             return fit(
-                prepared.base.model,
-                prepared.task,
-                prepared.task.batches(),
-                parameter_groups=parameter_groups(prepared.base.model, prepared.config.model.embedding_lr_scale),
+                prepared.model,
+                prepared.learner,
+                prepared.learner.batches(),
+                parameter_groups=prepared.task.parameter_groups(prepared.model),
                 settings=prepared.config.train,
                 checkpoints=self.checkpoints,
                 state=self.state,
@@ -78,14 +59,15 @@ class Fitting:
 
     def choose_weights(self) -> None:
         """Load the best checkpoint, or the average of the last ones where that scores better."""
-        state, model, task = self.state, self.prepared.base.model, self.prepared.task
+        state, model, learner = self.state, self.prepared.model, self.prepared.learner
         average = self.prepared.config.train.average_checkpoints
         # The loop ends with a validation.
         assert state.best_step is not None
         assert state.best_score is not None
         if average > 1:
-            set_weights(model, self.checkpoints.average(self.checkpoints.steps()[-average:]))
-            if task.validate(model)[task.objective] > state.best_score:
+            set_state(model, self.checkpoints.average(self.checkpoints.steps()[-average:]))
+            score = learner.validate(model)[learner.objective]
+            if score > state.best_score if learner.higher_is_better else score < state.best_score:
                 return
         self.checkpoints.restore_model(state.best_step, model)
 
@@ -97,11 +79,10 @@ class Fitting:
                 run,
                 config_yaml=to_yaml(self.prepared.config),
                 corpus=self.prepared.corpus.as_dict(),
-                vocabulary=self.prepared.base.vocabulary,
+                assets=self.prepared.task.assets(),
             )
-        if recorder.run_id is not None:
-            # Noted at once, so that a resumed run continues the same record.
-            atomic.write_json(run.mlflow, {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri})
+        # Noted at once, so that a resumed run continues the same record.
+        note_place(run, recorder, complete=False)
 
     def _last_state(self) -> TrainingState:
         prepared, digest = self.prepared, training_digest(self.prepared.config)
@@ -119,7 +100,7 @@ class Fitting:
                 "new best"
             )
             # Also where training had ended already: without a validation after this there would be no best.
-            state.best_step, state.best_score, state.validated_step, state.validations_since_best = None, None, 0, 0
+            state.best_step, state.best_score, state.validated_step, state.validations_since_best = None, None, None, 0
         return state
 
 
@@ -127,7 +108,7 @@ def _report(point: dict[str, Any]) -> Report:
     figures = {name: value for name, value in point.items() if "/" in name}
     return Report(
         step=point["step"],
-        tokens=point["tokens"],
+        units=point["units"],
         elapsed_seconds=point["elapsed_seconds"],
         progress=0.0,
         figures=figures,

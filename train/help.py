@@ -2,56 +2,71 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from dragoman.strict import MISSING, Setting, Variants, describe, describe_range
 from train.config import CONFIG_DIR, GROUPS, choices, compose_config
-from train.settings import MODEL_KINDS, Config
-from train.sources import settings_class
-from train.strict import MISSING, Setting, describe, describe_range
+from train.task_table import task_class
 
 INTRODUCTION = """\
 Trains a model and writes it as a bundle; the last line on standard output is 'bundle: PATH'.
 
-  python -m train                                                  the embedded phrasebook, t5_tiny, twenty minutes
-  python -m train train.max_minutes=2                              the same, in two minutes
-  python -m train data=multi30k model=t5_tiny train.max_steps=4000
-  python -m train data=parallel data.source=corpus.en data.target=corpus.de
-  python -m train data=tsv data.path=pairs.tsv data.source_column=english data.target_column=german
-  python -m train data=wmt19 data.max_rows=500000 model=t5_small
-  python -m train model=t5_small model.path=DIRECTORY               pretrained weights from a local directory
-  python -m train resume=RUN_DIR                                   go on with a run that was stopped or killed
-  python -m train.evaluate --bundle B --source F --reference F     score a bundle
+{commands}
 
 Settings are key=value; a value with signs or blanks goes in single quotes inside the shell's: "data.path='my file'".
-Naming train.max_steps or train.max_tokens lifts the default of train.max_minutes. SIGTERM and Ctrl-C write a
-checkpoint first. Exit status: 0 done, 64 wrong setting, 65 wrong data, 69 hub or tracking server out of reach,
-70 the loss is not a number, 73 cannot write, 130 or 143 stopped by a signal.
+Naming train.max_steps or train.max_units lifts the default of train.max_minutes. SIGTERM and Ctrl-C write a
+checkpoint first. Corpora are found in the folder that DRAGOMAN_DATA names, or in data/ of the checkout. The bundle is
+on disk before its record is sent; resume= sends a record that could not be sent. Exit status: 0 done, 64 wrong
+setting, 65 wrong data, 69 hub or tracking server out of reach, 70 the loss is not a number, 73 cannot write, 130 or
+143 stopped by a signal.
 """
+COMMANDS = {
+    "train resume=RUN_DIR": "go on with a run that was stopped or killed, or send its record",
+    "train.evaluate --bundle B --source F --reference F": "score a bundle on two files",
+    "train.evaluate --bundle B --held-out F.parquet": "score a bundle on a held-out set",
+}
 
 
-def help_text() -> str:
-    """The introduction, the choices of each group, and every setting with its default and meaning."""
-    lines = [INTRODUCTION, "Choices:"]
+def help_text(settings: Sequence[str] = ()) -> str:
+    """The introduction, the choices of each group, and every setting of a task with its default and meaning."""
+    defaults = compose_config(settings)
+    task = task_class(defaults.task.name)
+    lines = [INTRODUCTION.format(commands="\n".join(_commands(task.commands))), "Choices:"]
     lines += [f"  {group}={'|'.join(choices(group))}" for group in GROUPS]
     lines += ["", "Settings of every run, with their defaults:"]
-    defaults = compose_config([])
-    for field in dataclasses.fields(Config):
-        if field.name not in ("task", "data", "model"):
-            hint = typing.get_type_hints(Config, include_extras=True)[field.name]
-            lines += _rows(field.name, hint, getattr(defaults, field.name))
-    lines += _rows("task", type(defaults.task), defaults.task)
-    for group, resolve in (("data", settings_class), ("model", MODEL_KINDS.__getitem__)):
-        for kind, names in _choices_by_kind(group).items():
-            lines += ["", f"Settings of {group}={'|'.join(names)}:"]
-            defaults_of = [_yaml(group, name) for name in names]
-            for key, hint in typing.get_type_hints(resolve(kind), include_extras=True).items():
-                values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of))
-                if key != "kind":
-                    lines.append(_row(f"{group}.{key}", "|".join(values), hint))
+    hints = typing.get_type_hints(task.Settings, include_extras=True)
+    for name, hint in hints.items():
+        if name not in GROUPS:
+            lines += _rows(name, hint, getattr(defaults, name))
+    lines += _rows("task", hints["task"], defaults.task)
+    for group in ("data", "model"):
+        lines += _group_rows(group, hints[group], getattr(defaults, group))
     return "\n".join(lines)
+
+
+def _commands(of_the_task: Mapping[str, str]) -> Iterator[str]:
+    commands = {f"train {settings}".strip(): meaning for settings, meaning in of_the_task.items()}
+    for command, meaning in {**commands, **COMMANDS}.items():
+        yield f"  {f'python -m {command}':<66} {meaning}".rstrip()
+
+
+def _group_rows(group: str, hint: Any, default: Any) -> Iterator[str]:
+    variants = [note for note in typing.get_args(hint)[1:] if isinstance(note, Variants)]
+    if not variants:
+        yield from ["", f"Settings of {group}:", *_rows(group, hint, default)]
+        return
+    for kind, names in _choices_by_kind(group).items():
+        if kind not in variants[0].kinds:
+            continue
+        yield from ["", f"Settings of {group}={'|'.join(names)}:"]
+        defaults_of = [_yaml(group, name) for name in names]
+        for key, inner in typing.get_type_hints(variants[0].resolve(kind), include_extras=True).items():
+            values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of))
+            if key != "kind":
+                yield _row(f"{group}.{key}", "|".join(values), inner)
 
 
 def _choices_by_kind(group: str) -> dict[str, list[str]]:

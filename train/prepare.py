@@ -1,6 +1,5 @@
-"""Everything that the loop needs, made from a configuration: the clean corpus, the model, its vocabulary, the task."""
+"""Everything that the loop needs, made from a configuration: the clean corpus, the model, the task and its learner."""
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,16 +7,17 @@ from typing import Any, Literal
 import torch
 
 from dragoman.engines.cpu import usable_cores
-from dragoman.manifest import Languages, Provenance
-from train.cleaning import CleanCorpus, clean
+from dragoman.manifest import Provenance
+from train.corpus import CleanCorpus
 from train.device import require_device
 from train.export import Contents
-from train.model import PreparedModel, prepare_model
+from train.learner import TaskLearner
 from train.progress import Display
 from train.provenance import config_digest, git_commit
 from train.run_dir import RunDir, check_corpus
-from train.settings import Config, ScratchModel
-from train.tasks import task_class
+from train.settings import Config
+from train.task_table import task_class
+from train.tasks.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +27,15 @@ class Prepared:
     config: Config
     run: RunDir
     corpus: CleanCorpus
-    base: PreparedModel
-    task: Any
+    task: Task
+    model: Any
+    learner: TaskLearner
 
 
 def read_corpus(config: Config) -> CleanCorpus:
-    """The corpus of a configuration, cleaned; raises DataError."""
-    languages = Languages(source=config.task.source, target=config.task.target)
-    return clean(config.data.read(languages), config.cleaning, languages)
+    """Read the corpus of a configuration and clean it; raises DataError."""
+    task = task_class(config.task.name)(config)
+    return task.clean(task.read())
 
 
 def set_threads(threads: int | Literal["auto"]) -> None:
@@ -57,49 +58,28 @@ def prepare(
         corpus = read_corpus(config)
     if resumed:
         check_corpus(run, corpus.fingerprint)
-    base = _base_model(config, run, corpus, resumed=resumed)
-    task = task_class(config.task.name)(
-        corpus.splits.train,
-        corpus.splits.validation,
-        base.tokenizer,
-        prefix=config.model.prefix,
-        max_tokens=config.cleaning.max_tokens,
-        label_smoothing=config.train.label_smoothing,
-        validation_samples=config.train.validation_samples,
-        batch_tokens=config.train.batch_tokens,
-        seed=config.train.seed,
-    )
-    corpus.reports["train"].dropped["too_many_tokens"] = task.too_many_tokens
-    weights = sum(parameter.numel() for parameter in base.model.parameters())
-    display.stage(
-        f"{task.train_size:,} training pairs, {base.tokenizer.size:,} pieces, {weights / 1e6:.2f} million weights; "
-        f"run: {run.path}"
-    )
-    return Prepared(config=config, run=run, corpus=corpus, base=base, task=task)
+    task = task_class(config.task.name)(config)
+    model = task.make_model(corpus.splits, run.assets if resumed else None)
+    learner = TaskLearner(task, corpus.splits, config.train)
+    corpus.reports["train"].dropped[f"too_many_{learner.unit}s"] = learner.too_long
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    parts = (f"{learner.size:,} training examples", task.summary(), f"{weights / 1e6:.2f} million weights")
+    display.stage(f"{', '.join(part for part in parts if part)}; run: {run.path}")
+    return Prepared(config=config, run=run, corpus=corpus, task=task, model=model, learner=learner)
 
 
 def contents(prepared: Prepared, run_id: str | None) -> Contents:
-    """What the bundle of a run is made from, with its weights as they are now."""
-    config = prepared.config
+    """Gather what the bundle of a run is made from, with its weights as they are now."""
     return Contents(
-        model=prepared.base.model,
-        vocabulary=prepared.base.vocabulary,
-        target_pieces=prepared.task.pieces_seen() if config.export.target_vocabulary == "corpus" else None,
-        config=config,
+        task=prepared.task,
+        model=prepared.model,
+        training=prepared.learner.training,
         provenance=Provenance(
             mlflow_run_id=run_id,
             git_commit=git_commit(),
-            config_digest=config_digest(config),
+            config_digest=config_digest(prepared.config),
             corpus_fingerprint=prepared.corpus.fingerprint,
-            base_model=prepared.base.base_model,
-            study=config.study,
+            base_model=prepared.task.base_model,
+            study=prepared.config.study,
         ),
     )
-
-
-def _base_model(config: Config, run: RunDir, corpus: CleanCorpus, *, resumed: bool) -> PreparedModel:
-    settings = config.model
-    if resumed and isinstance(settings, ScratchModel):
-        settings = dataclasses.replace(settings, tokenizer_path=str(run.vocabulary))
-    texts = [text for pair in corpus.splits.train for text in pair]
-    return prepare_model(settings, texts, seed=config.train.seed)

@@ -65,14 +65,18 @@ class TrainingProgress:
             self._console.print(text, markup=False)
 
     def _describe(self, report: Report) -> str:
-        labels = {
-            "train/loss": "loss {:.3f}",
-            "train/tokens_per_second": "{:,.0f} tokens/s",
-            "validation/chrf": "chrF {:.1f}",
-            "validation/bleu": "BLEU {:.1f}",
-        }
-        shown = [form.format(self._figures[name]) for name, form in labels.items() if name in self._figures]
+        shown = [text for name, value in self._figures.items() if (text := _shown(name, value))]
         return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{_time_left(report)} left"])
+
+
+def _shown(name: str, value: float) -> str | None:
+    """Show the training loss, the speed, and whatever a validation scores."""
+    kind, _, figure = name.partition("/")
+    if name == "train/loss":
+        return f"loss {value:.3f}"
+    if figure.endswith("_per_second"):
+        return f"{value:,.0f} {figure.removesuffix('_per_second')}/s"
+    return f"{figure} {value:.4g}" if kind == "validation" and figure != "loss" else None
 
 
 def _time_left(report: Report) -> str:

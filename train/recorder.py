@@ -19,7 +19,7 @@ class Recorder(Protocol):
         """Where the record is."""
         ...
 
-    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
+    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         """Points of curves."""
         ...
 
@@ -60,17 +60,17 @@ class Unrecorded:
     run_id: str | None = None
     tracking_uri: str = ""
 
-    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
-        """Forget it."""
+    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
+        """Keep no points."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Forget it."""
+        """Keep no file."""
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Forget it."""
+        """Keep no rows."""
 
     def log_bundle(self, bundle_dir: Path) -> None:
-        """Forget it."""
+        """Keep no bundle."""
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Forget it."""
+        """Close nothing."""

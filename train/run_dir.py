@@ -4,19 +4,20 @@
 
     config.yaml           the resolved configuration
     corpus.json           the corpus report and fingerprint
-    vocabulary/           the SentencePiece model
+    assets/               what a resumed run needs to make the same model, such as a vocabulary
     checkpoints/step-…/   see train.checkpoint
     history.jsonl         the curves, one point a line
-    mlflow.json           the run's id and tracking URI
-    curves.png            loss, learning rate, BLEU and chrF
-    samples.json          translations of a few test sentences
-    translations/…        those of every held-out set: source, reference and translation, separated by tabs
-    segments/…            the held-out sets themselves, exact to the character (dragoman.segments)
-    bundle/               the result
+    mlflow.json           the run's id and tracking URI, and whether the record there is complete
+    curves.png            loss, learning rate and the figures of validations
+    samples.json          outputs for a few test items
+    outputs/<set>.tsv     those for every held-out set, as the task shows them, separated by tabs
+    held_out/<set>.parquet the held-out sets themselves (scoring.held_out)
+    bundle/               the result, written last
 """
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +26,8 @@ from typing import Any
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, OutputError
-from dragoman.segments import write_segments
-from train.corpus import Splits
+from scoring.held_out import write_held_out as write_held_out_set
+from train.corpus import Splits, held_out_items
 
 RUNS = Path("runs")
 
@@ -48,9 +49,9 @@ class RunDir:
         return self.path / "corpus.json"
 
     @property
-    def vocabulary(self) -> Path:
-        """The directory of the SentencePiece model."""
-        return self.path / "vocabulary"
+    def assets(self) -> Path:
+        """The directory of the files that the model is made from."""
+        return self.path / "assets"
 
     @property
     def checkpoints(self) -> Path:
@@ -74,28 +75,23 @@ class RunDir:
 
     @property
     def samples(self) -> Path:
-        """The table of sample translations."""
+        """The table of samples."""
         return self.path / "samples.json"
 
     @property
-    def translations(self) -> Path:
-        """The directory of the translated test sets."""
-        return self.path / "translations"
+    def outputs(self) -> Path:
+        """The directory of the outputs for the held-out sets."""
+        return self.path / "outputs"
 
     @property
-    def segments(self) -> Path:
+    def held_out(self) -> Path:
         """The directory of the held-out sets, which the gate decodes again."""
-        return self.path / "segments"
+        return self.path / "held_out"
 
     @property
     def bundle(self) -> Path:
         """The result."""
         return self.path / "bundle"
-
-    @property
-    def unpublished(self) -> Path:
-        """The result until the record of the run is complete; its last name goes into that record as well."""
-        return self.path / ".unpublished" / self.bundle.name
 
 
 def new_run_dir(asked: str | None, label: str) -> RunDir:
@@ -114,7 +110,7 @@ def new_run_dir(asked: str | None, label: str) -> RunDir:
     return RunDir(path)
 
 
-def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], vocabulary: bytes) -> None:
+def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], assets: Mapping[str, bytes]) -> None:
     """Make the directory with what the run starts from, whole or not at all."""
     if run.path.is_dir():
         run.path.rmdir()  # it is empty, see new_run_dir
@@ -122,16 +118,23 @@ def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], vocab
         beginning = RunDir(folder)
         beginning.config.write_text(config_yaml, encoding="utf-8")
         beginning.corpus.write_text(atomic.to_json(corpus), encoding="utf-8")
-        beginning.vocabulary.mkdir()
-        (beginning.vocabulary / "spiece.model").write_bytes(vocabulary)
+        beginning.assets.mkdir()
+        for name, data in assets.items():
+            (beginning.assets / name).write_bytes(data)
+
+
+def corpus_fingerprint(run: RunDir) -> str:
+    """Return the fingerprint of the corpus that a run was started with; raises DataError."""
+    try:
+        found = json.loads(run.corpus.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot read {run.corpus}: {error}; start the run again with another run_dir") from error
+    return str(found)
 
 
 def check_corpus(run: RunDir, fingerprint: str) -> None:
     """Raise DataError when a run that is resumed would go on with another corpus."""
-    try:
-        expected = json.loads(run.corpus.read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"cannot read {run.corpus}: {error}; start the run again with another run_dir") from error
+    expected = corpus_fingerprint(run)
     if fingerprint != expected:
         raise DataError(
             f"the corpus has changed since {run.path} was started: fingerprint {fingerprint}, expected {expected}; "
@@ -162,25 +165,30 @@ def rewind_history(run: RunDir, step: int) -> None:
     atomic.write_text(run.history, "".join(kept))
 
 
-def write_translations(run: RunDir, translations: Mapping[str, Sequence[Any]]) -> None:
-    """Write the translations of each test set as a table: source, reference and translation, separated by tabs."""
-    run.translations.mkdir(exist_ok=True)
-    for name, samples in translations.items():
-        rows = ((sample.source, sample.reference, sample.hypothesis) for sample in samples)
-        lines = ("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
-        atomic.write_text(run.translations / f"{name}.tsv", "".join(lines))
+def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+    """Write the outputs for each held-out set as a table without a header, separated by tabs."""
+    run.outputs.mkdir(exist_ok=True)
+    for name, rows in outputs.items():
+        lines = ("\t".join(" ".join(cell.split()) for cell in row.values()) + "\n" for row in rows)
+        atomic.write_text(run.outputs / f"{name}.tsv", "".join(lines))
 
 
 def write_held_out(run: RunDir, splits: Splits) -> None:
     """Write the validation set and every test set, so that this model can be judged on them later."""
-    run.segments.mkdir(exist_ok=True)
-    for name, pairs in [("validation", splits.validation), *splits.tests.items()]:
-        write_segments(run.segments / f"{name}.jsonl", pairs)
+    run.held_out.mkdir(exist_ok=True)
+    for name, examples in [("validation", splits.validation), *splits.tests.items()]:
+        write_held_out_set(run.held_out / f"{name}.parquet", held_out_items(examples))
 
 
 def write_samples(run: RunDir, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write the table of sample translations."""
+    """Write the table of samples."""
     atomic.write_json(run.samples, list(rows))
+
+
+def remove_unfinished(run: RunDir) -> None:
+    """Remove what a killed process left of a bundle that it was writing."""
+    for remains in run.path.glob(f".{run.bundle.name}.*"):
+        shutil.rmtree(remains, ignore_errors=True)
 
 
 def _free_name(label: str) -> Path:

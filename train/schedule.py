@@ -6,27 +6,30 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What ends training: a number of steps, of tokens, of seconds, or whichever comes first."""
+    """What ends training: a number of steps, of units, of seconds, or whichever comes first."""
 
     max_steps: int | None
-    max_tokens: int | None
+    max_units: int | None
     max_seconds: float | None
 
-    def progress(self, *, step: int, tokens: int, elapsed_seconds: float) -> float:
+    def progress(self, *, step: int, units: int, elapsed_seconds: float) -> float:
         """Share of the budget that is used, at most 1.
 
-        With a number of steps or tokens the clock has no say, so that a run repeats exactly; it only ends the run.
+        With a number of steps or units the clock has no say, so that a run repeats exactly; it only ends the run.
+        A budget of nothing is used up before the first step.
         """
         counted = [
-            used / most for used, most in ((step, self.max_steps), (tokens, self.max_tokens)) if most is not None
+            used / most if most else 1.0
+            for used, most in ((step, self.max_steps), (units, self.max_units))
+            if most is not None
         ]
         if not counted and self.max_seconds is not None:
             counted = [elapsed_seconds / self.max_seconds]
         return min(1.0, max(counted, default=0.0))
 
-    def spent(self, *, step: int, tokens: int, elapsed_seconds: float) -> bool:
+    def spent(self, *, step: int, units: int, elapsed_seconds: float) -> bool:
         """Whether training ends here."""
-        limits = ((step, self.max_steps), (tokens, self.max_tokens), (elapsed_seconds, self.max_seconds))
+        limits = ((step, self.max_steps), (units, self.max_units), (elapsed_seconds, self.max_seconds))
         return any(most is not None and used >= most for used, most in limits)
 
 

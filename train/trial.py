@@ -1,18 +1,19 @@
 """Training for somebody who only wants to know how good the settings are: the fit of a run, without its bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dragoman.bundle import Bundle
-from train.cleaning import CleanCorpus
-from train.export import export_unscored
+from train import record
+from train.corpus import CleanCorpus
+from train.export import exporting
 from train.fitting import Fitting
 from train.loop import Report
 from train.prepare import contents, prepare
 from train.progress import Display
 from train.recorder import OpenRecorder
-from train.run_dir import RunDir
+from train.run_dir import RunDir, read_history
 from train.settings import Config
 from train.signals import StopRequest
 
@@ -21,14 +22,16 @@ from train.signals import StopRequest
 class Fitted:
     """A run after its fit; ``stopped`` is the exit status that a signal asks for, 0 where training came to its end."""
 
-    best_score: float
+    figures: Mapping[str, float]
+    """The validation figures of the best weights; none where a signal came before any validation."""
     stopped: int
     fitting: Fitting
 
     def export(self, destination: Path) -> Bundle:
         """Write the best weights as a bundle without scores."""
         self.fitting.choose_weights()
-        return export_unscored(destination, contents(self.fitting.prepared, None))
+        with exporting(contents(self.fitting.prepared, None)) as export:
+            return export.bundle(destination, [])
 
 
 def run_trial(
@@ -48,11 +51,15 @@ def run_trial(
     run = RunDir(path)
     fitting = Fitting(prepare(config, run, display, corpus=corpus, resumed=run.config.exists()), display)
     stop = StopRequest()
-    fitting.fit(open_recorder(fitting.facts()), stop, watch=watch)
-    state = fitting.state
+    fitting.fit(open_recorder(record.facts(run, config, corpus.fingerprint)), stop, watch=watch)
     return Fitted(
-        # A fit that a signal ended early may have no validation yet.
-        best_score=state.best_score if state.best_score is not None else float("nan"),
-        stopped=stop.exit_code if stop() else 0,
-        fitting=fitting,
+        figures=_figures(run, fitting.state.best_step), stopped=stop.exit_code if stop() else 0, fitting=fitting
     )
+
+
+def _figures(run: RunDir, step: int | None) -> dict[str, float]:
+    known: dict[str, float] = {}
+    for point in read_history(run):
+        if point["step"] == step:
+            known |= {name.removeprefix("validation/"): value for name, value in point.items() if "validation/" in name}
+    return known

@@ -170,7 +170,8 @@ def _then_train(joined: "Joined") -> int:
             print(f"trial {trial.number} was trained already: {place}; to do it again: {again}", file=sys.stderr)
             return 0
         if len(joined.objectives) > 1:
-            print(f"training trial {trial.number}, of the front's highest chrF; for another: which=N", file=sys.stderr)
+            best = joined.objectives[0]
+            print(f"training trial {trial.number}, the front's best by {best}; for another: which=N", file=sys.stderr)
         status, run, tracking = _train(study, trial, joined.plan.own)
         if status == 0:
             note_finished(joined, trial, run)

@@ -39,7 +39,7 @@ def objectives_of(study: Study) -> tuple[str, ...]:
 
 
 def choose_trial(study: Study, which: int | None = None) -> FrozenTrial:
-    """The trial to be trained: the one asked for, or the best; with two objectives the one of highest chrF.
+    """The trial to be trained: the one asked for, or the best; with two objectives the front's best by the first.
 
     Raises ConfigError for a trial that is no result, DataError while there is none.
     """

@@ -4,8 +4,7 @@ import copy
 import dataclasses
 
 from dragoman.errors import DataError
-from train.cleaning import CleanCorpus
-from train.corpus import fingerprint, folds
+from train.corpus import CleanCorpus, fingerprint, folds
 from train.prepare import read_corpus
 from train.settings import Config
 
@@ -24,7 +23,7 @@ class Corpora:
 
     def folds(self, config: Config) -> list[CleanCorpus]:
         """What a trial trains on, fold by fold; raises DataError."""
-        key = repr((config.task, config.data, config.cleaning))
+        key = repr(config.corpus_settings())
         if key not in self._kept:
             while len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]

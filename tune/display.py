@@ -51,9 +51,12 @@ class SearchDisplay:
 
     def show(self, report: Report) -> None:
         """A point of a trial's curves."""
-        score = report.figures.get("validation/chrf")
-        shown = "" if score is None else f" chrF {score:.1f}"
-        self._update(f"step {report.step} ({report.progress:.0%}){shown}")
+        scores = [
+            f" {name.removeprefix('validation/')} {value:.4g}"
+            for name, value in report.figures.items()
+            if name.startswith("validation/") and name != "validation/loss"
+        ]
+        self._update(f"step {report.step} ({report.progress:.0%}){''.join(scores)}")
 
     def begin(self, number: int, summary: Summary) -> None:
         """A trial of this worker begins."""

@@ -4,20 +4,20 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from dragoman.strict import Setting, describe, describe_range
 from train.config import CONFIG_DIR, choices
-from train.strict import Setting, describe, describe_range
-from tune.settings import LIMITED, PRUNERS, SamplerSettings, Search
+from tune.settings import MEASURED, PRUNERS, SamplerSettings, Search
 from tune.space import KINDS
 
 INTRODUCTION = """\
 Searches for good settings of python -m train: many short trials, then one full-length training with the best settings.
 
-  python -m tune                                           a dozen trials on the phrasebook
+  python -m tune                                           the search that the task starts with
   python -m tune then=train                                … then a bundle, registered as candidate
-  python -m tune search=multi30k storage=postgresql://tuner:secret@db/optuna
+  python -m tune search=NAME storage=postgresql://tuner:secret@db/optuna
                                                            the same on every machine: each joins the study and helps
   python -m tune study=mine trials=30 train.seed=3         key=value of python -m train holds for all trainings
-  python -m tune trial=[train.max_tokens=500000] final=[train.max_minutes=5]         … for trials, or the final one
+  python -m tune trial=[train.max_units=500000] final=[train.max_minutes=5]         … for trials, or the final one
   python -m tune space.train.lr.high=0.02 space.train.clip_norm='{kind: float, low: 0.5, high: 2}'
   python -m tune search=quality_and_latency                two objectives: a Pareto front
   python -m tune best --study mine                         the best trial as a command line of python -m train
@@ -36,7 +36,7 @@ def help_text() -> str:
     """The introduction, the searches there are, and every setting with its meaning."""
     lines = [INTRODUCTION, f"Searches: search={'|'.join(choices('tune', CONFIG_DIR))}", "", "Settings of a search:"]
     lines += _rows(Search, "", skip=("sampler", "pruner"))
-    lines += [f"  {'constraints.NAME':<36} greatest value of {' or '.join(LIMITED)} that a trial may have"]
+    lines += [f"  {'constraints.NAME':<36} greatest value of {' or '.join(MEASURED)} that a trial may have"]
     lines += _rows(SamplerSettings, "sampler.")
     for kind, settings in PRUNERS.items():
         lines += ["", f"Settings of pruner.kind={kind}: {(settings.__doc__ or '').strip()}"]

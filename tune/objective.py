@@ -14,8 +14,8 @@ from dragoman.bundle import Bundle
 from dragoman.errors import DragomanError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import load
-from train.cleaning import CleanCorpus
 from train.config import compose_config, flatten
+from train.corpus import CleanCorpus
 from train.loop import Report
 from train.progress import Display
 from train.recorder import Recorder
@@ -26,14 +26,14 @@ from tune.folder import inherit, last_step, trial_folder
 from tune.heartbeat import Heartbeat, TrialLostError
 from tune.plan import Joined
 from tune.recorder import TrialRecorder
-from tune.samplers import tokens_of_trial
+from tune.samplers import units_of_trial
 from tune.search import of_the_worker, trial_settings
 from tune.settings import WilcoxonSettings
 from tune.space import suggest
 from tune.storage import SLOT
 
 FOLDS_DONE, RESUMED = "folds_done", "resumed_from"
-WARM_UP_SENTENCES, TIMED_SENTENCES = 5, 60
+WARM_UP_ITEMS, TIMED_ITEMS = 5, 60
 
 
 class StoppedError(Exception):
@@ -91,13 +91,14 @@ class TrialRun:
                 continue
             part = "" if len(corpora) == 1 else f"fold-{fold + 1}"
             fitted = self._fit(config, folder, part, corpus, watcher)
-            done.append({"score": fitted.best_score, "reports": watcher.reports, "others": {}})
+            done.append({"figures": dict(fitted.figures), "reports": watcher.reports, "others": {}})
             if fold == len(corpora) - 1:
                 done[-1]["others"] = self._packaged(fitted, corpus)
             self.trial.set_user_attr(FOLDS_DONE, done)
-            watcher.fold_ended(fitted.best_score)
-        mean = sum(fold["score"] for fold in done) / len(done)
-        return {"chrf": mean, **done[-1]["others"]}
+            watcher.fold_ended(done[-1])
+        figures = done[-1]["figures"]
+        means = {name: sum(fold["figures"][name] for fold in done) / len(done) for name in figures}
+        return {**means, **done[-1]["others"]}
 
     def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
         assert self.recorder is not None
@@ -111,37 +112,38 @@ class TrialRun:
 
     def _packaged(self, fitted: Fitted, corpus: CleanCorpus) -> dict[str, float]:
         """What is measured on the model as it would be served."""
-        asked = set(self.joined.plan.measured) - {"chrf"}
+        asked = self.joined.plan.packaged
         if not asked:
             return {}
         with tempfile.TemporaryDirectory(prefix="dragoman-trial-") as scratch:
             bundle = fitted.export(Path(scratch) / "bundle")
             found = {"size_mb": sum(file.bytes for file in bundle.manifest.files) / 1e6}
             if "p95_latency_ms" in asked:
-                found["p95_latency_ms"] = _p95_latency_ms(bundle, [source for source, _ in corpus.splits.validation])
+                found["p95_latency_ms"] = _p95_latency_ms(bundle, [item for item, _ in corpus.splits.validation])
         return {name: found[name] for name in asked}
 
 
-def _p95_latency_ms(bundle: Bundle, sources: Sequence[str]) -> float:
+def _p95_latency_ms(bundle: Bundle, items: Sequence[Any]) -> float:
     # As it was written here a moment ago: nobody can have signed it.
     predictor = load(bundle, device="cpu")
     try:
-        latencies_ms(predictor, sources[:WARM_UP_SENTENCES])
-        timed = latencies_ms(predictor, sources[:TIMED_SENTENCES])
+        latencies_ms(predictor, items[:WARM_UP_ITEMS])
+        timed = latencies_ms(predictor, items[:TIMED_ITEMS])
     finally:
         predictor.close()
     if not timed:
-        raise DragomanError("the packaged model refused every validation sentence, so its latency is unknown")
+        raise DragomanError("the packaged model refused every validation item, so its latency is unknown")
     return p95(timed)
 
 
 class Watcher:
-    """Hands the validations of a trial to the pruner, as steps counted in tokens over all folds."""
+    """Hands the validations of a trial to the pruner, as steps counted in units over all folds."""
 
     def __init__(self, joined: Joined, trial: Trial, heart: Heartbeat) -> None:
         self._trial, self._heart = trial, heart
-        self._every = joined.plan.search.report_every_tokens
-        self._fold_tokens = tokens_of_trial(joined.plan)
+        self._figure = joined.plan.pruned_by
+        self._every = joined.plan.search.report_every_units
+        self._fold_units = units_of_trial(joined.plan)
         self._by_fold = isinstance(joined.plan.search.pruner, WilcoxonSettings)
         # Optuna knows intermediate values, and pruning, for one objective only.
         self._mute = len(joined.objectives) > 1
@@ -160,21 +162,21 @@ class Watcher:
     def watch(self, report: Report) -> None:
         """A point of the curves."""
         self._heart.check()
-        tokens = report.tokens // self._every * self._every
-        if not report.validation or not tokens or self._by_fold:
+        units = report.units // self._every * self._every
+        if not report.validation or not units or self._by_fold:
             return
-        self._tell(self._fold * self._fold_tokens + tokens, report.figures["validation/chrf"])
+        self._tell(self._fold * self._fold_units + units, report.figures[f"validation/{self._figure}"])
 
-    def fold_ended(self, score: float) -> None:
+    def fold_ended(self, done: Mapping[str, Any]) -> None:
         """The end of a fold, which is what Wilcoxon's test compares."""
         if self._by_fold:
-            self._tell(self._fold, score)
+            self._tell(self._fold, done["figures"][self._figure])
 
     def repeat(self, done: Mapping[str, Any]) -> None:
         """A fold that an earlier attempt has finished."""
         for step, value in done["reports"]:
             self._tell(step, value)
-        self.fold_ended(done["score"])
+        self.fold_ended(done)
 
     def _tell(self, step: int, value: float) -> None:
         if self._mute or step in self._told:
@@ -186,7 +188,9 @@ class Watcher:
         except UpdateFinishedTrialError as error:
             raise TrialLostError from error
         if self._trial.should_prune():
-            raise TrialPruned(f"pruned at {step:,} {'folds' if self._by_fold else 'tokens'} with chrF {value:.2f}")
+            raise TrialPruned(
+                f"pruned at {step:,} {'folds' if self._by_fold else 'units'} with {self._figure} {value:.4g}"
+            )
 
 
 class GuardedRecorder:
@@ -205,11 +209,11 @@ class GuardedRecorder:
         """Where the record is."""
         return self._recorder.tracking_uri
 
-    def metrics(self, values: Mapping[str, float], *, step: int, tokens: int) -> None:
+    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         """Points of curves."""
         self._heart.check()
         self._recorder.metrics(
-            {f"{self._prefix}{name}": value for name, value in values.items()}, step=step, tokens=tokens
+            {f"{self._prefix}{name}": value for name, value in values.items()}, step=step, units=units
         )
 
     def __getattr__(self, name: str) -> Any:

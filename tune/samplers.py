@@ -6,7 +6,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from tune.experimental import accepted
 from tune.search import Plan
-from tune.settings import MAXIMIZED, HyperbandSettings, MedianSettings, WilcoxonSettings
+from tune.settings import HyperbandSettings, MedianSettings, WilcoxonSettings
 
 
 def make_sampler(plan: Plan, worker: int) -> BaseSampler:
@@ -29,14 +29,14 @@ def make_sampler(plan: Plan, worker: int) -> BaseSampler:
 
 
 def make_pruner(plan: Plan) -> BasePruner:
-    """The pruner; steps are tokens, or folds for Wilcoxon's."""
+    """The pruner; steps are units, or folds for Wilcoxon's."""
     search, settings = plan.search, plan.search.pruner
     if isinstance(settings, MedianSettings):
-        return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_tokens)
+        return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_units)
     if isinstance(settings, HyperbandSettings):
         return HyperbandPruner(
-            min_resource=settings.min_tokens or search.report_every_tokens,
-            max_resource=tokens_of_trial(plan) * search.folds,
+            min_resource=settings.min_units or search.report_every_units,
+            max_resource=units_of_trial(plan) * search.folds,
             reduction_factor=settings.reduction_factor,
         )
     if isinstance(settings, WilcoxonSettings):
@@ -45,14 +45,14 @@ def make_pruner(plan: Plan) -> BasePruner:
     return NopPruner()
 
 
-def tokens_of_trial(plan: Plan) -> int:
-    """The tokens of one training, on the grid of the reports; where pruning and folds count on it, it is set."""
-    every = plan.search.report_every_tokens
-    most = plan.base.train.max_tokens or 0
+def units_of_trial(plan: Plan) -> int:
+    """The units of one training, on the grid of the reports; where pruning and folds count on it, it is set."""
+    every = plan.search.report_every_units
+    most = plan.base.train.max_units or 0
     return max(1, -(-most // every)) * every
 
 
 def directions(plan: Plan) -> list[optuna.study.StudyDirection]:
     """Which way each objective is to go."""
     up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-    return [up if MAXIMIZED[name] else down for name in plan.search.objectives]
+    return [up if plan.rising[name] else down for name in plan.search.objectives]

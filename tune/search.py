@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
-from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten
+from dragoman.strict import did_you_mean, parse
+from train.config import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
 from train.settings import Config
-from train.strict import did_you_mean, parse
-from tune.settings import LIMITED, MAXIMIZED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
+from train.task_table import task_class
+from tune.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
 from tune.space import Space, as_settings, corners, parse_space
 
 FOLDER = CONFIG_DIR / "tune"
-DEFAULT = "phrasebook"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 KEYS = (*(field.name for field in dataclasses.fields(Search)), "space", "constraints")
 # Where a worker computes and what it records to are its own affair.
@@ -37,10 +37,22 @@ class Plan:
     base: Config
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """What every trial is measured by: chrF always, the rest where an objective or a constraint asks for it."""
-        asked = {"chrf", *self.search.objectives, *self.constraints}
-        return tuple(name for name in MAXIMIZED if name in asked)
+    def rising(self) -> dict[str, bool]:
+        """What a trial can be measured by, and whether more of it is better."""
+        return {**task_class(self.base.task.name).figures(), **MEASURED}
+
+    @property
+    def packaged(self) -> tuple[str, ...]:
+        """What the packaged model of every trial is measured by: what an objective or a constraint asks for."""
+        return tuple(name for name in MEASURED if name in {*self.search.objectives, *self.constraints})
+
+    @property
+    def pruned_by(self) -> str:
+        """The validation figure that a pruner compares and folds are averaged by: the first objective that is one."""
+        return next(
+            (name for name in self.search.objectives if name not in MEASURED),
+            task_class(self.base.task.name).objective(),
+        )
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -50,7 +62,7 @@ class Plan:
             "objectives": list(search.objectives),
             "constraints": dict(self.constraints),
             "folds": search.folds,
-            "report_every_tokens": search.report_every_tokens,
+            "report_every_units": search.report_every_units,
             "settings": _of_the_study([*search.settings, *search.trial]),
             "final": _of_the_study([*search.settings, *search.final]),
             "space": json.loads(json.dumps({name: vars(item) for name, item in self.space.items()})),
@@ -86,6 +98,7 @@ def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
     problems += _contradictions(search, space)
     base = _compose([*search.settings, *search.trial], problems)
     if base is not None:
+        problems += _wrong_objectives(search, base)
         problems += _wrong_names(space, base)
         if not problems:
             problems += _wrong_values(search, space)
@@ -94,9 +107,14 @@ def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
     return Plan(search=search, space=space, constraints=constraints, base=base)
 
 
+def default_search(arguments: Sequence[str]) -> str | None:
+    """The search that a task starts with, where it has one."""
+    return task_class(chosen_task(arguments)).search
+
+
 def trial_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
     """The settings of one trial."""
-    grid = f"train.validate_every_tokens={search.report_every_tokens}"
+    grid = f"train.validate_every_units={search.report_every_units}"
     return [*search.settings, *search.trial, grid, *as_settings(point)]
 
 
@@ -107,10 +125,11 @@ def _of_the_study(settings: Sequence[str]) -> list[str]:
 
 
 def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict[str, Any]:
-    name = next((text.partition("=")[2] for text in reversed(arguments) if text.startswith("search=")), DEFAULT)
+    asked = [text.partition("=")[2] for text in arguments if text.startswith("search=")]
+    name = asked[-1] if asked else default_search(arguments)
     known = choices("tune", folder.parent)
     if name not in known:
-        raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
+        raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name or '', known)}")
     loaded = OmegaConf.load(folder / f"{name}.yaml")
     value: dict[str, Any] = dict(OmegaConf.to_container(loaded, resolve=True))
     extra: list[str] = []
@@ -167,10 +186,11 @@ def _constraints(value: object, problems: list[str]) -> dict[str, float]:
     if not isinstance(value, Mapping):
         problems.append(f"constraints must be like {{size_mb: 10}}, got {value!r}")
         return {}
+    known = tuple(MEASURED)
     for name, limit in value.items():
-        if name not in LIMITED:
+        if name not in known:
             problems.append(
-                f"constraints.{name} is not measured; {', '.join(LIMITED)} are{did_you_mean(str(name), LIMITED)}"
+                f"constraints.{name} is not measured; {', '.join(known)} are{did_you_mean(str(name), known)}"
             )
         elif isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
             problems.append(f"constraints.{name} must be a number more than 0, got {limit!r}")
@@ -188,20 +208,38 @@ def _contradictions(search: Search, space: Space) -> list[str]:
         found.append(f"hours must be more than 0, got {search.hours:g}")
     if not 1 <= len(search.objectives) <= 2 or len(set(search.objectives)) != len(search.objectives):
         found.append(f"objectives must be one or two different ones, got [{', '.join(search.objectives)}]")
-    elif len(search.objectives) == 2 and search.objectives[0] != "chrf":
-        found.append(f"two objectives must begin with chrf, got [{', '.join(search.objectives)}]")
     elif len(search.objectives) == 2 and not isinstance(search.pruner, NoPruning):
         found.append(
             f"pruner.kind is {search.pruner.kind}, but no trial can be pruned for two objectives: set pruner.kind=none"
-        )
-    elif search.objectives != ("chrf",) and not isinstance(search.pruner, NoPruning):
-        found.append(
-            f"pruner.kind is {search.pruner.kind}, but only chrf is known before the end: set pruner.kind=none"
         )
     if isinstance(search.pruner, WilcoxonSettings):
         found += _idle_wilcoxon(search.pruner, search.folds)
     for name in sorted(set(space) & {key_of(text) for text in (*search.settings, *search.trial, *search.final)}):
         found.append(f"{name} is both fixed and in the space: leave it out of one of them")
+    return found
+
+
+def _wrong_objectives(search: Search, base: Config) -> list[str]:
+    """What the task of the trials does not measure, or not early enough."""
+    figures = task_class(base.task.name).figures()
+    found = [
+        f"objectives names {name!r}; {', '.join([*figures, *MEASURED])} are measured"
+        f"{did_you_mean(name, [*figures, *MEASURED])}"
+        for name in search.objectives
+        if name not in {*figures, *MEASURED}
+    ]
+    if found:
+        return found
+    if len(search.objectives) == 2 and search.objectives[0] in MEASURED:
+        found.append(
+            f"two objectives must begin with a validation figure ({', '.join(figures)}), "
+            f"got [{', '.join(search.objectives)}]"
+        )
+    elif search.objectives and set(search.objectives) <= set(MEASURED) and not isinstance(search.pruner, NoPruning):
+        found.append(
+            f"pruner.kind is {search.pruner.kind}, but {search.objectives[0]} is not known before the end: "
+            "set pruner.kind=none"
+        )
     return found
 
 
@@ -231,11 +269,11 @@ def _wrong_names(space: Space, base: Config) -> list[str]:
 def _wrong_values(search: Search, space: Space) -> list[str]:
     """What training would say of the corners of the space, and of settings that a search needs."""
     found: list[str] = []
-    counts_tokens = search.folds > 1 or isinstance(search.pruner, HyperbandSettings)
+    counts_units = search.folds > 1 or isinstance(search.pruner, HyperbandSettings)
     for corner in corners(space):
         config = _compose(trial_settings(search, corner), found)
-        if config is not None and config.train.max_tokens is None and counts_tokens:
-            found.append("folds and hyperband count on train.max_tokens: name it in trial=[train.max_tokens=…]")
+        if config is not None and config.train.max_units is None and counts_units:
+            found.append("folds and hyperband count on train.max_units: name it in trial=[train.max_units=…]")
     _compose([*search.settings, *search.final], found)
     return list(dict.fromkeys(found))
 

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from train.strict import Setting, Variants
+from dragoman.strict import Setting, Variants
 
-MAXIMIZED = {"chrf": True, "p95_latency_ms": False, "size_mb": False}
-"""What a trial can be measured by, and whether more of it is better."""
-LIMITED = ("p95_latency_ms", "size_mb")
-"""What a constraint can limit."""
+MEASURED = {"p95_latency_ms": False, "size_mb": False}
+"""What the packaged model of a trial can be measured by, beside the task's own figures; less of it is better."""
 GRACE_BEATS = 3
 
 
@@ -23,20 +21,20 @@ class SamplerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class MedianSettings:
-    """Stops a trial whose best validation is below the median of the others at the same number of tokens."""
+    """Stops a trial whose best validation is worse than the median of the others at the same number of units."""
 
     kind: Literal["median"]
     startup_trials: Annotated[int, Setting("complete trials before any is pruned", minimum=1)] = 4
-    warmup_tokens: Annotated[int, Setting("tokens before a trial may be pruned", minimum=0)] = 0
+    warmup_units: Annotated[int, Setting("units before a trial may be pruned", minimum=0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyperbandSettings:
-    """Several successive halvings, which allow their trials different numbers of tokens to prove themselves."""
+    """Several successive halvings, which allow their trials different numbers of units to prove themselves."""
 
     kind: Literal["hyperband"]
-    min_tokens: Annotated[
-        int | None, Setting("tokens before the first halving; null is one report_every_tokens", minimum=1)
+    min_units: Annotated[
+        int | None, Setting("units before the first halving; null is one report_every_units", minimum=1)
     ] = None
     reduction_factor: Annotated[int, Setting("one in so many survives a halving", minimum=2)] = 3
 
@@ -76,14 +74,14 @@ class Search:
         float | None, Setting("hours in which this worker begins trials; null leaves it to trials", minimum=0)
     ] = None
     objectives: Annotated[
-        tuple[Literal["chrf", "p95_latency_ms", "size_mb"], ...],
-        Setting("one or two of chrf (validation), p95_latency_ms and size_mb (of the packaged model)"),
-    ] = ("chrf",)
+        tuple[str, ...],
+        Setting("one or two of the task's validation figures, p95_latency_ms and size_mb (of the packaged model)"),
+    ]
     sampler: SamplerSettings = SamplerSettings(kind="tpe")
     pruner: Annotated[Any, Variants(tuple(PRUNERS), PRUNERS.__getitem__)] = NoPruning(kind="none")
     folds: Annotated[int, Setting("parts of cross-validation; 1 takes the corpus's own validation set", minimum=1)] = 1
-    report_every_tokens: Annotated[
-        int, Setting("tokens between two validations, which the pruner compares", minimum=1)
+    report_every_units: Annotated[
+        int, Setting("units between two validations, which the pruner compares", minimum=1)
     ] = 100_000
     max_retries: Annotated[int, Setting("how often a trial is taken up again after its worker died", minimum=0)] = 3
     heartbeat_seconds: Annotated[

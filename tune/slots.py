@@ -70,12 +70,12 @@ def feasible(trial: FrozenTrial) -> bool:
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """The best trial, or with two objectives the Pareto front from high to low chrF; none while none is feasible."""
+    """The best trial or, with two objectives, the Pareto front, best first; none if none is feasible."""
+    sign = 1 if study.directions[0].name == "MAXIMIZE" else -1
     if len(study.directions) > 1:
         front = [trial for trial in study.best_trials if feasible(trial)]
-        return sorted(front, key=lambda trial: -trial.values[0])
+        return sorted(front, key=lambda trial: -sign * trial.values[0])
     candidates = [trial for trial in study.get_trials(deepcopy=False) if feasible(trial)]
-    sign = 1 if study.direction.name == "MAXIMIZE" else -1
     return [max(candidates, key=lambda trial: sign * trial.values[0])] if candidates else []
 
 

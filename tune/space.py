@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from train.strict import Setting, Variants, did_you_mean, parse
+from dragoman.strict import Setting, Variants, did_you_mean, parse
 
 Value = str | int | float | bool | None
 Conditions = tuple[tuple[str, tuple[Value, ...]], ...]

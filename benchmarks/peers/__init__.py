@@ -27,7 +27,7 @@ START_WITHIN_S = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class RunningPeer:
-    """A server that answers, at the address of its translations."""
+    """A server that answers, at the address that takes requests."""
 
     url: str
     process: ServerProcess
@@ -46,8 +46,8 @@ class Peer(Protocol):
     def start(self, log: Path) -> RunningPeer:
         """Start the server and wait until it calls itself ready; raises DragomanError with the end of its log."""
 
-    def body(self, text: str) -> str:
-        """The body of a request for one text's translation."""
+    def body(self, item: str) -> str:
+        """Return the body of a request for one item."""
 
-    def translation(self, reply: str) -> str:
-        """The translation in the body of an answer."""
+    def output(self, reply: str) -> str:
+        """Return the item's output in the body of an answer."""

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks.peers import ROOT, RunningPeer
 from deploy.bento.server import BentoServer
@@ -14,21 +13,27 @@ from deploy.commands import StepFailedError
 from deploy.servers import Packaged
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle
+from dragoman.task_table import task_class
 
 
 class _Contract:
-    """Both speak LibreTranslate's JSON."""
+    """The JSON of the bundle's task, which both speak."""
 
     content_type = "application/json"
 
-    def body(self, text: str) -> str:
-        """A request for one text."""
-        return json.dumps({"q": text})
+    def prepare(self, bundle: Bundle, folder: Path) -> None:
+        """Package the bundle."""
+        self.task = task_class(bundle.manifest.task)
+        self.packaged = _packaged(bundle.path.resolve(), folder.parent)
 
-    def translation(self, reply: str) -> str:
-        """Its translation."""
-        fields: dict[str, Any] = json.loads(reply)
-        return str(fields["translatedText"])
+    def body(self, item: str) -> str:
+        """See ``Peer.body``."""
+        return json.dumps(self.task.request_for([item]))
+
+    def output(self, reply: str) -> str:
+        """See ``Peer.output``."""
+        (found,) = self.task.outputs_of(json.loads(reply))
+        return str(found)
 
 
 class OurBento(_Contract):
@@ -39,13 +44,13 @@ class OurBento(_Contract):
 
     def prepare(self, bundle: Bundle, folder: Path) -> None:
         """Package the bundle into a store of its own, not the user's."""
+        super().prepare(bundle, folder)
         self._environment = _store(folder.parent)
-        self._bento = _packaged(bundle.path.resolve(), folder.parent).bento
 
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
-        server = BentoServer(self._bento, log=log, directory=log.parent, environment=self._environment)
-        return RunningPeer(url=f"{server.url}/translate", process=server)
+        server = BentoServer(self.packaged.bento, log=log, directory=log.parent, environment=self._environment)
+        return RunningPeer(url=f"{server.url}{self.task.route}", process=server)
 
 
 class OurTorchServe(_Contract):
@@ -54,13 +59,9 @@ class OurTorchServe(_Contract):
     name = "our .mar"
     settings = "as it ships"
 
-    def prepare(self, bundle: Bundle, folder: Path) -> None:
-        """Package the bundle."""
-        self._mar = _packaged(bundle.path.resolve(), folder.parent).mar
-
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
-        server = TorchServeProcess(self._mar, log=log)
+        server = TorchServeProcess(self.packaged.mar, log=log)
         return RunningPeer(url=server.url, process=server)
 
 

@@ -28,7 +28,7 @@ class BentoServer(ServerProcess):
         environment: Mapping[str, str] | None = None,
         ready_within_s: float = 60.0,
     ) -> None:
-        """Serve a Bento's tag, or with ``.`` what was packaged last, and wait for the warm-up translation.
+        """Serve a Bento's tag, or with ``.`` what was packaged last, and wait until the model has answered once.
 
         Raises ConfigError when the port is taken, and UnavailableError with the end of the log when the server does
         not become ready.

@@ -15,18 +15,18 @@ from deploy.conformance.outcome import compare
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
 from deploy.servers import Packaged, running_servers
 from deploy.torchserve.grpc_client import InferenceClient
-from dragoman.errors import ConfigError, run_cli
-from dragoman.translate_files import read_lines
+from dragoman.errors import ConfigError, DataError, run_cli
+from scoring.held_out import HeldOutError, read_held_out
 
 
 def main() -> int:
-    """Run the corpus, and the sentences of a file if one is given; 1 when any answer differs."""
+    """Run the corpus, and the items of a file if one is given; 1 when any answer differs."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     bundle = Path(arguments.bundle) if arguments.bundle else _newest_bundle()
-    sentences = [line for line in read_lines(arguments.sentences) if line.strip()] if arguments.sentences else []
+    items = _items(arguments.items) if arguments.items else []
     with _servers(arguments, bundle, console) as servers:
-        conformance = compare(bundle, servers, sentences, console.print)
+        conformance = compare(bundle, servers, items, console.print)
     conformance.show(console)
     return 0 if conformance.is_complete else 1
 
@@ -54,19 +54,37 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.conformance",
         description="Send one corpus of good and bad requests to the engine in-process, to BentoML over HTTP and to "
-        "TorchServe over REST and gRPC, and compare texts, statuses and error bodies.",
+        "TorchServe over REST and gRPC, and compare answers, statuses and error bodies.",
         epilog="exit codes: 0 all alike, 1 a difference, 64 wrong command line, 65 no such file, 69 a server did not "
         "start, 78 the bundle is damaged",
     )
     parser.add_argument("--bundle", help="a bundle directory (default: the newest of runs/*/bundle)")
     parser.add_argument(
-        "--http", action="append", default=[], metavar="URL", help="a running server's translation URL; start none"
+        "--http",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="the address at which a running server takes requests; start none",
     )
     parser.add_argument(
         "--grpc", action="append", default=[], metavar="HOST:PORT/MODEL", help="a running TorchServe's gRPC; start none"
     )
-    parser.add_argument("--sentences", metavar="FILE", help="also translate each line of this file, plain or .gz")
+    parser.add_argument(
+        "--items",
+        type=Path,
+        metavar="FILE",
+        help="also send each item of a held-out set (runs/<id>/held_out/test.parquet), or each line of a text file",
+    )
     return parser
+
+
+def _items(path: Path) -> list[str | bytes]:
+    try:
+        if path.suffix == ".parquet":
+            return [item.input for item in read_held_out(path)]
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (HeldOutError, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
 
 
 def _newest_bundle() -> Path:

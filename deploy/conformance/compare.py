@@ -1,16 +1,17 @@
 """Asking every target the same and saying where the answers differ."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from deploy.conformance.corpus import Case
+from deploy.conformance.corpus import Case, Tie
 from deploy.conformance.targets import Target
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+from dragoman.bodies import JSON_TYPE, RawRequest
+from dragoman.protocol import Reply
+from dragoman.tasks.base import Task
 
-# Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.
-TIE = 1e-4
 CLIENTS = 16
 
 
@@ -24,11 +25,11 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentenceReport:
-    """How one target's translations compare with the engine's."""
+class ItemReport:
+    """A comparison of one target's outputs with the engine's."""
 
     target: str
-    sentences: int
+    items: int
     identical: int
     ties: int
     differences: tuple[Difference, ...]
@@ -59,21 +60,29 @@ def _compare(case: Case, reference: Reply, server: Target) -> list[Difference]:
     return []
 
 
-def compare_sentences(
-    sentences: Sequence[str], engine: Target, servers: Sequence[Target], report: Callable[[str], None]
-) -> list[SentenceReport]:
-    """Translate each sentence by a request of its own, many at a time, so that the servers batch as they please."""
-    reference = _translate(sentences, engine)
+def compare_items(
+    items: Sequence[Any],
+    task: type[Task],
+    tie: Tie,
+    engine: Target,
+    servers: Sequence[Target],
+    report: Callable[[str], None],
+) -> list[ItemReport]:
+    """Send each item by a request of its own, many at a time, so that the servers batch as they please."""
+    requests = [_request({**task.request_for([item]), **tie.options}) for item in items]
+    reference = _replies(requests, engine)
     reports = []
     for server in servers:
-        report(f"{server.name}: {len(sentences)} requests, {CLIENTS} at a time")
-        reports.append(_sentence_report(sentences, reference, _translate(sentences, server), server))
+        report(f"{server.name}: {len(items)} requests, {CLIENTS} at a time")
+        reports.append(_item_report(items, task, tie, reference, _replies(requests, server), server))
     return reports
 
 
-def _translate(sentences: Sequence[str], target: Target) -> list[Reply]:
-    bodies = [json.dumps({"q": text, "return_scores": True}).encode() for text in sentences]
-    requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
+def _request(body: Mapping[str, Any]) -> RawRequest:
+    return RawRequest(body=json.dumps(body).encode(), content_type=JSON_TYPE)
+
+
+def _replies(requests: Sequence[RawRequest], target: Target) -> list[Reply]:
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(lambda request: _ask(target, request), requests))
 
@@ -86,37 +95,34 @@ def _ask(target: Target, request: RawRequest) -> Reply:
         return Reply(0, {"no answer": f"{type(error).__name__}: {error}"})
 
 
-def _sentence_report(
-    sentences: Sequence[str], reference: Iterable[Reply], replies: Iterable[Reply], server: Target
-) -> SentenceReport:
+def _item_report(
+    items: Sequence[Any],
+    task: type[Task],
+    tie: Tie,
+    reference: Iterable[Reply],
+    replies: Iterable[Reply],
+    server: Target,
+) -> ItemReport:
     identical = ties = 0
     differences = []
-    for sentence, expected, found in zip(sentences, reference, replies, strict=True):
-        if _same(expected, found):
+    for item, expected, found in zip(items, reference, replies, strict=True):
+        if _same(expected.body, found.body, task):
             identical += 1
-        elif _is_tie(expected, found):
+        elif tie.between(expected.body, found.body):
             ties += 1
         else:
-            differences.append(Difference(server.name, sentence, f"{_short(found.body)} != {_short(expected.body)}"))
-    return SentenceReport(
-        target=server.name,
-        sentences=len(sentences),
-        identical=identical,
-        ties=ties,
-        differences=tuple(differences),
+            what = f"{_short(found.body)} != {_short(expected.body)}"
+            differences.append(Difference(server.name, _short(item), what))
+    return ItemReport(
+        target=server.name, items=len(items), identical=identical, ties=ties, differences=tuple(differences)
     )
 
 
-def _same(expected: Reply, found: Reply) -> bool:
-    """Whether the texts are equal, or, where the engine refuses the sentence, the errors."""
-    if "translatedText" in expected.body:
-        return bool(found.body.get("translatedText") == expected.body["translatedText"])
-    return found.body == expected.body
-
-
-def _is_tie(expected: Reply, found: Reply) -> bool:
-    ours, theirs = expected.body.get("scores"), found.body.get("scores")
-    return bool(ours and theirs and abs(ours[0] - theirs[0]) <= TIE)
+def _same(expected: Mapping[str, Any], found: Mapping[str, Any], task: type[Task]) -> bool:
+    """Whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
+    if "code" in expected or "code" in found or "no answer" in found:
+        return found == expected
+    return task.outputs_of(expected) == task.outputs_of(found)
 
 
 def _short(body: object) -> str:

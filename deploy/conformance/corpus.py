@@ -1,15 +1,26 @@
-"""The requests that every server must answer alike, good and bad, with the status and error code each must get."""
+"""The requests of a task that every server must answer alike, good and bad, and single items to send.
+
+``requests/<task>.json`` holds
+
+- ``requests``: each with the status, and the code and field of an error, that its answer must have;
+- ``items``: the text of an item, in which ``{number}`` makes as many of them as are asked for;
+- ``tie`` (optional): where outputs may differ without being wrong. ``options`` are added to a request for an item, and
+  two answers whose first numbers in the field ``score`` are no further apart than ``within`` are both right.
+"""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dragoman.manifest import Limits
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+from dragoman.bodies import JSON_TYPE, RawRequest
+from dragoman.errors import ConfigError
+from dragoman.protocol import Reply
 
-REQUESTS = Path(__file__).with_name("requests.json")
+REQUESTS = Path(__file__).with_name("requests")
+# One would be "1 tickets".
+FIRST_NUMBER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +45,56 @@ class Case:
         return None if found == expected else f"status, code, field must be {expected}, got {found}"
 
 
-def load_cases(limits: Limits) -> list[Case]:
-    """Every case of requests.json, in order, for a bundle with these limits."""
-    return [_case(entry, limits) for entry in json.loads(REQUESTS.read_text(encoding="utf-8"))]
+@dataclass(frozen=True, kw_only=True)
+class Tie:
+    """How two answers are found to be equally good; by default they never are, unless they are the same."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    score: str | None = None
+    within: float = 0.0
+
+    def between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether the first numbers of two answers are close enough."""
+        ours, theirs = (_first(body.get(self.score)) if self.score else None for body in (one, other))
+        return ours is not None and theirs is not None and abs(ours - theirs) <= self.within
 
 
-def _case(entry: Mapping[str, Any], limits: Limits) -> Case:
+def _first(value: Any) -> float | None:
+    """Find the first number of nested lists."""
+    while isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, (int, float)) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What ``requests/<task>.json`` holds."""
+
+    entries: tuple[Mapping[str, Any], ...]
+    item: str
+    tie: Tie
+
+    def cases(self, limits: Any) -> list[Case]:
+        """Every request, in order, for a bundle with these limits: a dataclass of the task's."""
+        return [_case(entry, limits) for entry in self.entries]
+
+    def items(self, count: int) -> list[str]:
+        """So many different items, each of which the model takes."""
+        return [self.item.replace("{number}", str(FIRST_NUMBER + number)) for number in range(count)]
+
+
+def load_corpus(task: str) -> Corpus:
+    """Read the corpus of a task; raises ConfigError when there is none."""
+    path = REQUESTS / f"{task}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(other.stem for other in REQUESTS.glob("*.json")))
+        raise ConfigError(f"no requests for the task {task!r}: {path} is missing; there are {known}") from error
+    return Corpus(entries=tuple(found["requests"]), item=found["items"], tie=Tie(**found.get("tie", {})))
+
+
+def _case(entry: Mapping[str, Any], limits: Any) -> Case:
     return Case(
         name=entry["name"],
         request=RawRequest(body=_body(entry, limits), content_type=entry.get("content_type", JSON_TYPE)),
@@ -49,29 +104,38 @@ def _case(entry: Mapping[str, Any], limits: Limits) -> Case:
     )
 
 
-def _body(entry: Mapping[str, Any], limits: Limits) -> bytes:
-    """A body is given as JSON, as text, or, where it is long, as what to repeat how often: a number, or a limit's name.
-
-    A limit is exceeded by one, and kept by ``q_filled``, which repeats a text for as long as another one fits.
-    """
+def _body(entry: Mapping[str, Any], limits: Any) -> bytes:
+    """A body is given as JSON (see ``_filled``), as text, in Latin-1, or as a text to repeat so many times."""
     if "json" in entry:
-        return json.dumps(entry["json"], ensure_ascii=False).encode()
+        return json.dumps(_filled(entry["json"], limits), ensure_ascii=False).encode()
     if "latin1" in entry:
         return str(entry["latin1"]).encode("latin-1")
     if "raw" in entry:
         text, times = entry["raw"]
         return str(text * times).encode()
-    if "q_text" in entry:
-        text, times = entry["q_text"]
-        return json.dumps({"q": text * _number(times, limits), **entry.get("options", {})}).encode()
-    if "q_list" in entry:
-        text, times = entry["q_list"]
-        return json.dumps({"q": [text] * _number(times, limits)}).encode()
-    if "q_filled" in entry:
-        text, limit = entry["q_filled"]
-        return json.dumps({"q": text * (getattr(limits, limit) // len(text)), **entry.get("options", {})}).encode()
     return str(entry["text"]).encode()
 
 
-def _number(times: int | str, limits: Limits) -> int:
+def _filled(value: Any, limits: Any) -> Any:
+    """A JSON value in which what is long is spelled out.
+
+    ``{"$text": [text, times]}`` is a text that often, ``{"$list": [value, times]}`` a list of so many equal values, and
+    ``{"$filled": [text, limit]}`` a text for as long as another one fits into the limit of this name. ``times`` is a
+    number, or the name of a limit, which is then exceeded by one.
+    """
+    match value:
+        case {"$text": [text, times]}:
+            return text * _number(times, limits)
+        case {"$list": [item, times]}:
+            return [item] * _number(times, limits)
+        case {"$filled": [text, limit]}:
+            return text * (getattr(limits, limit) // len(text))
+        case dict():
+            return {key: _filled(part, limits) for key, part in value.items()}
+        case list():
+            return [_filled(part, limits) for part in value]
+    return value
+
+
+def _number(times: int | str, limits: Any) -> int:
     return times if isinstance(times, int) else int(getattr(limits, times)) + 1

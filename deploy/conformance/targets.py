@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import httpx
 
 from deploy.torchserve.grpc_client import InferenceClient
+from dragoman.bodies import RawRequest
 from dragoman.predictor import Predictor
-from dragoman.protocol import RawRequest, Reply, answer
+from dragoman.protocol import Reply, answer
 
 TIMEOUT_S = 60.0
 
@@ -40,7 +41,7 @@ class InProcess:
 
 
 class OverHttp:
-    """A server's translation URL."""
+    """The address at which a server takes requests."""
 
     reports_status = True
 

@@ -1,6 +1,6 @@
 """The receiver's HTTP interface: ``POST /events`` for MLflow, ``GET /events`` for people, and two probes.
 
-Errors have the form of the translation servers, ``{"error": "sentence", "code": "unauthorized"}``.
+Errors have the form of the model servers, ``{"error": "sentence", "code": "unauthorized"}``.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from starlette.routing import Route
 
 from deploy.events.journal import Event, Journal, now
 from deploy.events.signature import check_delivery
+from dragoman.bodies import JSON_TYPE
 from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
 from dragoman.manifest import NAME_PATTERN
-from dragoman.protocol import JSON_TYPE, check_body_size, error_reply
+from dragoman.protocol import check_body_size, error_reply
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_WITHIN_S = 10.0
@@ -146,7 +147,7 @@ async def _explained(_: Request, error: Exception) -> Response:
     assert isinstance(error, DragomanError)
     reply = error_reply(error)
     # What is left of a body that was refused unread would be taken for the next request.
-    return Response(reply.to_json(), reply.status, {"connection": "close"}, JSON_TYPE)
+    return Response(reply.content, reply.status, {"connection": "close"}, JSON_TYPE)
 
 
 async def _unforeseen(request: Request, _: Exception) -> Response:
@@ -159,4 +160,4 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     code = "method_not_allowed" if error.status_code == 405 else "not_found"
     message = f"there is no {request.method} of {request.url.path[:60]!r}; POST or GET /events, GET /livez, GET /readyz"
     reply = error_reply(InvalidInput(message, code=code))
-    return Response(reply.to_json(), reply.status, error.headers, JSON_TYPE)
+    return Response(reply.content, reply.status, error.headers, JSON_TYPE)

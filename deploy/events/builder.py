@@ -5,6 +5,7 @@ everybody, so that neither the output directory nor BentoML's store ever holds a
 gives the same archive, byte for byte, so what is published is what was tested.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -169,12 +171,10 @@ class Builder:
         return output.decode("utf-8", "replace")
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
-        waited_s = 0.0
-        while not self._stopping.is_set() and waited_s < STEP_LIMIT_S:
-            try:
+        deadline = time.monotonic() + STEP_LIMIT_S
+        while not self._stopping.is_set() and time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                waited_s += 0.2
         # The project's commands stop their servers when they are asked to end.
         process.send_signal(signal.SIGTERM)
         try:

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
+from deploy.conformance.corpus import load_corpus
 from deploy.conformance.targets import Target
 from deploy.images.container import Container
-from dragoman.protocol import JSON_TYPE, RawRequest, Reply
+from dragoman.bodies import JSON_TYPE, RawRequest
+from dragoman.protocol import Reply
+from dragoman.task_table import task_class
 
 # More than the batches that TorchServe has in hand at once, so that some wait in its queue.
 CLIENTS = 48
-# Documents that together take some seconds; no two sentences are equal, since equal ones are computed once.
-LINES = 12
+# Items of a request, so that all together take some seconds; no two are equal, since equal ones are computed once.
+ITEMS = 12
 END_WITHIN_S = 90.0
 
 
@@ -26,9 +29,11 @@ class Drained:
     exit_code: int | None
 
 
-def drain(container: Container, ways: Sequence[Target], engine: Target) -> Drained:
-    """Send documents to a server by all its ways, tell it to end when the first is answered, and count."""
-    bodies = [json.dumps({"q": _document(number)}).encode() for number in range(CLIENTS)]
+def drain(container: Container, ways: Sequence[Target], engine: Target, task: str) -> Drained:
+    """Send requests to a server by all its ways, tell it to end when the first is answered, and count."""
+    items = load_corpus(task).items(CLIENTS * ITEMS)
+    parts = [items[start : start + ITEMS] for start in range(0, len(items), ITEMS)]
+    bodies = [json.dumps(task_class(task).request_for(part)).encode() for part in parts]
     requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
     expected = [engine.ask(request).body for request in requests]
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -43,10 +48,6 @@ def drain(container: Container, ways: Sequence[Target], engine: Target) -> Drain
             answered=answered,
             exit_code=container.wait_for_end(END_WITHIN_S),
         )
-
-
-def _document(number: int) -> str:
-    return "\n".join(f"Where is platform {number * LINES + line}?" for line in range(LINES))
 
 
 def _is_right(future: Future[Reply], expected: dict[str, object]) -> bool:

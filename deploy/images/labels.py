@@ -7,8 +7,8 @@ from deploy.images.context import ROOT
 from dragoman.manifest import Manifest
 
 TITLES = {
-    "bento": "Dragoman: translation with BentoML",
-    "torchserve": "Dragoman: translation with TorchServe",
+    "bento": "Dragoman: a model served by BentoML",
+    "torchserve": "Dragoman: a model served by TorchServe",
     "registry": "Dragoman: MLflow server and registry commands",
     "training": "Dragoman: training and search",
 }
@@ -26,6 +26,7 @@ def labels(image: str, version: str, manifest: Manifest | None = None) -> dict[s
     if manifest:
         found |= {
             "dragoman.bundle.name": manifest.name,
+            "dragoman.bundle.task": manifest.task,
             "dragoman.bundle.version": manifest.version,
             "dragoman.bundle.digest": manifest.digest,
             "dragoman.mlflow.run_id": manifest.provenance.mlflow_run_id,

@@ -1,5 +1,6 @@
 """Starting an image of either server on free ports of the loopback interface, and the ways into it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,15 +13,17 @@ from deploy.images.engine import Engine
 from deploy.server_process import LOOPBACK, free_port
 from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
-from dragoman.protocol import JSON_TYPE, RawRequest
+from dragoman.bodies import JSON_TYPE, RawRequest
+from dragoman.manifest import Manifest
+from dragoman.task_table import task_class
+from dragoman.tasks.base import Task
 
 READY_WITHIN_S = 120.0
-TEXT = RawRequest(body=b'{"q": "1"}', content_type=JSON_TYPE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A container that translates."""
+    """A container that answers."""
 
     container: Container
     ways: Sequence[Target]
@@ -31,16 +34,16 @@ class Running:
 
 
 @contextmanager
-def run_bento(engine: Engine, tag: str, *, log: Path, read_only: bool = True) -> Iterator[Running]:
+def run_bento(engine: Engine, tag: str, manifest: Manifest, *, log: Path, read_only: bool = True) -> Iterator[Running]:
     """Run an image that serves a Bento; raises UnavailableError with the log's end when it does not get ready."""
-    port = free_port()
+    port, task = free_port(), task_class(manifest.task)
     environment = {"BENTOML_HOST": LOOPBACK, "BENTOML_PORT": str(port)}
     with engine.mounted(tag) as root:
         config = ImageConfig.read(engine, tag)
         started = time.monotonic()
         with Container(root, config, name=tag, log=log, read_only=read_only, environment=environment) as container:
-            http = OverHttp("Bento HTTP", f"http://{LOOPBACK}:{port}/translate")
-            seconds = _wait(container, http, started)
+            http = OverHttp("Bento HTTP", f"http://{LOOPBACK}:{port}{task.route}")
+            seconds = _wait(container, http, task, started)
             healthy = container.run(*config.health_check) == 0 if config.health_check else None
             yield Running(
                 container=container, ways=[http], labels=config.labels, seconds_to_ready=seconds, healthy=healthy
@@ -48,9 +51,9 @@ def run_bento(engine: Engine, tag: str, *, log: Path, read_only: bool = True) ->
 
 
 @contextmanager
-def run_torchserve(engine: Engine, tag: str, model: str, *, log: Path) -> Iterator[Running]:
+def run_torchserve(engine: Engine, tag: str, manifest: Manifest, *, log: Path) -> Iterator[Running]:
     """Run an image that serves a ``.mar``; raises UnavailableError with the log's end when it does not get ready."""
-    ports = Ports.free()
+    ports, task, model = Ports.free(), task_class(manifest.task), manifest.name
     management = ["--management-port", str(ports.management)]
     arguments = [
         *("--host", LOOPBACK, "--port", str(ports.inference), "--metrics-port", str(ports.metrics), *management),
@@ -62,7 +65,7 @@ def run_torchserve(engine: Engine, tag: str, model: str, *, log: Path) -> Iterat
         started = time.monotonic()
         container = stack.enter_context(Container(root, config, name=tag, log=log, arguments=arguments))
         http = OverHttp("TorchServe REST", f"http://{LOOPBACK}:{ports.inference}/predictions/{model}")
-        seconds = _wait(container, http, started)
+        seconds = _wait(container, http, task, started)
         client = stack.enter_context(InferenceClient(f"{LOOPBACK}:{ports.grpc_inference}"))
         probe = [*config.health_check, "--inference-port", str(ports.inference), *management]
         yield Running(
@@ -74,15 +77,17 @@ def run_torchserve(engine: Engine, tag: str, model: str, *, log: Path) -> Iterat
         )
 
 
-def _wait(container: Container, http: Target, started: float) -> float:
-    container.wait_until(_translates(http), within_s=READY_WITHIN_S)
+def _wait(container: Container, http: Target, task: type[Task], started: float) -> float:
+    container.wait_until(_answers(http, task), within_s=READY_WITHIN_S)
     return time.monotonic() - started
 
 
-def _translates(way: Target) -> Callable[[], bool]:
+def _answers(way: Target, task: type[Task]) -> Callable[[], bool]:
+    body = json.dumps(task.request_for([task.example_item])).encode()
+
     def check() -> bool:
         try:
-            return way.ask(TEXT).status == 200
+            return way.ask(RawRequest(body=body, content_type=JSON_TYPE)).status == 200
         except Exception:
             # Nothing listens yet, or what answers is not the model.
             return False

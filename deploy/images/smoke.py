@@ -1,6 +1,6 @@
 """``make smoke-images``: the images built, run as a cluster would run them, asked, stopped and measured.
 
-Trains a bundle on the built-in phrasebook unless one is given. Each image runs as its own user, without capabilities,
+Trains the demo's bundle unless one is given. Each image runs as its own user, without capabilities,
 with a root file system that the kernel holds read-only and a tmpfs at /tmp, on the loopback interface. BentoML's own
 image writes to its home directory, so it gets a root file system that it may write to.
 """
@@ -21,8 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands import run_command
+from deploy.conformance.corpus import load_corpus
 from deploy.conformance.outcome import Conformance, compare
 from deploy.conformance.targets import InProcess
+from deploy.demo_settings import load_demo, training_settings
 from deploy.images.__main__ import OUT, SERVERS, Built, build_image, megabytes, server_build
 from deploy.images.base import BASE, ensure_base
 from deploy.images.context import Context, lay_out
@@ -33,13 +35,14 @@ from deploy.images.runs import Running, run_bento, run_torchserve
 from deploy.images.standard import build_standard
 from dragoman.errors import ConfigError, run_cli
 from dragoman.predictor import load
+from dragoman.task_table import TASKS
 
 STANDARD = "bentoml containerize"
 # Bytes beyond the base image.
 SIZE_LIMITS = {"bento": 420_000_000, "torchserve": 1_300_000_000}
-# Seconds from the start to the first translation: shown, but no failure, for machines are noisy.
+# Seconds from the start to the first answer: shown, but no failure, for machines are noisy.
 READY_TARGETS = {"bento": 5.0, "torchserve": 20.0}
-SENTENCES = [f"I would like {number} tickets to the station, please." for number in range(2, 202)]
+ITEMS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +58,8 @@ class Checked:
     left_over: list[str]
     requests: int
     requests_alike: int
-    sentences: int
-    sentences_different: int
+    items: int
+    items_different: int
     drained: Drained
 
     def faults(self) -> list[str]:
@@ -70,9 +73,9 @@ class Checked:
             "it has no health check": self.healthy is not None or self.name == STANDARD,
             f"labels that do not say what they must: {', '.join(self.wrong_labels)}": not self.wrong_labels,
             f"left over from the build: {', '.join(self.left_over)}": not self.left_over,
-            f"{self.requests - self.requests_alike} requests and {self.sentences_different} sentences answered "
-            "otherwise than by the engine": self.requests_alike == self.requests and not self.sentences_different,
-            "it was asked nothing": self.requests > 0 and self.sentences > 0,
+            f"{self.requests - self.requests_alike} requests and {self.items_different} items answered "
+            "otherwise than by the engine": self.requests_alike == self.requests and not self.items_different,
+            "it was asked nothing": self.requests > 0 and self.items > 0,
             f"{drained.answered} of {drained.requests} requests answered while it ended": drained.answered
             == drained.requests,
             "no request was left to answer when it was told to end": drained.in_flight > 0,
@@ -99,7 +102,7 @@ def _check_all(arguments: argparse.Namespace, console: Console) -> list[Checked]
     if os.geteuid() != 0:
         raise ConfigError("only root can run images without a container engine; run it as root")
     ensure_base(engine)
-    context = lay_out(arguments.bundle or _trained(arguments.minutes), arguments.out)
+    context = lay_out(arguments.bundle or _trained(arguments.task, arguments.minutes), arguments.out)
     checked = []
     with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
         for name in [*SERVERS, *([] if arguments.without_standard else [STANDARD])]:
@@ -117,41 +120,45 @@ def _parser() -> argparse.ArgumentParser:
         "69 no base image, or a container that does not get ready",
     )
     parser.add_argument("--bundle", help="a bundle directory, or NAME@champion (default: one trained here)")
-    parser.add_argument("--minutes", type=float, default=2.5, help="of training that bundle (default: %(default)s)")
+    parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="whose demo (%(default)s)")
+    parser.add_argument("--minutes", type=float, help="of training that bundle (default: as the demo)")
     parser.add_argument("--without-standard", action="store_true", help=f"leave out the image of `{STANDARD}`")
     parser.add_argument("--out", type=Path, default=OUT, help="where the build folders go (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
     return parser
 
 
-def _trained(minutes: float) -> str:
+def _trained(task: str, minutes: float | None) -> str:
     run_dir = Path("runs") / f"images-{datetime.now():%Y%m%d-%H%M%S}"
-    settings = ["data=phrasebook", "model=t5_tiny", f"run_dir={run_dir}", f"train.max_minutes={minutes:g}"]
-    return run_command("-m", "train", *settings, "tracking.enabled=false").value("bundle")
+    settings = training_settings(task, load_demo(task), minutes)
+    return run_command("-m", "train", *settings, f"run_dir={run_dir}", "tracking.enabled=false").value("bundle")
 
 
 def _check(console: Console, engine: Engine, context: Context, name: str, folder: Path) -> Checked:
     """Build one image, run it, ask it, and stop it in the middle of its work."""
-    version, store = context.manifest.version, context.store
+    manifest, store = context.manifest, context.store
+    items = load_corpus(manifest.task).items(ITEMS)
     log = folder / f"{name.replace(' ', '-')}.log"
     # What the standard image says about itself is BentoML's to choose.
     wanted: Mapping[str, str] = {}
     running: AbstractContextManager[Running]
     if name == STANDARD:
         build_log = context.path.with_name(f"{context.path.name}.standard.log")
-        image = build_standard(engine, context.packaged.bento, store, f"dragoman-standard:{version}", build_log)
-        running = run_bento(engine, image.tag, log=log, read_only=False)
+        image = build_standard(
+            engine, context.packaged.bento, store, f"dragoman-standard:{manifest.version}", build_log
+        )
+        running = run_bento(engine, image.tag, manifest, log=log, read_only=False)
     else:
         build = server_build(context, name, {"BASE": BASE})
         image, wanted = build_image(engine, build, context), build.labels
         if name == "bento":
-            running = run_bento(engine, image.tag, log=log)
+            running = run_bento(engine, image.tag, manifest, log=log)
         else:
-            running = run_torchserve(engine, image.tag, context.manifest.name, log=log)
+            running = run_torchserve(engine, image.tag, manifest, log=log)
     with running as server:
-        console.print(f"{image.tag} translates after {server.seconds_to_ready:.1f} seconds")
+        console.print(f"{image.tag} answers after {server.seconds_to_ready:.1f} seconds")
         confinement = server.container.confinement()
-        conformance = compare(context.bundle, server.ways, SENTENCES, console.print)
+        conformance = compare(context.bundle, server.ways, items, console.print)
         conformance.show(console)
         drained = _drained(context, server)
         console.print(
@@ -170,8 +177,8 @@ def _check(console: Console, engine: Engine, context: Context, name: str, folder
         left_over=[] if name == STANDARD else _left_over(engine, image),
         requests=conformance.cases,
         requests_alike=conformance.alike,
-        sentences=len(SENTENCES) * len(server.ways),
-        sentences_different=_different(conformance),
+        items=len(items) * len(server.ways),
+        items_different=_different(conformance),
         drained=drained,
     )
 
@@ -179,7 +186,7 @@ def _check(console: Console, engine: Engine, context: Context, name: str, folder
 def _drained(context: Context, server: Running) -> Drained:
     predictor = load(context.bundle)
     try:
-        return drain(server.container, server.ways, InProcess(predictor))
+        return drain(server.container, server.ways, InProcess(predictor), context.manifest.task)
     finally:
         predictor.close()
 
@@ -190,7 +197,7 @@ def _left_over(engine: Engine, image: Built) -> list[str]:
 
 
 def _different(conformance: Conformance) -> int:
-    return sum(len(report.differences) for report in conformance.sentences)
+    return sum(len(report.differences) for report in conformance.items)
 
 
 def _show(console: Console, checked: Sequence[Checked]) -> None:

@@ -4,6 +4,8 @@ As process 1 of a container it lets TorchServe answer what it has begun before i
 """
 
 import argparse
+import json
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from deploy.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.errors import DataError, UnavailableError, run_cli
+from dragoman.task_table import task_class
 
 # `--log -`: with the output of this process.
 OWN_OUTPUT = Path("-")
@@ -25,9 +28,8 @@ TorchServe is ready; Ctrl-C stops it. Its log: {log}
   metrics     {metrics_url}
 
 try it:
-  curl {url} -H 'Content-Type: application/json' -d '{{"q": "Where is the station?"}}'
-  curl {url} -H 'Content-Type: text/plain' -d 'Where is the station?'
-  python -m deploy.torchserve.grpc_client --address {grpc_address} --model {model} 'Where is the station?'
+  curl {url} -H 'Content-Type: application/json' -d {body}
+  python -m deploy.torchserve.grpc_client --address {grpc_address} --model {model} --task {task} {item}
 """
 
 
@@ -46,7 +48,7 @@ def main() -> int:
     log = None if arguments.log == OWN_OUTPUT else arguments.log
     try:
         with TorchServeProcess(_archive(arguments.mar), log=log, ports=ports, host=arguments.host) as server:
-            print(READY.format(**{**vars(server), "log": log or "below"}), flush=True)
+            print(READY.format(**{**vars(server), **_example(server), "log": log or "below"}), flush=True)
             try:
                 server.wait()
             except KeyboardInterrupt:
@@ -63,6 +65,12 @@ def main() -> int:
             )
     except KeyboardInterrupt:
         return 0
+
+
+def _example(server: TorchServeProcess) -> dict[str, str]:
+    """The model's example, as words of a shell."""
+    body = json.dumps(server.example, ensure_ascii=False)
+    return {"body": shlex.quote(body), "item": shlex.quote(str(task_class(server.task).example_item))}
 
 
 def _archive(path: Path) -> Path:

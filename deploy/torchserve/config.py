@@ -10,6 +10,7 @@ from typing import Self
 from deploy.server_process import LOOPBACK, free_port, is_free
 from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.manifest import Manifest
+from dragoman.task_table import task_class
 
 TEMPLATE = Path(__file__).with_name("config.properties")
 METRICS = Path(__file__).with_name("metrics.yaml")
@@ -83,6 +84,7 @@ def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LO
     ``host`` is the address of all but management.
     """
     manifest = archive.manifest
+    limits = task_class(manifest.task).limits_of(manifest)
     # Java reads a regular expression here, and a list at commas: all but the plainest characters go by their number.
     pattern = "".join(
         c if c.isascii() and (c.isalnum() or c in "/_-") else f"\\x{{{ord(c):x}}}" for c in str(model_store)
@@ -98,7 +100,7 @@ def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LO
         "load_models": f"{manifest.name}={archive.path.name}",
         "allowed_urls": f"file://{pattern}/[^/]+\\.mar",
         "metrics_config": METRICS,
-        "max_request_size": manifest.limits.max_body_bytes + REQUEST_SLACK_BYTES,
+        "max_request_size": limits.max_body_bytes + REQUEST_SLACK_BYTES,
     }
     template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute({name: _escaped(str(value)) for name, value in values.items()})

@@ -1,6 +1,6 @@
 """A client of TorchServe's gRPC, made at run time from the protos inside the installed torchserve.
 
-python -m deploy.torchserve.grpc_client --address 127.0.0.1:7070 --model translation-en-de "Where is the station?"
+python -m deploy.torchserve.grpc_client --address 127.0.0.1:7070 --model NAME "Where is the station?"
 """
 
 import argparse
@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from deploy.torchserve.installation import missing, torchserve_home
 from dragoman.errors import ConfigError, InferenceError, InvalidInput, UnavailableError, run_cli
+from dragoman.task_table import TASKS, task_class
 
 SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 # Where the protos lie in the server's jar, and the names by which they import each other.
@@ -132,17 +133,20 @@ def _service() -> Any:
 
 
 def main() -> None:
-    """Translate the texts of the command line and print one translation a line."""
+    """Send the inputs of the command line in one request and print one output a line."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.torchserve.grpc_client", description="Translate texts with TorchServe over gRPC."
+        prog="python -m deploy.torchserve.grpc_client", description="Ask a model in TorchServe over gRPC."
     )
     parser.add_argument("--address", default="127.0.0.1:7070", help="host and port of gRPC (default: %(default)s)")
     parser.add_argument("--model", required=True, help="the model's name, as the server was started with it")
-    parser.add_argument("text", nargs="+", help="a text to translate")
+    parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="its task (%(default)s)")
+    parser.add_argument("item", nargs="+", help="an input of the model, a text")
     arguments = parser.parse_args()
+    task = task_class(arguments.task)
     with InferenceClient(arguments.address) as client:
-        for translation in checked(client.predict(arguments.model, {"q": arguments.text}))["translatedText"]:
-            print(translation)
+        body = checked(client.predict(arguments.model, task.request_for(arguments.item)))
+    for output in task.outputs_of(body):
+        print(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
 
 
 if __name__ == "__main__":

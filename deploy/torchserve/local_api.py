@@ -1,4 +1,4 @@
-"""Asking a TorchServe on this machine: its models, their workers, a translation; with its keys, where it made any."""
+"""Asking a TorchServe on this machine: its models, their workers, the model; with its keys, where it made any."""
 
 import json
 import urllib.request
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 KEY_FILE = "key_file.json"
+# A request that the model answers, which the starter leaves for the probe.
+EXAMPLE_FILE = "example.json"
 # For an answer of the management API, which computes nothing.
 DESCRIBED_WITHIN_S = 2.0
 
@@ -23,7 +25,7 @@ def describe(management_url: str, model: str, home: Path) -> dict[str, Any]:
 
 
 def has_ready_worker(description: dict[str, Any]) -> bool:
-    """Whether a worker of a described model has loaded it, which ends with a first translation, and is alive."""
+    """Whether a worker of a described model has loaded it, which ends with a first answer, and is alive."""
     return any(worker["status"] == "READY" for worker in description["workers"])
 
 

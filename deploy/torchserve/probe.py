@@ -1,33 +1,32 @@
-"""``python -m deploy.torchserve.probe``: exit with 0 if the TorchServe of this machine translates now.
+"""``python -m deploy.torchserve.probe``: exit with 0 if the TorchServe of this machine answers now.
 
 For a container's health check and readiness: TorchServe's own /ping is content before the model is loaded, and when
 its workers have failed. Works with token authorization too, of which the starter's directory holds the keys.
 
-With ``--workers`` it only asks whether a worker has the model. A full queue refuses the probe's translation too, and
+With ``--workers`` it only asks whether a worker has the model. A full queue refuses the probe's request too, and
 whoever then stopped the server, or sent its requests to the next one, would make an outage of an overload.
 """
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 
 from deploy.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
-from deploy.torchserve.local_api import describe, has_ready_worker, models, request
+from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker, models, request
 from deploy.torchserve.server import HOME_PREFIX
 from dragoman.errors import UnavailableError, run_cli
 
-TEXT = "1"
-
 
 def main() -> None:
-    """Translate one short text, or ask for a worker that is ready; raises UnavailableError when there is none."""
+    """Send the task's example, or ask for a worker that is ready; raises UnavailableError when there is none."""
     parser = argparse.ArgumentParser(prog="python -m deploy.torchserve.probe", description=__doc__)
     for name in ("inference", "management"):
         default = getattr(Ports(), name)
         parser.add_argument(f"--{name}-port", type=int, default=default, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--within", type=float, default=4.0, metavar="SECONDS", help="(default: %(default)s)")
-    parser.add_argument("--workers", action="store_true", help="ask for a ready worker; do not translate")
+    parser.add_argument("--workers", action="store_true", help="ask for a ready worker; send no request")
     arguments = parser.parse_args()
     home = max(Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"), key=lambda path: path.stat().st_mtime, default=None)
     if home is None:
@@ -39,10 +38,11 @@ def main() -> None:
             if not has_ready_worker(describe(management, model, home)):
                 raise UnavailableError(f"TorchServe has no worker that is ready for {model}")
             return
+        example = json.loads((home / EXAMPLE_FILE).read_text(encoding="utf-8"))
         url = f"http://{LOOPBACK}:{arguments.inference_port}/predictions/{model}"
-        request(url, home, "inference", within_s=arguments.within, payload={"q": TEXT})
+        request(url, home, "inference", within_s=arguments.within, payload=example)
     except (OSError, ValueError) as error:
-        raise UnavailableError(f"TorchServe does not translate: {error}") from error
+        raise UnavailableError(f"TorchServe does not answer: {error}") from error
 
 
 if __name__ == "__main__":

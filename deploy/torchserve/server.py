@@ -14,9 +14,11 @@ from deploy.server_process import LOOPBACK, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
-from deploy.torchserve.local_api import describe, has_ready_worker
+from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
+from dragoman import atomic
 from dragoman.errors import ConfigError, OutputError, UnavailableError
 from dragoman.following import FOLLOW_VARIABLE, followed_directory
+from dragoman.task_table import task_class
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
 LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")
@@ -43,7 +45,7 @@ class TorchServeProcess(ServerProcess):
         host: str = LOOPBACK,
         ready_within_s: float = 120.0,
     ) -> None:
-        """Serve an archive and wait until its worker has translated once; free ports unless they are given.
+        """Serve an archive and wait until its worker has answered once; free ports unless they are given.
 
         ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
         ConfigError for ports that are taken, for a host that is not this machine's, for a directory to follow that is
@@ -53,7 +55,9 @@ class TorchServeProcess(ServerProcess):
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
         self.ports.check(host)
         followed = followed_directory()
-        self.model = archive.manifest.name
+        self.model, self.task = archive.manifest.name, archive.manifest.task
+        task = task_class(self.task)
+        self.example = task.request_for([task.example_item])
         # Who listens everywhere listens here too.
         address = LOOPBACK if host == ANYWHERE else host
         self.url = f"http://{address}:{self.ports.inference}/predictions/{self.model}"
@@ -67,6 +71,7 @@ class TorchServeProcess(ServerProcess):
             undo.callback(self._private.cleanup)
             _check_length(self._home)
             config = _write_config(archive, self.ports, self._home, host)
+            atomic.write_json(self._home / EXAMPLE_FILE, self.example)
             super().__init__(
                 _command(self._home),
                 name=f"TorchServe with {archive.path.name}",

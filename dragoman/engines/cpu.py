@@ -1,15 +1,20 @@
-"""What the engines need to know of the processor: how much of it is ours, and which matrix kernels it gets."""
+"""What the engines need to know of the processor: how much of it is ours, and which one it is."""
 
 import math
 import os
+import platform
 from pathlib import Path
 
 # Where limits of processor time are seen, in version 2 and 1 of control groups, and which group this process is in.
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 CPU_INFO = Path("/proc/cpuinfo")
-# What oneDNN 3 asks of a processor before it uses its AVX-512 kernels.
-AVX512_FLAGS = {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+# The fields that are the same at each start, as x86 and as ARM have them; the frequency of the moment is not.
+PROCESSOR_FIELDS = (
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),
+    *("cpu implementer", "cpu architecture", "cpu variant", "cpu part", "cpu revision", "features"),
+)
+KERNEL_SETTINGS = ("CT2_", "DNNL_", "MKL_", "ONEDNN_", "OPENBLAS_")
 
 
 def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
@@ -43,17 +48,17 @@ def _quota(group: Path) -> float:
         return math.inf
 
 
-def has_onednn_avx512(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether CTranslate2 multiplies matrices with oneDNN's AVX-512 kernels here; False where that is not known.
-
-    On Intel's processors it uses MKL, and elsewhere other libraries. ``ONEDNN_MAX_CPU_ISA`` can forbid AVX-512.
-    """
-    set_to = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "DEFAULT"
-    if os.environ.get("CT2_USE_MKL", "0") != "0" or not set_to.upper().startswith(("DEFAULT", "AVX512", "AVX10")):
-        return False
+def processor(cpu_info: Path = CPU_INFO) -> dict[str, str]:
+    """Return what tells processors apart for which libraries choose other kernels: model, stepping, flags."""
     try:
         lines = cpu_info.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
     except OSError:
-        return False
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return fields.get("vendor_id") == "AuthenticAMD" and set(fields.get("flags", "").split()) >= AVX512_FLAGS
+        # macOS and Windows have no such file.
+        return {"machine": platform.machine(), "processor": platform.processor()}
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return {"machine": platform.machine(), **{name: fields[name] for name in PROCESSOR_FIELDS if name in fields}}
+
+
+def kernel_settings() -> dict[str, str]:
+    """Return the environment variables by which the libraries under the engines choose their kernels."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(KERNEL_SETTINGS)}

@@ -1,10 +1,10 @@
-"""What the engines of sequence-to-sequence models have in common: sources of ids in, hypotheses out."""
+"""The words between tasks that turn sequences into sequences and the engines that do it."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
-from dragoman.sizes import Capacity
+from dragoman.engines import Engine
 from dragoman.strict import Setting
 
 MAX_LENGTH_PENALTY = 5.0
@@ -15,7 +15,7 @@ class Decoding:
     """How a hypothesis is searched for: the defaults of a model, which a request may change within its limits."""
 
     num_beams: Annotated[int, Setting("beam width; 1 is greedy", minimum=1)] = 1
-    max_new_tokens: Annotated[int, Setting("where a translation is cut, in tokens", minimum=1)] = 128
+    max_new_tokens: Annotated[int, Setting("where an output is cut, in tokens", minimum=1)] = 128
     length_penalty: Annotated[
         float, Setting("exponent of the length that divides a score", minimum=0, maximum=MAX_LENGTH_PENALTY)
     ] = 1.0
@@ -23,7 +23,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One translation in ids, without the end of sequence.
+    """One output in ids, without the end of sequence.
 
     ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` says whether the model ended
     the sequence itself (it was cut at the token limit otherwise).
@@ -42,18 +42,17 @@ class Hypothesis:
 OnAnswer = Callable[[int, list[Hypothesis]], None]
 
 
-class Engine(Protocol):
-    """A model that is loaded and ready."""
+class Seq2SeqEngine(Engine, Protocol):
+    """An engine that decodes sources.
 
-    name: str
-    device: str
-    capacity: Capacity
-    """How many batches the engine computes at once, and of what size; more callers than that wait inside it."""
+    Its class is constructed with ``tokenizer``, and the limits ``max_source_tokens``, ``max_new_tokens`` and
+    ``max_beams`` of what it will be asked for.
+    """
 
     def batch_class(self, length: int) -> Hashable:
-        """Sources of so many tokens share batches with those of an equal class only.
+        """Return the class of a source of so many tokens, which shares batches with those of an equal class only.
 
-        Among others they would not get, to the last bit, the answers that they get alone.
+        Among others it would not get, to the last bit, the answer that it gets alone.
         """
         ...
 
@@ -66,17 +65,9 @@ class Engine(Protocol):
         return_scores: bool,
         on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
-        """The best hypotheses of each source (ids with the end of sequence), best first; safe to call from threads.
+        """Return the best hypotheses of each source (ids with the end of sequence), best first; threads may share it.
 
         The sources are of one ``batch_class``. ``on_answer`` gets the place and the hypotheses of a source as soon as
         they are known, in any thread, where the engine knows some before the others.
         """
-        ...
-
-    def close(self) -> None:
-        """Free the model."""
-        ...
-
-    def describe(self) -> Mapping[str, Any]:
-        """Say what is loaded, and where it runs."""
         ...

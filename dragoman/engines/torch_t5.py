@@ -1,7 +1,6 @@
 """PyTorch: any device; on a CPU in full precision the reference for the other engines, on CUDA the fast one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -10,14 +9,20 @@ from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
+from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.engines.t5.weights import load_weights
 from dragoman.errors import ConfigError
 from dragoman.sizes import Capacity
-from dragoman.tokenizer import Tokenizer
 
-# Decoder rows computed at once, and callers that together can fill them.
+# Decoder rows computed at once.
 SLOTS = {"cpu": 32, "cuda": 256}
-CALLERS = {"cpu": 2, "cuda": 16}
+# So many callers together fill the slots: on a CPU with sources of 32 tokens, on CUDA with sources of up to 64. CUDA
+# has eight times the slots, so eight times as much may wait for them. Its figures follow from the slots; they have not
+# been measured under load.
+CAPACITIES = {
+    "cpu": Capacity(parallel_batches=2, batch_cost=512),
+    "cuda": Capacity(parallel_batches=16, batch_cost=1_024, max_waiting_items=8 * 4_096, max_waiting_cost=8 * 65_536),
+}
 
 
 class TorchEngine:
@@ -29,13 +34,20 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, bundle: Bundle, *, device: str, tokenizer: Tokenizer, max_source_tokens: int, max_new_tokens: int
+        self,
+        bundle: Bundle,
+        device: str,
+        *,
+        tokenizer: Tokenizer,
+        max_source_tokens: int,
+        max_new_tokens: int,
+        max_beams: int,
     ) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no T5's."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
         self.device = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
-        self.capacity = Capacity(parallel_batches=CALLERS[self.device])
+        self.capacity = CAPACITIES[self.device]
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         with torch.inference_mode():
             weights = load_weights(bundle.model_dir, device=self.device, dtype=dtype)
@@ -50,8 +62,12 @@ class TorchEngine:
         """Why this engine cannot run the bundle, or None: every bundle holds the weights."""
         return None
 
+    def describe(self) -> Mapping[str, str | int]:
+        """See ``Engine.describe``."""
+        return {"engine": self.name, "device": self.device, "parallel": self.capacity.parallel_batches}
+
     def batch_class(self, length: int) -> int:
-        """See ``Engine.batch_class``: any length goes with any other."""
+        """See ``Seq2SeqEngine.batch_class``: any length goes with any other."""
         return 0
 
     def decode(
@@ -63,7 +79,7 @@ class TorchEngine:
         return_scores: bool,
         on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
-        """See ``Engine.decode``; sources of calls made at the same time share the steps of the decoder."""
+        """See ``Seq2SeqEngine.decode``; sources of calls made at the same time share the steps of the decoder."""
         return self._scheduler.decode(
             sources, decoding, num_hypotheses=num_hypotheses, return_scores=return_scores, on_answer=on_answer
         )
@@ -72,7 +88,3 @@ class TorchEngine:
         """Answer what has been asked and free the model."""
         self._scheduler.close()
         del self._scheduler
-
-    def describe(self) -> Mapping[str, Any]:
-        """See ``Engine.describe``."""
-        return {"engine": self.name, "device": self.device, "parallel": self.capacity.parallel_batches}

@@ -51,10 +51,11 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A parsed request: its inputs, and the field that names each of them in errors."""
+    """A parsed request: its inputs, the field that names each of them in errors, and whether they came as a list."""
 
     inputs: tuple[Any, ...]
     fields: tuple[str, ...]
+    is_list: bool
 
     @cached_property
     def items(self) -> tuple[Any, ...]:
@@ -113,7 +114,7 @@ class Task:
     Limits: ClassVar[type[Limits]] = Limits
     """The dataclass of the manifest's ``limits``."""
     engines: ClassVar[Mapping[str, str]] = {}
-    """Engines by name, ``module:Class``, the preferred first; a task without any computes by itself."""
+    """Engines by name, ``module:Class``, the preferred first, or torch where it sees CUDA; a task may have none."""
     files: ClassVar[str] = ""
     """A pattern of the files that its bundles may hold beside the weights."""
     model_config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
@@ -191,8 +192,13 @@ class Task:
         return Card(what=f"A model for {manifest.task}")
 
     @classmethod
+    def request_of(cls, item: Any) -> dict[str, Any]:
+        """Make the body of a request for one plain input."""
+        return {cls.input_field: item}
+
+    @classmethod
     def request_for(cls, items: Sequence[Any]) -> dict[str, Any]:
-        """Make the body of a request for plain inputs, as a client would."""
+        """Make the body of a request for a list of plain inputs."""
         return {cls.input_field: list(items)}
 
     @classmethod
@@ -223,7 +229,7 @@ class Task:
 
     def prepare(self, item: Any) -> Any:
         """Check one plain input and make it ready for the engine; raises InvalidInput."""
-        (prepared,) = self.parse(self.request_for([item])).inputs
+        (prepared,) = self.parse(self.request_of(item)).inputs
         return prepared
 
     def assemble(self, prepared: Any, outcomes: Sequence[Result | Failure]) -> Result | Failure:

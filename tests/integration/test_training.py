@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ import dragoman
 from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
 from dragoman.manifest import Score
-from dragoman.segments import read_segments, split_label
+from scoring.held_out import label, read_held_out
 from tests.conftest import ROOT
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
 from train.config import compose_config, load_config
+from train.record import final_figures
 from train.recorder import Recorder, RunFacts, Unrecorded
 from train.run_dir import RunDir, read_history
-from train.session import final_figures, resume, start
+from train.session import resume, start
 
 STEPS = 60
 
@@ -105,7 +106,7 @@ def test_the_last_line_names_a_bundle_that_translates(tracked: tuple[RunDir, str
     labels = {score.test_set for score in manifest.scores}
     assert {label.partition("@")[0] for label in labels} == {"parallel/test", "parallel/validation"}
     assert all(re.fullmatch(r"parallel/\w+@[0-9a-f]{8}", label) for label in labels)
-    assert (run.path / "translations" / "test.tsv").read_text("utf-8").count("\t") == 2 * manifest.scores[0].segments
+    assert (run.outputs / "test.tsv").read_text("utf-8").count("\t") == 2 * manifest.scores[0].items
     assert {score.engine for score in manifest.scores} == {"ctranslate2"}
 
 
@@ -132,18 +133,19 @@ def test_mlflow_holds_the_run(tracked: tuple[RunDir, str, str]) -> None:
     assert record.data.tags["corpus_fingerprint"].startswith("sha256:")
     losses = client.get_metric_history(place["run_id"], "train/loss")
     assert [point.step for point in losses] == [20, 40, 60]
-    assert client.get_metric_history(place["run_id"], "by_tokens/validation/chrf")
+    assert client.get_metric_history(place["run_id"], "by_units/validation/chrf")
     artifacts = {file.path for file in client.list_artifacts(place["run_id"])}
     assert {"config.yaml", "corpus.json", "curves.png", "samples.json"} <= artifacts
-    held_out = {file.path for file in client.list_artifacts(place["run_id"], "segments")}
-    assert held_out == {"segments/test.jsonl", "segments/validation.jsonl"}
+    held_out = {file.path for file in client.list_artifacts(place["run_id"], "held_out")}
+    assert held_out == {"held_out/test.parquet", "held_out/validation.parquet"}
+    assert place["complete"]
 
 
 def test_the_held_out_sets_of_a_run_are_those_of_its_scores(tracked: tuple[RunDir, str, str]) -> None:
     run, _, _ = tracked
     labels = {score.test_set for score in open_bundle(run.bundle).manifest.scores}
-    sets = {name: read_segments(run.segments / f"{name}.jsonl") for name in ("test", "validation")}
-    assert labels == {split_label("parallel", name, pairs) for name, pairs in sets.items()}
+    sets = {name: read_held_out(run.held_out / f"{name}.parquet") for name in ("test", "validation")}
+    assert labels == {label("parallel", name, items) for name, items in sets.items()}
 
 
 def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
@@ -163,7 +165,8 @@ def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
     whole, _, _ = tracked
     assert weights(run) == weights(whole)
     assert figures(run) == figures(whole)
-    assert json.loads(run.mlflow.read_text(encoding="utf-8")) == place
+    assert not place["complete"]
+    assert json.loads(run.mlflow.read_text(encoding="utf-8")) == {**place, "complete": True}
     losses = MlflowClient(uri).get_metric_history(place["run_id"], "train/loss")
     assert [point.step for point in losses] == [20, 40, 60]
 
@@ -194,16 +197,28 @@ def test_a_finished_run_says_again_where_its_bundle_is(tracked: tuple[RunDir, st
 
 
 class Cut(Unrecorded):
-    """Ends the run with an error once the bundle is to be recorded, and keeps how it was closed."""
+    """Ends with an error once the bundle is to be recorded, and keeps what it was given and how it was closed."""
+
+    run_id = "f00"
 
     def __init__(self, error: BaseException | None = None, refuses: str = "") -> None:
         self.error, self.refuses = error, refuses
         self.closed: list[str] = []
+        self.figures: dict[str, float] = {}
+        self.files: list[str] = []
+        self.bundles: list[Path] = []
+
+    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
+        self.figures.update(values)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        self.files.append(path.name)
 
     def log_bundle(self, bundle_dir: Path) -> None:
-        assert bundle_dir.name == "bundle"
+        assert open_bundle(bundle_dir).manifest.scores
         if self.error is not None:
             raise self.error
+        self.bundles.append(bundle_dir)
 
     def finish(self, status: str) -> None:
         self.closed.append(status)
@@ -211,28 +226,82 @@ class Cut(Unrecorded):
             raise UnavailableError("no answer")
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.record.PATIENCE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize(
     ("recorder", "error", "closed"),
     [
         (Cut(OSError("full")), OSError, ["FAILED"]),
         (Cut(OSError("full"), refuses="FAILED"), OSError, ["FAILED"]),
         (Cut(SystemExit(143)), SystemExit, ["KILLED"]),
+        (Cut(UnavailableError("gone")), UnavailableError, []),
         (Cut(refuses="FINISHED"), UnavailableError, ["FINISHED"]),
     ],
 )
-def test_a_run_that_is_cut_off_while_it_is_recorded_is_not_done_and_can_be_finished(
+def test_a_run_that_is_cut_off_while_it_is_recorded_keeps_its_bundle_and_sends_the_record_later(
     corpus: list[str], tmp_path: Path, recorder: Cut, error: type[BaseException], closed: list[str]
 ) -> None:
     run = RunDir(tmp_path / "run")
     with pytest.raises(error):
         start(compose_config([*corpus, f"run_dir={run.path}", "train.max_steps=2"]), lambda facts: recorder)
     assert recorder.closed == closed
-    assert not run.bundle.exists()
+    digest = open_bundle(run.bundle).manifest.digest
+    # Neither the corpus nor the checkpoints are needed any more.
+    shutil.rmtree(run.checkpoints)
     again = Cut()
-    assert resume(load_config(run.config), run.path, lambda facts: again) == 0
+    asked: list[RunFacts] = []
+
+    def reopened(facts: RunFacts) -> Recorder:
+        asked.append(facts)
+        return again
+
+    assert resume(load_config(run.config), run.path, reopened) == 0
+    assert [facts.run_id for facts in asked] == ["f00"]
     assert again.closed == ["FINISHED"]
-    assert dragoman.load(run.bundle).bundle.manifest.scores
-    assert not run.unpublished.parent.exists()
+    assert again.bundles == [run.bundle]
+    assert {"train/loss", "validation/chrf", "parallel/test/chrf"} <= set(again.figures)
+    assert {"config.yaml", "corpus.json", "curves.png", "test.parquet", "validation.parquet"} == set(again.files)
+    assert open_bundle(run.bundle).manifest.digest == digest
+    assert resume(load_config(run.config), run.path, reopened) == 0
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_tracking_server_that_is_out_of_reach_at_the_end_is_told_with_the_way_to_send_the_record(
+    corpus: list[str], tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(
+        UnavailableError, match=rf"bundle {run.bundle} is complete.*python -m train resume={run.path}"
+    ) as caught:
+        start(
+            compose_config([*corpus, f"run_dir={run.path}", "train.max_steps=2"]),
+            lambda facts: Cut(UnavailableError("gone")),
+        )
+    assert caught.value.exit_code == 69
+
+    def no_server(facts: RunFacts) -> Recorder:
+        raise UnavailableError("nobody answers")
+
+    with pytest.raises(UnavailableError, match=rf"is complete.*nobody answers.*resume={run.path}"):
+        resume(load_config(run.config), run.path, no_server)
+
+
+def test_a_server_that_comes_back_in_time_gets_the_record_at_once(corpus: list[str], tmp_path: Path) -> None:
+    class Restarted(Cut):
+        def log_bundle(self, bundle_dir: Path) -> None:
+            self.bundles.append(bundle_dir)
+            if len(self.bundles) < 2:
+                raise UnavailableError("restarting")
+
+    recorder = Restarted()
+    config = compose_config([*corpus, f"run_dir={tmp_path / 'run'}", "train.max_steps=2"])
+    assert start(config, lambda facts: recorder) == 0
+    assert (len(recorder.bundles), recorder.closed) == (2, ["FINISHED"])
 
 
 def test_a_damaged_best_checkpoint_is_forgotten(
@@ -260,7 +329,7 @@ def test_an_edited_configuration_is_refused(train: Callable[..., RunDir]) -> Non
 def test_the_record_takes_the_first_score_of_a_test_set_and_metric() -> None:
     rows = [("chrF", 3.0), ("BLEU", 2.0), ("BLEU", 1.0)]
     found = [
-        Score(metric=metric, value=value, signature="", test_set="set/test@01", segments=1, low=0, high=9, engine="x")
+        Score(metric=metric, value=value, signature="", test_set="set/test@01", items=1, low=0, high=9, engine="x")
         for metric, value in rows
     ]
     assert final_figures(found) == {"set/test/chrf": 3.0, "set/test/bleu": 2.0}
@@ -337,15 +406,55 @@ def test_weights_and_vocabulary_of_a_directory_are_trained_further(
     )
     assert start(config, lambda facts: Unrecorded()) == 0
     bundle = dragoman.load(tmp_path / "run" / "bundle").bundle
-    assert bundle.manifest.preprocessing.prefix == "translate English to German: "
-    assert bundle.manifest.provenance.base_model == str(pretrained)
+    assert bundle.manifest.options["preprocessing"] == {"prefix": "translate English to German: "}
+    base = bundle.manifest.provenance.base_model
+    assert base is not None
+    assert (base.name, base.revision) == ("model", None)
+    assert base.digest.startswith("sha256:")
+    assert str(tracked[0].path) not in (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert (bundle.model_dir / "spiece.model").read_bytes() == (pretrained / "spiece.model").read_bytes()
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (bundle.model_dir, pretrained))
     assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
+def test_given_weights_are_packed_as_they_are_by_a_training_of_no_steps(
+    tracked: tuple[RunDir, str, str], corpus: list[str], tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    old = open_bundle(tracked[0].bundle)
+    settings = [setting for setting in corpus if not setting.startswith("model.")]
+    fixed = ["model=t5_small", "model.prefix=''", f"model.path={old.model_dir}", "tracking.enabled=false"]
+    config = compose_config([*settings, *fixed, "train.max_steps=0", f"run_dir={tmp_path / 'run'}"])
+    assert start(config, lambda facts: Unrecorded()) == 0
+    new = open_bundle(tmp_path / "run" / "bundle")
+    ours, theirs = (load_file(bundle.model_dir / "model.safetensors") for bundle in (new, old))
+    assert set(ours) == set(theirs)
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    engines = [next((bundle.path / "engines").glob("*/model.bin")).read_bytes() for bundle in (new, old)]
+    assert engines[0] == engines[1]
+    assert new.manifest.scores == old.manifest.scores
+
+
+def test_a_held_out_set_of_a_run_is_scored_by_command_as_the_run_did(
+    tracked: tuple[RunDir, str, str], tmp_path: Path
+) -> None:
+    run = tracked[0]
+    arguments = ["--bundle", str(run.bundle), "--held-out", str(run.held_out / "test.parquet"), "--json"]
+    scored = command(arguments, tmp_path, "train.evaluate")
+    output, errors = scored.communicate(timeout=60)
+    assert scored.returncode == 0, errors
+    known = {
+        score.metric: score.value for score in open_bundle(run.bundle).manifest.scores if "/test@" in score.test_set
+    }
+    found = {score["metric"]: score["value"] for score in json.loads(output)["scores"]}
+    assert known.items() <= found.items()
+    wrong = command(["--bundle", str(run.bundle), "--source", "x"], tmp_path, "train.evaluate")
+    assert "give a test set" in wrong.communicate(timeout=60)[1]
+
+
 def test_a_vocabulary_given_by_path_is_used(tracked: tuple[RunDir, str, str], train: Callable[..., RunDir]) -> None:
-    given = tracked[0].vocabulary
+    given = tracked[0].assets
     run = train("train.max_steps=2", f"model.tokenizer_path={given}")
     assert (run.bundle / "model" / "spiece.model").read_bytes() == (given / "spiece.model").read_bytes()
 
@@ -355,7 +464,7 @@ def test_a_wrong_model_directory_is_named_and_leaves_nothing(corpus: list[str], 
     base = [*settings, "model=t5_small", f"run_dir={tmp_path / 'run'}", "tracking.enabled=false"]
     (tmp_path / "empty").mkdir()
     for path, message in (
-        (tmp_path / "empty", "is not a T5 model: it has no"),
+        (tmp_path / "empty", "empty lacks config.json"),
         (tmp_path / "no", "is not a directory"),
     ):
         with pytest.raises(DataError, match=message):

@@ -1,4 +1,4 @@
-"""Training for a search: token grids and budgets, stopping by what watches, going on, and exporting what was found."""
+"""Training for a search: unit grids and budgets, stopping by what watches, going on, and exporting what was found."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from train.run_dir import RunDir
 from train.settings import Config
 from train.trial import Fitted, run_trial
 
-GRID_TOKENS = 2_000
+GRID_UNITS = 2_000
 
 
 class Silent:
@@ -34,7 +34,7 @@ class EnoughError(Exception):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     settings = write_toy_corpus(tmp_path_factory.mktemp("corpus"))
-    limits = ["train.max_tokens=10000", f"train.validate_every_tokens={GRID_TOKENS}", "train.patience=null"]
+    limits = ["train.max_units=10000", f"train.validate_every_units={GRID_UNITS}", "train.patience=null"]
     return compose_config([*settings, *limits, "tracking.enabled=false", "study=toy/trial-3"])
 
 
@@ -50,12 +50,12 @@ def trial(config: Config, path: Path, seen: list[Report], *, stop_after: int | N
     )
 
 
-def test_a_trial_validates_once_in_each_interval_of_tokens_and_ends_with_its_budget(config: Config, tmp_path: Path):
+def test_a_trial_validates_once_in_each_interval_of_units_and_ends_with_its_budget(config: Config, tmp_path: Path):
     seen: list[Report] = []
     fitted = trial(config, tmp_path / "trial", seen)
-    assert [report.tokens // GRID_TOKENS for report in seen] == [1, 2, 3, 4, 5]
-    assert 10_000 <= fitted.fitting.state.tokens < 10_000 + config.train.batch_tokens
-    assert fitted.best_score == max(report.figures["validation/chrf"] for report in seen)
+    assert [report.units // GRID_UNITS for report in seen] == [1, 2, 3, 4, 5]
+    assert 10_000 <= fitted.fitting.state.units < 10_000 + config.train.batch_units
+    assert fitted.figures["chrf"] == max(report.figures["validation/chrf"] for report in seen)
     assert not RunDir(tmp_path / "trial").bundle.exists()
 
     bundle = fitted.export(tmp_path / "bundle")
@@ -88,10 +88,10 @@ def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(co
     after: list[Report] = []
     fitted = trial(config, tmp_path / "cut", after)
     ended, whole_state = fitted.fitting.state, expected.fitting.state
-    assert (ended.best_score, ended.step, ended.tokens) == (
+    assert (ended.best_score, ended.step, ended.units) == (
         whole_state.best_score,
         whole_state.step,
-        whole_state.tokens,
+        whole_state.units,
     )
     assert [report.figures["validation/chrf"] for report in after] == [
         report.figures["validation/chrf"] for report in whole

@@ -37,9 +37,9 @@ OF_THE_SEARCH = ("train.lr=", "train.validate_every_steps=")
 def settings(folder: Path, *more: str) -> list[str]:
     """A search of seconds; everything it writes goes into the directory it is started in."""
     toy = [text for text in write_toy_corpus(folder) if not text.startswith(OF_THE_SEARCH)]
-    own = ["study=toy", "settings=[]", "trial=[train.max_tokens=8000]", "final=[train.max_steps=30]"]
-    pace = ["report_every_tokens=2000", "train.log_every_steps=5", "heartbeat_seconds=1", "pruner.startup_trials=2"]
-    return [*toy, *own, *pace, "pruner.warmup_tokens=4000", SPACE, f"storage=sqlite:///{folder / 'optuna.db'}", *more]
+    own = ["study=toy", "settings=[]", "trial=[train.max_units=8000]", "final=[train.max_steps=30]"]
+    pace = ["report_every_units=2000", "train.log_every_steps=5", "heartbeat_seconds=1", "pruner.startup_trials=2"]
+    return [*toy, *own, *pace, "pruner.warmup_units=4000", SPACE, f"storage=sqlite:///{folder / 'optuna.db'}", *more]
 
 
 def command(arguments: Sequence[str], folder: Path) -> "subprocess.Popen[str]":
@@ -130,7 +130,7 @@ def test_mlflow_holds_the_study_with_a_run_for_each_trial(searched: Searched) ->
         complete = trial.state == TrialState.COMPLETE
         assert run.info.status == ("FINISHED" if complete else "KILLED")
         assert run.data.metrics.get("objective") == (trial.values[0] if complete else None)
-        points = searched.client.get_metric_history(run.info.run_id, "by_tokens/validation/chrf")
+        points = searched.client.get_metric_history(run.info.run_id, "by_units/validation/chrf")
         reported = {point.step // 2000 * 2000: point.value for point in points}
         assert {step: reported[step] for step in trial.intermediate_values} == trial.intermediate_values
     best_value = max(trial.values[0] for trial in searched.complete)
@@ -233,7 +233,7 @@ def test_another_space_cannot_join(searched: Searched, here: Path) -> None:
 def test_the_trial_of_a_worker_that_ends_goes_on_from_its_checkpoint(
     tmp_path: Path, sent: signal.Signals, status: int, retries: int
 ) -> None:
-    long = ["trial=[train.max_tokens=60000]", "trials=1", "tracking.enabled=false", "train.checkpoint_every_steps=10"]
+    long = ["trial=[train.max_units=60000]", "trials=1", "tracking.enabled=false", "train.checkpoint_every_steps=10"]
     arguments = settings(tmp_path, *long, f"max_retries={retries}")
     first = command(arguments, tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/tune/toy/trial-0000/checkpoints/step-*")), first)
@@ -265,9 +265,9 @@ def wait_for(true: Callable[[], object], process: "subprocess.Popen[str]") -> No
 
 
 def test_each_fold_validates_on_another_part_and_the_mean_is_the_objective(here: Path) -> None:
-    assert search(settings(here, "trials=1", "folds=2", "tracking.enabled=false", "trial=[train.max_tokens=4000]")) == 0
+    assert search(settings(here, "trials=1", "folds=2", "tracking.enabled=false", "trial=[train.max_units=4000]")) == 0
     (trial,) = trials(here)
-    scores = [fold["score"] for fold in trial.user_attrs["folds_done"]]
+    scores = [fold["figures"]["chrf"] for fold in trial.user_attrs["folds_done"]]
     assert trial.values == pytest.approx([sum(scores) / 2])
     assert {step // 4000 for step in trial.intermediate_values if step % 4000} == {0, 1}
     corpora = [
@@ -303,7 +303,7 @@ def test_a_search_whose_trials_all_fail_gives_up_and_says_why(here: Path) -> Non
 
 
 def test_hours_alone_plan_trials_until_they_are_over(here: Path) -> None:
-    brief = ["trials=null", f"hours={4 / 3600}", "tracking.enabled=false", "trial=[train.max_tokens=1000]"]
+    brief = ["trials=null", f"hours={4 / 3600}", "tracking.enabled=false", "trial=[train.max_units=1000]"]
     assert search(settings(here, *brief)) == 0
     found = trials(here)
     assert found

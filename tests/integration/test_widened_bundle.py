@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rewritten_bundle import model_configuration
-from benchmarks.widened_bundle import Geometry, widened
+from benchmarks.translation.rewritten_bundle import model_configuration
+from benchmarks.translation.widened_bundle import Geometry, widened
 from dragoman.bundle import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError

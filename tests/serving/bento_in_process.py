@@ -17,7 +17,7 @@ from dragoman.errors import InferenceError
 from dragoman.predictor import Predictor
 
 # Type checkers see the class alone, not what the decorators make of it.
-Translator: Any = service.Translator
+Dragoman: Any = service.Dragoman
 warm_up = Predictor.warm_up
 patch = pytest.MonkeyPatch()
 
@@ -36,7 +36,7 @@ def _served() -> dict[str, Any]:
 
     patch.setattr(Predictor, "warm_up", held_warm_up)
     # One application a process: BentoML registers its metrics once more for each.
-    with TestClient(Translator.to_asgi()) as client:
+    with TestClient(Dragoman.to_asgi()) as client:
         seen = {"ready_before": _seen(client, "/readyz"), "alive_before": _seen(client, "/livez")}
         may_warm_up.set()
         while (after := _seen(client, "/readyz"))[0] != 200:
@@ -51,12 +51,12 @@ def _failed_warm_up() -> dict[str, bool]:
         raise InferenceError("no answer")
 
     patch.setattr(Predictor, "warm_up", failing_warm_up)
-    translator = Translator()
+    translator = Dragoman()
     translator._parsing.shutdown()
     return {"ready": asyncio.run(translator.__is_ready__()), "alive": asyncio.run(translator.__is_alive__())}
 
 
-config = Translator.config
+config = Dragoman.config
 seen = {
     "config": config,
     # BentoML drops the keys it does not know, without a word.

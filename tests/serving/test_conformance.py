@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 
 from deploy.conformance.compare import compare_cases
-from deploy.conformance.corpus import load_cases
+from deploy.conformance.corpus import Case, load_corpus
 from deploy.conformance.targets import InProcess
-from dragoman.manifest import Limits
+from dragoman.bodies import RawRequest
 from dragoman.predictor import load
-from dragoman.protocol import RawRequest, Reply
+from dragoman.protocol import Reply
+from dragoman.tasks.translation.options import Limits
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle
+
+
+def cases() -> list[Case]:
+    return load_corpus("translation").cases(Limits())
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +27,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -
 def test_every_way_into_the_model_gives_the_same_answers(bundle: Path, toy_sentences: list[str], tmp_path: Path):
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("\n".join(toy_sentences[:300]), encoding="utf-8")
-    command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--sentences", str(sentences)]
+    command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--items", str(sentences)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    cases = len(load_cases(Limits()))
-    assert f"{cases} requests: {cases} answered alike everywhere" in finished.stdout
+    count = len(cases())
+    assert f"{count} requests: {count} answered alike everywhere" in finished.stdout
     rows = [line for line in finished.stdout.splitlines() if "│ 300" in line]
     assert [row.split("│")[1].strip() for row in rows] == ["Bento HTTP", "TorchServe REST", "TorchServe gRPC"]
     assert all(row.count("300") == 2 for row in rows), finished.stdout
@@ -43,9 +48,8 @@ def test_a_server_that_answers_otherwise_is_found_out(bundle: Path):
 
     predictor = load(bundle)
     engine = InProcess(predictor)
-    cases = load_cases(Limits())
-    refused = [case.name for case in cases if case.status == 415]
+    refused = [case.name for case in cases() if case.status == 415]
     assert len(refused) >= 4
-    found = compare_cases(cases, engine, [Sloppy()])
+    found = compare_cases(cases(), engine, [Sloppy()])
     predictor.close()
     assert [difference.case for difference in found] == refused

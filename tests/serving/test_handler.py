@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from dragoman.bodies import RawRequest, repeated_form_field
 from dragoman.bundle import open_bundle
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import RawRequest, Reply, answer, error_reply, repeated_form_field
+from dragoman.protocol import Reply, answer, error_reply
 from handlers.seq2seq_handler import DEADLINE_S
 from model_registry.mar import build_mar
 from model_registry.mar_config import load_model_config

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 from aiohttp import web
 
-from benchmarks.load_figures import first_texts, load_figures
+from benchmarks.load_figures import first_outputs, load_figures
 from benchmarks.load_generator import Answered, Load, Stream, Traffic, generate
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -93,7 +93,7 @@ def test_a_closed_loop_goes_on_until_every_text_has_its_translation() -> None:
 
     answered = _only(_traffic(server.answer, Stream(name="s", bodies=bodies, clients=2, at_least=150), seconds=0.1))
 
-    assert first_texts([answered], str.lower) == dict(enumerate(bodies))
+    assert first_outputs([answered], str.lower) == dict(enumerate(bodies))
     assert answered.end > 0.3
 
 

@@ -15,9 +15,7 @@ from benchmarks.peers import RunningPeer
 from benchmarks.visit import Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
 from deploy.server_process import ServerProcess, answers_ok, free_port
-from dragoman.bundle import open_bundle
 from dragoman.errors import UnavailableError
-from dragoman.tokenizer import Tokenizer
 
 SERVER = """
 import http.server, sys
@@ -51,11 +49,11 @@ PLAN = Plan(
     rounds=2,
     ramp_s=0.1,
     seconds=0.4,
-    sentences=40,
+    items=40,
     alone=1,
     clients=(32,),
     open_shares=(0.2,),
-    news=True,
+    other=True,
     mixed=True,
     all_peers=True,
 )
@@ -79,63 +77,63 @@ class Capitals:
         server.wait_until(lambda: answers_ok(url), within_s=20)
         return RunningPeer(url=url, process=server)
 
-    def body(self, text: str) -> str:
-        return text
+    def body(self, item: str) -> str:
+        return item
 
-    def translation(self, reply: str) -> str:
+    def output(self, reply: str) -> str:
         return reply
 
 
-def _visit(mode: str, number: int, tiny_bundle: Path, sentences: list[str], logs: Path, told: list[str]) -> Visit:
+def _visit(mode: str, number: int, sentences: list[str], logs: Path, told: list[str]) -> Visit:
     visitor = Visitor(
         plan=PLAN,
         workloads=Workloads(
-            sentences=tuple(sentences[: PLAN.sentences]),
-            references=tuple(sentences[: PLAN.sentences]),
-            news=tuple(sentences[100:120]),
+            items=tuple(sentences[: PLAN.items]),
+            references=tuple(sentences[: PLAN.items]),
+            other=tuple(sentences[100:120]),
             short=tuple(sentences[120:140]),
-            documents=tuple(" ".join(sentences[start : start + 20]) for start in range(200, 400, 20)),
+            long=tuple(" ".join(sentences[start : start + 20]) for start in range(200, 400, 20)),
+            cost=12,
+            long_cost=400,
         ),
-        tokenizer=Tokenizer(open_bundle(tiny_bundle).model_dir / "spiece.model"),
+        count=len,
         logs=logs,
         report=lambda label, figures: told.append(label),
     )
     return visitor.visit(Capitals(mode), number)
 
 
-def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_translations(
-    tiny_bundle: Path, toy_sentences: list[str], tmp_path: Path
+def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_outputs(
+    toy_sentences: list[str], tmp_path: Path
 ) -> None:
     told: list[str] = []
 
-    visit = _visit("well", 1, tiny_bundle, toy_sentences, tmp_path, told)
+    visit = _visit("well", 1, toy_sentences, tmp_path, told)
 
-    # The second of two rounds translates the second half.
-    assert visit.texts == {index: toy_sentences[index].upper() for index in range(20, 40)}
+    # The second of two rounds asks for the second half.
+    assert visit.outputs == {index: toy_sentences[index].upper() for index in range(20, 40)}
     figures = visit.figures
-    assert set(figures) == {"start_s", "closed", "news", "open", "mixed", "memory", "others_cores"}
+    assert set(figures) == {"start_s", "closed", "other", "open", "mixed", "memory", "others_cores"}
     assert len(told) == PLAN.phases
-    for found in (*figures["closed"].values(), figures["news"], figures["open"]["0.2"], figures["mixed"]["alone"]):
+    for found in (*figures["closed"].values(), figures["other"], figures["open"]["0.2"], figures["mixed"]["alone"]):
         assert found["errors"] == 0
         assert 0 < found["p50_ms"] <= found["p99_ms"] < 5_000
         assert found["requests_per_s"] > 0
         assert found["target_tokens_per_s"] > found["requests_per_s"]
         assert 0 < found["client_cores"] < 1.5
-    # Documents are over this server's limit, which is told and not taken for speed.
-    documents = figures["mixed"]["documents"]
-    assert documents["errors"] == documents["answers"]
-    assert documents["requests_per_s"] == 0
-    assert documents["error"] in (None, "413: too long")
+    # Long items are over this server's limit, which is told and not taken for speed.
+    long = figures["mixed"]["long"]
+    assert long["errors"] == long["answers"]
+    assert long["requests_per_s"] == 0
+    assert long["error"] in (None, "413: too long")
     assert 0 < figures["start_s"] < 20
     assert 0 <= figures["others_cores"] <= (os.cpu_count() or 1)
     assert 5 < figures["memory"]["largest_mb"] == figures["memory"]["total_mb"] < 200
 
 
-def test_a_server_that_answers_nothing_fails_with_the_end_of_its_log(
-    tiny_bundle: Path, toy_sentences: list[str], tmp_path: Path
-) -> None:
+def test_a_server_that_answers_nothing_fails_with_the_end_of_its_log(toy_sentences: list[str], tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"(?s)does not answer its first request.*500.*the end of .*listening"):
-        _visit("broken", 0, tiny_bundle, toy_sentences, tmp_path, [])
+        _visit("broken", 0, toy_sentences, tmp_path, [])
 
 
 def test_processor_time_that_others_use_is_seen() -> None:

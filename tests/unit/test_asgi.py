@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, while_connected
+from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, mark_answered, while_connected
 from dragoman.batching import MicroBatcher
+from dragoman.bodies import RawRequest
 from dragoman.predictor import Predictor
-from dragoman.protocol import RawRequest, Reply, answer, answer_with
+from dragoman.protocol import Reply, answer, answer_with
+from dragoman.sizes import Capacity
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,9 @@ def predictor(tiny_bundle: Path) -> Iterator[Predictor]:
 def answered_together(predictor: Predictor, requests: list[RawRequest]) -> list[Reply]:
     async def together() -> list[Reply]:
         task = predictor.task
-        batcher = MicroBatcher(task.run, batch_key=task.batch_key, workers=2)
+        batcher = MicroBatcher(
+            predictor.computing.batch, batch_key=task.batch_key, size=task.size, capacity=Capacity(parallel_batches=2)
+        )
         with ThreadPoolExecutor(2) as parsing:
             answers = [answer_with(batcher, predictor, raw, parse_in=parsing) for raw in requests]
             replies = await asyncio.gather(*answers)
@@ -38,7 +42,7 @@ def answered_together(predictor: Predictor, requests: list[RawRequest]) -> list[
 def test_requests_answered_together_get_the_replies_that_each_gets_alone(predictor, toy_sentences):
     q = toy_sentences[:40]
     payloads: list[Any] = [{"q": text} for text in q]
-    payloads += [{"q": q[:12], "alternatives": 1, "return_scores": True}, {"q": " ".join(q[:6]) + "\n\n\t" + q[7]}]
+    payloads += [{"q": q[:6], "alternatives": 1, "return_scores": True}, {"q": " ".join(q[:6]) + "\n\n\t" + q[7]}]
     payloads += [{"q": [q[0], q[0]], "num_beams": 3}, {"q": q[1], "max_new_tokens": 2}, {"q": ""}, {}, {"q": [q[0], 7]}]
     requests = [RawRequest(body=json.dumps(payload).encode()) for payload in payloads] + [RawRequest(body=b"{")]
     replies = answered_together(predictor, requests)
@@ -57,10 +61,15 @@ def test_a_queue_without_room_is_told_to_the_client(predictor, toy_sentences):
 
     def held(items: list[Any], *, on_outcome: Any) -> list[Any]:
         assert may_go.wait(20)
-        return task.run(items)
+        return predictor.computing.batch(items)
 
     async def scene() -> list[Reply]:
-        batcher = MicroBatcher(held, batch_key=task.batch_key, workers=2, max_waiting_items=4)
+        batcher = MicroBatcher(
+            held,
+            batch_key=task.batch_key,
+            size=task.size,
+            capacity=Capacity(parallel_batches=2, max_waiting_items=4),
+        )
         with ThreadPoolExecutor(1) as parsing:
             requests = [RawRequest(body=json.dumps({"q": text}).encode()) for text in dict.fromkeys(toy_sentences[:12])]
             answers = [
@@ -141,3 +150,49 @@ def test_a_framework_sees_no_content_type_and_its_errors_get_the_form_of_the_con
     assert (start["status"], dict(start["headers"])[b"allow"]) == (405, b"POST")
     assert json.loads(body["body"])["code"] == "method_not_allowed"
     assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+
+
+def served(framework, path: str = "/translate") -> tuple[int, dict[str, Any]]:
+    """The status and the body of a request that a framework answers behind the middleware."""
+    sent: list[Any] = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    asyncio.run(ContractMiddleware(framework)(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def framework_that_answers(status: int, body: bytes, *, as_ours: bool = False):
+    async def framework(scope, receive, send):
+        if as_ours:
+            # As frameworks do: what is written into a copy must be seen in the original.
+            mark_answered(dict(scope))
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return framework
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "internal_error"), (400, "invalid_input"), (503, "not_ready")])
+def test_an_error_that_a_framework_writes_as_json_gets_the_form_of_the_contract(status, code):
+    found, body = served(framework_that_answers(status, b'{"error": "An unexpected error"}'))
+    assert (found, body["code"]) == (status, code)
+
+
+def test_an_error_of_the_contract_is_left_as_it_is():
+    ours = b'{"error": "q is empty", "code": "invalid_input", "field": "q"}'
+    assert served(framework_that_answers(400, ours, as_ours=True)) == (400, json.loads(ours))
+
+
+def test_a_framework_that_raises_is_answered_for():
+    async def framework(scope, receive, send):
+        raise RuntimeError("nobody foresaw it")
+
+    status, body = served(framework)
+    assert (status, body["code"]) == (500, "internal_error")

@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,18 @@ def test_an_unwritable_place_is_named(tmp_path: Path):
         atomic.write_text(tmp_path / "file" / "sub", "x")
     with pytest.raises(OutputError, match=r"cannot write .*file/sub"), atomic.directory(tmp_path / "file" / "sub"):
         pass
+
+
+def test_files_get_the_rights_that_the_umask_leaves_and_it_is_never_touched(tmp_path: Path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        # It is the whole process's: a thread that makes a file meanwhile would get the wrong rights.
+        monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask of the process was changed"))
+        atomic.write_text(tmp_path / "file", "x")
+        with atomic.directory(tmp_path / "folder"):
+            pass
+        modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("file", "folder")]
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert modes == [0o640, 0o750]

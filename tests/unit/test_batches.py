@@ -1,48 +1,46 @@
 import numpy as np
 import pytest
 
-from train.batches import Lengths, TokenBatches, by_length, cut, padding_share
+from train.batches import EvenBatches, Lengths, by_length, cut, padding_share, units
 
 
-def lengths(size: int = 5000, seed: int = 0) -> tuple[Lengths, Lengths]:
+def lengths(size: int = 5000, seed: int = 0) -> Lengths:
     rng = np.random.default_rng(seed)
     sources = rng.poisson(12, size) + 2
-    return sources.astype(np.int64), np.maximum(2, sources + rng.integers(-3, 4, size)).astype(np.int64)
+    return np.stack([sources, np.maximum(2, sources + rng.integers(-3, 4, size))], axis=1).astype(np.int64)
 
 
 def test_every_row_comes_once_in_an_epoch() -> None:
-    batches = TokenBatches(*lengths(), batch_tokens=1024, seed=1).epoch(0)
+    batches = EvenBatches(lengths(), batch_units=1024, seed=1).epoch(0)
     assert sorted(np.concatenate(batches)) == list(range(5000))
 
 
 def test_no_batch_exceeds_the_budget_with_its_padding() -> None:
-    sources, targets = lengths()
-    for rows in TokenBatches(sources, targets, batch_tokens=1024, seed=1).epoch(0):
-        assert len(rows) * (sources[rows].max() + targets[rows].max()) <= 1024
+    both = lengths()
+    for rows in EvenBatches(both, batch_units=1024, seed=1).epoch(0):
+        assert len(rows) * (both[rows, 0].max() + both[rows, 1].max()) <= 1024
 
 
 def test_batches_fill_the_budget() -> None:
-    sources, targets = lengths()
-    batches = TokenBatches(sources, targets, batch_tokens=1024, seed=1).epoch(0)
-    assert np.mean([sources[rows].sum() + targets[rows].sum() for rows in batches]) > 0.85 * 1024
+    both = lengths()
+    batches = EvenBatches(both, batch_units=1024, seed=1).epoch(0)
+    assert np.mean([both[rows].sum() for rows in batches]) > 0.85 * 1024
 
 
-def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
-    sources = np.array([5, 200, 5], dtype=np.int64)
-    batches = TokenBatches(sources, sources, batch_tokens=64, seed=1).epoch(0)
+def test_an_example_longer_than_the_budget_is_a_batch_of_its_own() -> None:
+    batches = EvenBatches(np.array([[5, 5], [200, 200], [5, 5]], dtype=np.int64), batch_units=64, seed=1).epoch(0)
     assert [1] in [rows.tolist() for rows in batches]
 
 
 @pytest.mark.parametrize("size", [5000, 40_000])
 def test_less_than_a_tenth_is_padding(size: int) -> None:
-    sources, targets = lengths(size)
-    batches = TokenBatches(sources, targets, batch_tokens=4096, seed=1).epoch(0)
-    assert padding_share(batches, sources, targets) < 0.1
+    both = lengths(size)
+    assert padding_share(EvenBatches(both, batch_units=4096, seed=1).epoch(0), both) < 0.1
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int, *, after: int | None = None) -> list[list[int]]:
-        batches = TokenBatches(*lengths(), batch_tokens=512, seed=seed)
+        batches = EvenBatches(lengths(), batch_units=512, seed=seed)
         if after is not None:
             batches.epoch(after)
         return [rows.tolist() for rows in batches.epoch(epoch)]
@@ -53,12 +51,30 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_neighbouring_batches_differ_in_length() -> None:
-    sources, targets = lengths(40_000)
-    batches = TokenBatches(sources, targets, batch_tokens=1024, seed=1).epoch(0)
-    means = np.array([targets[rows].mean() for rows in batches])
+    both = lengths(40_000)
+    batches = EvenBatches(both, batch_units=1024, seed=1).epoch(0)
+    means = np.array([both[rows, 1].mean() for rows in batches])
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.2
 
 
 def test_cutting_nothing_gives_nothing() -> None:
     empty = np.array([], dtype=np.int64)
-    assert cut(by_length(empty, empty, empty), empty, empty, 10) == []
+    nothing = empty.reshape(0, 2)
+    assert cut(by_length(empty, nothing), nothing, 10) == []
+
+
+@pytest.mark.parametrize("sides", [1, 3])
+def test_an_example_may_have_any_number_of_sides(sides: int) -> None:
+    many = np.random.default_rng(0).integers(1, 30, (500, sides))
+    batches = EvenBatches(many, batch_units=256, seed=1).epoch(0)
+    assert sorted(np.concatenate(batches)) == list(range(500))
+    assert all(units(rows, many).padded <= 256 for rows in batches)
+    assert padding_share(batches, many) < 0.35
+
+
+def test_examples_of_one_unit_each_have_no_padding() -> None:
+    images = np.ones((10, 1), dtype=np.int64)
+    batches = EvenBatches(images, batch_units=4, seed=1).epoch(0)
+    assert sorted(map(len, batches)) == [2, 4, 4]
+    assert [units(rows, images).real for rows in batches] == [len(rows) for rows in batches]
+    assert padding_share(batches, images) == 0

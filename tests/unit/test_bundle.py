@@ -1,15 +1,18 @@
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dragoman.bundle import open_bundle
-from dragoman.errors import BundleError
-from dragoman.manifest import Manifest
+from dragoman.contents import check_contents
+from dragoman.errors import BundleError, ConfigError
+from dragoman.manifest import FileEntry, Manifest, check_name
 from tests.tiny_model import write_tiny_bundle
 
 
@@ -18,9 +21,15 @@ def copy(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
 
 
+def manifest_of(bundle: Path) -> Manifest:
+    path = bundle / "manifest.json"
+    return Manifest.from_json(path.read_text("utf-8"), origin=str(path))
+
+
 def test_opening_gives_back_what_was_written(tiny_bundle: Path):
     manifest = open_bundle(tiny_bundle).manifest
-    assert (manifest.name, manifest.task, manifest.languages.target) == ("tiny-en-de", "translation", "de")
+    target = manifest.options["languages"]["target"]
+    assert (manifest.name, manifest.task, target) == ("tiny-en-de", "translation", "de")
     assert manifest.version == manifest.digest[:12]
     assert Manifest.from_json(manifest.to_json(), origin="again") == manifest
 
@@ -57,9 +66,12 @@ def test_a_manifest_that_was_edited_no_longer_matches_its_own_digest(copy: Path)
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "must be an object"),
+        ("[]", "must be a group of settings"),
         ('{"schema": 99}', "has schema 99"),
-        ('{"schema": 2}', "lacks"),
+        ('{"schema": 3}', "name is required and not set"),
+        ('{"schema": 3, "name": NaN}', "NaN is no JSON number"),
+        # A bundle of an earlier version, and what to do with it.
+        ('{"schema": 2, "languages": {}}', r"has schema 2, .*; export the model again from its run: python -m train"),
     ],
 )
 def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, message: str):
@@ -95,19 +107,41 @@ def test_missing_extra_and_linked_files_are_refused(copy: Path):
 
 
 def test_a_model_configuration_that_names_code_is_refused_even_when_its_digest_matches(copy: Path):
-    from dragoman.contents import check_contents
-
     path = copy / "model" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
     with pytest.raises(BundleError, match="auto_map"):
-        check_contents(copy, ["model/config.json"])
+        check_contents(copy, manifest_of(copy))
 
 
 def test_pickles_are_not_on_the_list(copy: Path):
-    from dragoman.contents import check_contents
-
+    pickle = FileEntry(path="model/pytorch_model.bin", sha256="", bytes=0)
     with pytest.raises(BundleError, match="pytorch_model"):
-        check_contents(copy, ["model/pytorch_model.bin"])
+        check_contents(copy, dataclasses.replace(manifest_of(copy), files=(pickle,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"options": {}}, "the options of tiny-en-de are wrong: languages is required"),
+        ({"options": {"languages": {"source": "en"}, "preprocessing": {}, "decoding": {}}}, "a setting is missing"),
+        ({"limits": {"max_itmes": 3}}, "max_itmes is not a setting; .*; did you mean max_items"),
+        ({"task": "dance"}, "the task 'dance' is unknown; this version knows translation"),
+    ],
+)
+def test_options_and_limits_are_what_the_task_says(copy: Path, change: dict[str, Any], message: str):
+    with pytest.raises(BundleError, match=message):
+        check_contents(copy, dataclasses.replace(manifest_of(copy), **change))
+
+
+@pytest.mark.parametrize("name", ["captions.v2", "Captions", "-a", "a-", "a/b", "a b", "", "a" * 64, "a___b", "ä"])
+def test_a_name_that_some_target_would_refuse_is_refused_at_once(name: str):
+    with pytest.raises(ConfigError, match="name must be lower-case letters and digits"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["a", "translation-en-de", "captions_v2", "a" * 63, "2fast"])
+def test_a_name_that_all_targets_take_is_taken(name: str):
+    check_name(name)
 
 
 def test_a_directory_that_is_no_bundle_is_told_apart(tmp_path: Path):
@@ -137,28 +171,49 @@ def test_info_prints_the_manifest_as_json(tiny_bundle: Path):
     assert info["size_bytes"] > 100_000
 
 
-def test_translate_keeps_lines_and_empty_lines_and_says_which_line_failed(tiny_bundle: Path, tmp_path: Path):
+def test_run_keeps_lines_and_empty_lines_and_says_which_line_failed(tiny_bundle: Path, tmp_path: Path):
     source, destination = tmp_path / "in.txt", tmp_path / "out.txt"
     source.write_text("the red car\n\nthe station\n", encoding="utf-8")
-    done = run("translate", "--bundle", str(tiny_bundle), "--input", str(source), "--output", str(destination))
+    done = run("run", "--bundle", str(tiny_bundle), "--input", str(source), "--output", str(destination))
     assert (done.returncode, done.stderr) == (0, "")
-    from_stdin = run("translate", "--bundle", str(tiny_bundle), input=source.read_text())
+    from_stdin = run("run", "--bundle", str(tiny_bundle), input=source.read_text())
     assert from_stdin.stdout == destination.read_text("utf-8")
     lines = destination.read_text("utf-8").split("\n")
     assert len(lines) == 4
     assert [bool(line) for line in lines] == [True, False, True, False]
-    spaced = run("translate", "--bundle", str(tiny_bundle), input="\n \t\n  the red car\n")
+    spaced = run("run", "--bundle", str(tiny_bundle), input="\n \t\n  the red car\n")
     assert spaced.stdout == f"\n \t\n  {lines[0]}\n"
 
-    failed = run("translate", "--bundle", str(tiny_bundle), input="good\n" + "x" * 401 + "\ngood\n")
+    failed = run("run", "--bundle", str(tiny_bundle), input="good\n" + "x" * 401 + "\ngood\n")
     assert failed.returncode == 65
     assert "line 2: q has 401 characters, the limit is 400" in failed.stderr
     assert failed.stdout.split("\n")[0] == failed.stdout.split("\n")[2] != ""
 
 
-def test_translate_refuses_a_missing_file_and_an_unwritable_output(tiny_bundle: Path, tmp_path: Path):
-    missing = run("translate", "--bundle", str(tiny_bundle), "--input", str(tmp_path / "none"))
+def test_run_refuses_a_missing_file_and_an_unwritable_output(tiny_bundle: Path, tmp_path: Path):
+    missing = run("run", "--bundle", str(tiny_bundle), "--input", str(tmp_path / "none"))
     assert missing.returncode == 65
     assert "cannot read" in missing.stderr
-    unwritable = run("translate", "--bundle", str(tiny_bundle), "--output", "/proc/none/out", input="a\n")
+    unwritable = run("run", "--bundle", str(tiny_bundle), "--output", "/proc/none/out", input="a\n")
     assert unwritable.returncode == 73
+
+
+def test_run_takes_further_fields_of_a_request_and_refuses_wrong_ones_before_it_reads(tiny_bundle: Path):
+    short = run("run", "--bundle", str(tiny_bundle), "--set", "max_new_tokens=1", input="the red car\n")
+    whole = run("run", "--bundle", str(tiny_bundle), input="the red car\n")
+    assert (short.returncode, whole.returncode) == (0, 0)
+    assert len(short.stdout) < len(whole.stdout)
+    wrong = run("run", "--bundle", str(tiny_bundle), "--set", "num_beams=0", input="\xff")
+    assert wrong.returncode == 64
+    assert "num_beams must be a whole number from 1 to 8, got 0" in wrong.stderr
+
+
+def test_run_writes_utf8_whatever_the_locale(tiny_bundle: Path):
+    command = [sys.executable, "-m", "dragoman", "run", "--bundle", str(tiny_bundle)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = [
+        subprocess.run(command, input="Grüße\n".encode(), capture_output=True, check=True, env={**environment, **extra})
+        for extra in ({"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "utf-8"})
+    ]
+    assert done[0].stdout == done[1].stdout
+    assert done[0].stdout.decode("utf-8").strip()

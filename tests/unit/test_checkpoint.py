@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dragoman.errors import DataError
 from train.checkpoint import MODEL, Checkpoints, TrainingState
@@ -39,14 +40,14 @@ def test_a_restored_model_and_optimizer_go_on_bit_by_bit(
     tmp_path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
-    checkpoints.save(state(7, tokens=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]}), model, optimizer)
+    checkpoints.save(state(7, units=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]}), model, optimizer)
     step(model, optimizer)
     expected = weights(model)
 
     other = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
     fresh = torch.optim.AdamW(other.parameters(), lr=0.1)
     found = checkpoints.last()
-    assert found == state(7, tokens=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]})
+    assert found == state(7, units=3, best_score=0.1 + 0.2, logged={"loss": [1 / 3]})
     checkpoints.restore(7, other, fresh)
     step(other, fresh)
     assert all(torch.equal(left, right) for left, right in zip(weights(other), expected, strict=True))
@@ -99,3 +100,49 @@ def test_averaging_gives_the_mean_of_the_weights(
     mean = checkpoints.average([1, 2])
     for (name, _), left, right in zip(model.named_parameters(), first, second, strict=True):
         assert torch.allclose(mean[name], (left + right) / 2)
+
+
+def normalising() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+
+
+def test_buffers_are_restored_too(tmp_path: Path) -> None:
+    model, other = normalising(), normalising()
+    for _ in range(5):
+        model(torch.randn(8, 4) + 5)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state(1), model, torch.optim.AdamW(model.parameters()))
+    checkpoints.restore(1, other, torch.optim.AdamW(other.parameters()))
+    expected = model.state_dict()
+    assert expected["1.running_mean"].abs().min() > 0
+    assert all(torch.equal(value, expected[name]) for name, value in other.state_dict().items())
+
+
+def test_averaging_takes_the_mean_of_real_numbers_and_the_last_of_counters(tmp_path: Path) -> None:
+    model = normalising()
+    checkpoints, optimizer = Checkpoints(tmp_path, keep=2), torch.optim.AdamW(model.parameters())
+    means = []
+    for number in (1, 2):
+        model(torch.randn(8, 4) + 5 * number)
+        checkpoints.save(state(number), model, optimizer)
+        means.append(model.state_dict()["1.running_mean"].clone())
+    averaged = checkpoints.average([1, 2])
+    assert torch.allclose(averaged["1.running_mean"], (means[0] + means[1]) / 2)
+    assert averaged["1.num_batches_tracked"] == 2
+    assert averaged["1.num_batches_tracked"].dtype == torch.int64
+
+
+def test_a_shared_tensor_is_saved_once_and_stays_shared(tmp_path: Path) -> None:
+    def tied() -> torch.nn.Module:
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+        model[1].weight = model[0].weight
+        return model
+
+    model, other = tied(), tied()
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(state(1), model, torch.optim.AdamW(model.parameters()))
+    assert set(load_file(checkpoints.path(1) / MODEL)) == {"0.weight", "0.bias", "1.bias"}
+    checkpoints.restore_model(1, other)
+    assert other[1].weight is other[0].weight
+    assert torch.equal(other[0].weight, model[0].weight)

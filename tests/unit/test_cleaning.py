@@ -3,11 +3,10 @@ import dataclasses
 import pytest
 
 from dragoman.errors import DataError
-from dragoman.manifest import Languages
 from dragoman.segments import Pair
-from train.cleaning import SCRIPTS, clean, script_share
+from dragoman.tasks.translation.options import Languages
 from train.corpus import Splits
-from train.settings import CleaningSettings
+from train.tasks.translation.cleaning import SCRIPTS, CleaningSettings, clean, script_share
 
 SETTINGS = CleaningSettings(max_characters=60, max_tokens=128, max_length_ratio=3.0, min_script_share=0.5)
 GOOD = ("A good sentence.", "Ein guter Satz.")
@@ -93,5 +92,5 @@ def test_the_report_adds_up() -> None:
 
 
 def test_a_corpus_with_nothing_left_is_an_error_that_says_why() -> None:
-    with pytest.raises(DataError, match=r"the train split of toy has no pairs left of 2 \(dropped: empty 2\)"):
+    with pytest.raises(DataError, match=r"the train split of toy has nothing left of 2 examples \(dropped: empty 2\)"):
         clean(dataclasses.replace(HELD, train=[("", "x"), ("y", "")]), SETTINGS, Languages())

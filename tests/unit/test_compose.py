@@ -22,6 +22,7 @@ JOBS = {"bucket", *REQUESTED}
 EDGES = {"bento", "torchserve", "mlflow", "grafana", "optuna-dashboard"}
 # Their images bring health checks, or what shows their health is the alert on their silence.
 CHECKED_ELSEWHERE = {"bento", "torchserve", "follower"}
+MUST_BE_SET = {"DRAGOMAN_TAG", "DRAGOMAN_MODEL"}
 
 
 def document() -> dict[str, Any]:
@@ -47,7 +48,7 @@ def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 def test_docker_compose_accepts_the_file():
     profiles = [word for name in sorted(REQUESTED) for word in ("--profile", name)]
-    done = compose(*profiles, "config", "--format", "json", DRAGOMAN_TAG="1.0")
+    done = compose(*profiles, "config", "--format", "json", DRAGOMAN_TAG="1.0", DRAGOMAN_MODEL="m@champion")
     assert (done.returncode, done.stderr) == (0, "")
     resolved = json.loads(done.stdout)
     assert set(resolved["services"]) == set(services())
@@ -62,13 +63,24 @@ def test_the_example_of_the_environment_sets_every_variable_to_its_default(tmp_p
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     used = dict(re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?", COMPOSE.read_text(encoding="utf-8").replace(":?", ":-")))
     assert set(example) == set(used) - {"SECRETS"}
-    assert all(value == used[name] for name, value in example.items() if name != "DRAGOMAN_TAG")
+    assert all(value == used[name] for name, value in example.items() if name not in MUST_BE_SET)
 
 
 def test_without_the_images_tag_it_says_what_to_set():
-    done = compose("config", "--quiet")
+    done = compose("config", "--quiet", DRAGOMAN_MODEL="m@champion")
     assert done.returncode != 0
     assert "set DRAGOMAN_TAG to the tag of the dragoman images, in deploy/.env" in done.stderr
+
+
+def test_without_a_model_to_follow_it_says_what_to_set():
+    done = compose("config", "--quiet", DRAGOMAN_TAG="1.0")
+    assert done.returncode != 0
+    assert "set DRAGOMAN_MODEL to NAME@champion, in deploy/.env" in done.stderr
+
+
+def test_both_servers_take_the_engine_that_is_named():
+    for name in ("bento", "torchserve"):
+        assert services()[name]["environment"]["DRAGOMAN_ENGINE"] == "${DRAGOMAN_ENGINE:-auto}"
 
 
 @pytest.mark.parametrize("name", sorted(services()))

@@ -6,8 +6,8 @@ import yaml
 from dragoman.errors import ConfigError
 from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
 from train.help import help_text
-from train.sources import KINDS, settings_class
-from train.tasks import TASKS
+from train.task_table import TASKS, task_class
+from train.tasks.translation.sources import KINDS, settings_class
 
 REQUIRED = {
     "tsv": ["data.path=x.tsv"],
@@ -43,7 +43,7 @@ def test_every_config_file_begins_with_its_command() -> None:
 
 
 def test_both_halves_of_a_task_have_the_same_names_and_a_config() -> None:
-    from dragoman.tasks import TASKS as RUN_TIME_TASKS
+    from dragoman.task_table import TASKS as RUN_TIME_TASKS
 
     assert set(TASKS) == set(RUN_TIME_TASKS) == set(choices("task"))
 
@@ -90,6 +90,42 @@ def test_a_prefix_that_names_other_languages_than_the_task_is_refused() -> None:
         compose_config(swapped)
     config = compose_config([*swapped, "model.prefix='translate German to English: '"])
     assert config.model.prefix == "translate German to English: "
+
+
+def test_a_setting_that_was_counted_in_tokens_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"train\.batch_tokens is not a setting; .*did you mean batch_units\?"):
+        compose_config(["train.batch_tokens=4"])
+
+
+def test_the_gate_of_a_task_is_no_setting_of_training() -> None:
+    for setting in ("gate.margin=2", "gate=null"):
+        with pytest.raises(ConfigError, match=r"is not a setting of training: .*--gate FILE"):
+            compose_config([setting])
+
+
+def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> None:
+    config = compose_config([])
+    assert (config.data.name, config.model.name) == ("phrasebook", "t5_tiny")
+    config = compose_config(["task=translation", "data=multi30k", "model=t5_small"])
+    assert (config.data.name, config.model.name) == ("multi30k", "t5_small")
+    main = yaml.safe_load((CONFIG_DIR / "config.yaml").read_text(encoding="utf-8"))
+    assert set(main) == {"defaults", "run_dir", "study", "train", "tracking"}
+
+
+def test_an_unknown_task_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, got 'poetry'"):
+        compose_config(["task.name=poetry"])
+    with pytest.raises(ConfigError, match="task must be one of translation, got 'poetry'"):
+        compose_config(["task=poetry"])
+    with pytest.raises(ConfigError, match="poetry"):
+        task_class("poetry")
+
+
+def test_no_default_names_a_folder_outside_the_checkout() -> None:
+    files = list(CONFIG_DIR.rglob("*.yaml"))
+    assert files
+    assert not [file for file in files if "../" in file.read_text(encoding="utf-8")]
+    assert "../" not in help_text()
 
 
 def test_a_required_setting_is_asked_for_with_its_meaning() -> None:

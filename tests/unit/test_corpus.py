@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import ConfigError, DataError
-from dragoman.manifest import Languages
+from dragoman.tasks.translation.options import Languages
 from train.config import compose_config
-from train.corpus import Splits, fingerprint, folds, hold_out, oriented
-from train.sources.lines import read_aligned, read_lines
+from train.corpus import Splits, fingerprint, folds, hold_out
+from train.tasks.translation.pairs import oriented
+from train.tasks.translation.sources.lines import read_aligned, read_lines
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
 
@@ -177,7 +178,7 @@ def test_multi30k_keeps_its_official_splits(tmp_path: Path) -> None:
     splits = read("data=multi30k", f"data.path={tmp_path}", "data.tests=[test_a]")
     assert splits.train == [("train en", "train de")]
     assert list(splits.tests) == ["test_a"]
-    assert splits.lower_cased
+    assert splits.further_metrics == ("BLEU-lc",)
 
 
 def test_the_real_sets_are_read_whole(shared_data: Path) -> None:
@@ -203,5 +204,5 @@ def test_every_pair_validates_in_one_fold_and_no_source_is_on_both_sides() -> No
 
 def test_more_folds_than_sources_are_refused() -> None:
     splits = Splits(name="toy", train=[("a", "b")], validation=[("c", "d")], tests={})
-    with pytest.raises(DataError, match="2 distinct source sentences, too few for 3 folds"):
+    with pytest.raises(DataError, match="2 distinct inputs, too few for 3 folds"):
         folds(splits, count=3, seed=1)

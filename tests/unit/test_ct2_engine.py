@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from dragoman.bundle import open_bundle
-from dragoman.engines import Engine, open_engine
 from dragoman.engines.ct2 import NARROWEST, cpu_workers
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, Tokenizer
+from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
+from dragoman.tasks.translation import open_translation_engine
 from tests.tiny_model import write_tiny_bundle
 from tests.unit.test_target_vocabulary import restricted
 
 
-def open_ct2(bundle_dir: Path) -> Engine:
+def open_ct2(bundle_dir: Path) -> Seq2SeqEngine:
     bundle = open_bundle(bundle_dir)
-    return open_engine(bundle, Tokenizer(bundle.model_dir / "spiece.model"), engine="ctranslate2", device="cpu")
+    return open_translation_engine(
+        bundle, Tokenizer(bundle.model_dir / "spiece.model"), engine="ctranslate2", device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 from ctranslate2.converters import TransformersConverter
 
 from dragoman.bundle import Bundle, open_bundle
-from dragoman.engines import open_engine
 from dragoman.engines.ct2 import CONVERSION
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, Tokenizer
+from dragoman.engines.seq2seq import Decoding
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
+from dragoman.tasks.translation import open_translation_engine
 from tests.unit.test_target_vocabulary import rebundled
 
 # Two sums of the same float32 numbers in another order differ by about this much; a choice between two tokens, or two
@@ -32,7 +32,7 @@ def test_engines_give_the_same_tokens_and_scores(bundle: Bundle, toy_sentences: 
     sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in dict.fromkeys(toy_sentences)][:150]
     found = {}
     for name in ("ctranslate2", "torch"):
-        engine = open_engine(bundle, tokenizer, engine=name, device="cpu")
+        engine = open_translation_engine(bundle, tokenizer, engine=name, device="cpu")
         decoding = Decoding(num_beams=num_beams, max_new_tokens=24)
         found[name] = [
             engine.decode([source], decoding, num_hypotheses=num_beams, return_scores=True)[0] for source in sources

@@ -290,8 +290,8 @@ CHECKED = Checked(
     left_over=[],
     requests=75,
     requests_alike=75,
-    sentences=200,
-    sentences_different=0,
+    items=200,
+    items_different=0,
     drained=Drained(requests=48, in_flight=47, answered=48, exit_code=0),
 )
 
@@ -315,10 +315,10 @@ def test_the_standard_image_needs_no_health_check() -> None:
             "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
         ),
         ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
-        ({"sentences": 0}, "it was asked nothing"),
+        ({"items": 0}, "it was asked nothing"),
         ({"confinement": {}}, "the kernel was not asked about its process 1"),
         ({"left_over": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
-        ({"requests_alike": 74}, "1 requests and 0 sentences answered otherwise than by the engine"),
+        ({"requests_alike": 74}, "1 requests and 0 items answered otherwise than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
         (
             {"drained": Drained(requests=48, in_flight=47, answered=47, exit_code=0)},

@@ -137,7 +137,7 @@ def test_nothing_reaches_a_pod_unless_a_policy_says_so(overlay: list[dict[str, A
 
 
 def test_figures_on_a_port_of_their_own_are_for_prometheus_alone(overlay: list[dict[str, Any]]) -> None:
-    public = named(overlay, "NetworkPolicy", "translations-from-the-gateway")["spec"]["ingress"]
+    public = named(overlay, "NetworkPolicy", "requests-from-the-gateway")["spec"]["ingress"]
     figures = named(overlay, "NetworkPolicy", "figures-to-prometheus")["spec"]["ingress"]
     assert 8082 not in set().union(*(_ports(rule) for rule in public))
     for each in servers(overlay):

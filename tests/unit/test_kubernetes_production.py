@@ -77,6 +77,13 @@ def test_a_canary_leaves_the_champion_as_it_was_deployed(production: Path) -> No
         assert of_kind(beside, kind) == of_kind(deployed, kind)
     (route,) = of_kind(beside, "HTTPRoute")
     assert route["spec"]["hostnames"] == ["translate.example.com"]
+    paths = {match["path"]["value"] for match in route["spec"]["rules"][0]["matches"]}
+    assert paths == {"/translate", "/languages", "/docs.json"}
+
+
+def test_followers_ask_for_the_model_of_the_settings(production: Path) -> None:
+    (settings,) = of_kind(render(production / "cpu"), "ConfigMap")
+    assert settings["data"]["DRAGOMAN_MODEL"] == "translation-en-de"
 
 
 def test_what_is_shared_is_the_same_in_every_folder(production: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.tasks import TASKS as RUN_TIME_TASKS
+from dragoman.task_table import TASKS as RUN_TIME_TASKS
 from tests.conftest import ROOT
 from train.tasks import TASKS as TRAINING_TASKS
 

@@ -1,9 +1,7 @@
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,91 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.batch_queue import BatchQueue, WaitingItem
-from dragoman.batch_workers import Run
-from dragoman.batching import MicroBatcher
 from dragoman.errors import UnavailableError
-from dragoman.tasks import Failure, OnOutcome, Result
-
-
-@dataclass(frozen=True)
-class Sentence:
-    name: str
-    length: int = 10
-    options: str = "greedy"
-    rows: int = 1
-
-    @property
-    def ids(self) -> range:
-        return range(self.length)
-
-
-class Engine:
-    """Notes its batches; while it is held, each batch waits to be let go."""
-
-    def __init__(self, *, held: bool = True) -> None:
-        self.batches: list[list[str]] = []
-        self._may_go = threading.Semaphore(0 if held else 1_000)
-
-    def run(self, items: Sequence[Sentence], *, on_outcome: OnOutcome) -> list[Result | Failure]:
-        for item in items:
-            if item.name.startswith("early"):
-                on_outcome(item, Result(item.name.upper()))
-        self.batches.append([item.name for item in items])
-        assert self._may_go.acquire(timeout=10)
-        return [Result(item.name.upper()) for item in items]
-
-    def let_go(self, batches: int = 1_000) -> None:
-        self._may_go.release(batches)
-
-    async def has_begun(self, batches: int) -> None:
-        while len(self.batches) < batches:
-            await asyncio.sleep(0.001)
-
-
-class Notes:
-    """An observer that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.queue = (0, 0)
-        self.started: list[tuple[Sequence[float], Sequence[int]]] = []
-        self.ended: list[Sequence[Result | Failure]] = []
-
-    def queue_changed(self, items: int, tokens: int) -> None:
-        self.queue = (items, tokens)
-
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        self.started.append((waits, lengths))
-
-    def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        self.ended.append(outcomes)
-
-
-def batcher_of(run: Run, **settings: Any) -> MicroBatcher:
-    return MicroBatcher(run, **{"batch_key": lambda item: item.options, "workers": 1, "batch_tokens": 100, **settings})
-
-
-def play(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 20))
-
-
-def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **kind: Any) -> "asyncio.Task[Any]":
-    options = {} if deadline is None else {"deadline": deadline}
-    return asyncio.ensure_future(batcher.submit([Sentence(name, **kind) for name in names], **options))
-
-
-async def occupied(engine: Engine, **settings: Any) -> MicroBatcher:
-    """A batcher whose workers are all held in batches of their own."""
-    batcher = batcher_of(engine.run, **settings)
-    for worker in range(settings.get("workers", 1)):
-        asked(batcher, f"held{worker}")
-        await engine.has_begun(worker + 1)
-    return batcher
-
-
-async def all_asked() -> None:
-    """Let every task that was made reach the batcher."""
-    for _ in range(3):
-        await asyncio.sleep(0)
+from dragoman.outcomes import Failure, OnOutcome, Result
+from tests.batcher_scenes import Engine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
 
 
 def test_a_request_gets_one_outcome_per_item_in_its_order():
@@ -143,7 +59,7 @@ def test_items_of_other_options_are_in_other_batches():
 
 def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=1_000)
+        batcher = await occupied(engine := Engine(), batch_cost=1_000)
         lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
         requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
         await all_asked()
@@ -178,7 +94,7 @@ def test_an_item_longer_than_the_budget_is_computed_alone():
 
 def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        batcher = await occupied(engine := Engine(), batch_cost=40)
         document = asked(batcher, *(f"d{n}" for n in range(12)))
         await all_asked()
         singles = [asked(batcher, f"single{n}") for n in range(4)]
@@ -195,7 +111,7 @@ def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
 
 def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_tokens=40)
+        batcher = await occupied(engine := Engine(), batch_cost=40)
         odd = asked(batcher, "odd", options="beams", length=40)
         await all_asked()
         others = [asked(batcher, f"other{n}") for n in range(20)]
@@ -209,7 +125,7 @@ def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
 
 def test_idle_workers_share_what_waits():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=3)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=3)
         request = asked(batcher, *"abcdef")
         await engine.has_begun(3)
         assert [len(batch) for batch in engine.batches] == [2, 2, 2]
@@ -221,7 +137,7 @@ def test_idle_workers_share_what_waits():
 
 def test_a_document_leaves_one_worker_to_the_sentences_that_come():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         first = asked(batcher, "short")
         await engine.has_begun(1)
         engine.let_go(1)
@@ -241,7 +157,7 @@ def test_a_document_leaves_one_worker_to_the_sentences_that_come():
 
 def test_a_document_alone_has_all_workers():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
         engine.let_go()
@@ -254,7 +170,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
     monkeypatch.setattr("dragoman.batch_workers.KEEP_FREE_S", 0.05)
 
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, workers=2)
+        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
         short = asked(batcher, "short")
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
@@ -268,7 +184,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
 
 def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2)
+        batcher = await occupied(engine := Engine(), parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await all_asked()
         alone = asked(batcher, "d23")
@@ -288,7 +204,7 @@ def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a
 
 def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2, batch_tokens=1_000)
+        batcher = await occupied(engine := Engine(), parallel_batches=2, batch_cost=1_000)
         requests = [asked(batcher, str(n)) for n in range(20)]
         await all_asked()
         engine.let_go(1)
@@ -389,13 +305,14 @@ def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
     play(scene)
 
 
-@pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_tokens": 40}])
+@pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_cost": 40}])
 def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
     async def scene():
         batcher = await occupied(engine := Engine(), observer=(notes := Notes()), **limits)
         accepted = asked(batcher, "a", "b", "c")
         await all_asked()
-        with pytest.raises(UnavailableError, match=r"3 items of 30 tokens are waiting .* 4") as refused:
+        message = r"short requests: 3 items of cost 30 are waiting and the limits are .*\b4"
+        with pytest.raises(UnavailableError, match=message) as refused:
             await asked(batcher, "d", "e")
         assert (refused.value.code, refused.value.status) == ("overloaded", 503)
         assert notes.queue == (3, 30)
@@ -404,10 +321,10 @@ def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_lim
         await all_asked()
         assert notes.queue == (4, 40)
         with pytest.raises(UnavailableError):
-            batcher.check_room()
+            await asked(batcher, "d", "e")
         engine.let_go()
         await asyncio.gather(accepted, *more)
-        batcher.check_room()
+        assert await asked(batcher, "d", "e") == [Result("D"), Result("E")]
 
     play(scene)
 
@@ -443,7 +360,7 @@ def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes():
     async def scene():
-        batcher = await occupied(engine := Engine(), workers=2)
+        batcher = await occupied(engine := Engine(), parallel_batches=2)
         accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
         await all_asked()
         closing = asyncio.ensure_future(batcher.close())
@@ -458,32 +375,16 @@ def test_closing_answers_what_was_accepted_and_refuses_what_comes():
     play(scene)
 
 
-def test_the_observer_hears_of_every_batch():
-    async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
-        request = asked(batcher, "a", "b", length=7)
-        await all_asked()
-        assert notes.queue == (2, 14)
-        engine.let_go()
-        await request
-        assert notes.queue == (0, 0)
-        waits, lengths = notes.started[1]
-        assert (list(lengths), len(waits), min(waits) >= 0) == ([7, 7], 2, True)
-        assert notes.ended[1] == [Result("A"), Result("B")]
-
-    play(scene)
-
-
 def waiting_item(length: int, rank: float, key: str = "greedy", kind: type[WaitingItem] = WaitingItem) -> WaitingItem:
-    return kind(item=None, key=key, length=length, rows=1, arrived=0, rank=rank, deadline=0, is_long=False)
+    return kind(item=None, key=key, width=length, rows=1, arrived=0, rank=rank, deadline=0, is_long=False)
 
 
-def test_a_pick_among_five_thousand_looks_at_each_of_them_only_once():
+def test_a_pick_among_five_thousand_looks_at_few_beyond_its_batch():
     looks = Counter()
 
     class Counted(WaitingItem):
         def __getattribute__(self, name: str) -> Any:
-            looks[name] += 1
+            looks[id(self)] += 1
             return super().__getattribute__(name)
 
     queue = BatchQueue(1_024)
@@ -494,8 +395,9 @@ def test_a_pick_among_five_thousand_looks_at_each_of_them_only_once():
     assert seed is not None
     batch = queue.take(seed, 64)
     assert len(batch) == 64
-    assert looks["rank"] <= 5_001
-    assert looks.total() < 7_000
+    # Removing an item from a heap of 13 levels looks at two on each.
+    assert len(looks) <= 64 * (1 + 2 * 13)
+    assert looks.total() < 10_000
 
 
 @given(
@@ -509,7 +411,7 @@ def test_every_batch_holds_the_first_in_line_and_stays_within_its_bounds(lengths
     taken: list[WaitingItem] = []
     while seed := queue.first(long_too=True):
         batch = queue.take(seed, rows)
-        widest, narrowest = max(item.length for item in batch), min(item.length for item in batch)
+        widest, narrowest = max(item.width for item in batch), min(item.width for item in batch)
         assert seed in batch
         assert len(batch) <= rows
         assert len(batch) == 1 or widest * len(batch) <= budget
@@ -517,7 +419,7 @@ def test_every_batch_holds_the_first_in_line_and_stays_within_its_bounds(lengths
         assert seed.rank == min(item.rank for item in everything if item not in taken)
         taken += batch
     assert sorted(item.rank for item in taken) == list(range(len(lengths)))
-    assert (len(queue), queue.tokens) == (0, 0)
+    assert len(queue) == 0
 
 
 STEPS = st.lists(
@@ -530,12 +432,12 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, workers=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
-def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outcomes(steps, workers):
+@given(steps=STEPS, workers=st.integers(1, 3), per_step=st.integers(1, 8), in_line=st.integers(1, 8))
+@settings(max_examples=300, deadline=None)
+def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outcomes(steps, workers, per_step, in_line):
     def run(items: Sequence[Sentence], *, on_outcome: OnOutcome) -> list[Result | Failure]:
         for item in items:
-            if len(item.ids) % 3 == 1 and item.options != "broken":
+            if item.length % 3 == 1 and item.options != "broken":
                 on_outcome(item, Result(item.name))
         if any(item.options == "broken" for item in items):
             raise ValueError("broken")
@@ -546,7 +448,7 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
 
     async def scene():
         notes = Notes()
-        batcher = batcher_of(run, workers=workers, observer=notes, max_waiting_items=20)
+        batcher = batcher_of(run, parallel_batches=workers, observer=notes, max_waiting_items=20)
         requests: list[tuple[list[int], asyncio.Task[Any]]] = []
         for step, argument in steps:
             if step == "ask":
@@ -556,7 +458,9 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
                 requests[argument % len(requests)][1].cancel()
             else:
                 await asyncio.sleep(0)
-        await all_asked()
+        for _ in range(12):
+            # As many steps as the longest request is accepted in.
+            await all_asked()
         await batcher.close()
         for numbers, request in requests:
             with suppress(asyncio.CancelledError, UnavailableError):
@@ -566,4 +470,8 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
                     assert outcome == Result(str(number)) or (number % 7 == 3 and isinstance(outcome, Failure))
         assert notes.queue == (0, 0)
 
-    play(scene)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dragoman.batch_line.ITEMS_PER_STEP", per_step)
+        patched.setattr("dragoman.batching.ITEMS_PER_STEP", per_step)
+        patched.setattr("dragoman.batch_line.ITEMS_IN_LINE", in_line)
+        play(scene)

@@ -9,7 +9,8 @@ from typing import Any
 from dragoman.batching import MicroBatcher
 from dragoman.following import Following
 from dragoman.model_switch import ModelSwitch
-from dragoman.tasks import Failure, OnOutcome, Result
+from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.sizes import Capacity, Size
 
 
 class Model:
@@ -38,7 +39,12 @@ class Item:
 def switch_from(model: Any) -> ModelSwitch:
     return ModelSwitch(
         model,
-        lambda served: MicroBatcher(getattr(served, "run"), batch_key=lambda _: None, workers=1),  # noqa: B009
+        lambda served: MicroBatcher(
+            getattr(served, "run"),  # noqa: B009
+            batch_key=lambda _: None,
+            size=lambda _: Size(),
+            capacity=Capacity(),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dragoman.batching import MAX_WAITING_ITEMS, MAX_WAITING_TOKENS
+from dragoman.sizes import Capacity
 from tests.conftest import ROOT
 from tests.monitoring import MONITORING, alerts, dashboard, dashboard_expressions, metrics_of, panels
 
@@ -73,14 +73,15 @@ def test_every_alert_has_a_test_and_says_what_it_means_and_what_to_do():
 
 def test_the_limits_of_the_queue_are_those_of_the_code():
     (rule,) = [rule for rule in alerts() if rule["alert"] == "BentoQueueFilling"]
-    assert f"dragoman_queue_items > 0.8 * {MAX_WAITING_ITEMS}" in rule["expr"]
-    assert f"dragoman_queue_tokens > 0.8 * {MAX_WAITING_TOKENS}" in rule["expr"]
+    capacity = Capacity()
+    assert f"dragoman_queue_items > 0.8 * {capacity.max_waiting_items}" in rule["expr"]
+    assert f"dragoman_queue_tokens > 0.8 * {capacity.max_waiting_cost}" in rule["expr"]
     limits = [
         panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"]
         for panel in panels()
         if panel["title"].startswith("Bento: queue")
     ]
-    assert limits == [MAX_WAITING_ITEMS, MAX_WAITING_TOKENS]
+    assert limits == [capacity.max_waiting_items, capacity.max_waiting_cost]
 
 
 def test_the_dashboard_is_one_that_grafana_can_show():

@@ -1,22 +1,27 @@
 """The OpenAPI document says what the contract does, no more and no less."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from dragoman import errors, openapi
+from dragoman.engines.seq2seq import Decoding
 from dragoman.errors import InvalidInput
-from dragoman.manifest import Decoding, Languages, Limits, Manifest, Preprocessing, Provenance
-from dragoman.tasks.translation_request import FIELDS, parse_request
+from dragoman.manifest import Manifest, Provenance
+from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
+from dragoman.tasks.translation.request import FIELDS, parse_request
 
+OPTIONS = Options(
+    languages=Languages(source="en", target="fr"), preprocessing=Preprocessing(), decoding=Decoding(num_beams=2)
+)
+LIMITS = Limits(max_items=3)
 MANIFEST = Manifest(
     name="some-name",
     task="translation",
-    languages=Languages(source="en", target="fr"),
-    preprocessing=Preprocessing(),
-    decoding=Decoding(num_beams=2),
-    limits=Limits(max_items=3),
+    options=asdict(OPTIONS),
+    limits=asdict(LIMITS),
     provenance=Provenance(config_digest="0" * 64, corpus_fingerprint="toy"),
     scores=(),
     engines=("ct2-int8",),
@@ -31,7 +36,7 @@ def document() -> dict[str, Any]:
 
 @pytest.fixture
 def request_schema(document: dict[str, Any]) -> dict[str, Any]:
-    schema: dict[str, Any] = document["components"]["schemas"]["TranslateRequest"]
+    schema: dict[str, Any] = document["components"]["schemas"]["Request"]
     return schema
 
 
@@ -54,7 +59,7 @@ def test_the_documented_fields_are_those_that_are_accepted(request_schema: dict[
 def test_the_documented_defaults_and_bounds_are_accepted(request_schema: dict[str, Any]) -> None:
     for bound in ("default", "minimum", "maximum"):
         values = {name: field[bound] for name, field in request_schema["properties"].items() if bound in field}
-        assert parse_request({"q": "text", **values, "alternatives": 0}, MANIFEST).items == ()
+        assert parse_request({"q": "text", **values, "alternatives": 0}, OPTIONS, LIMITS).items == ()
 
 
 @pytest.mark.parametrize("bound", ["minimum", "maximum"])
@@ -64,7 +69,7 @@ def test_what_is_out_of_the_documented_bounds_is_refused(bound: str, request_sch
     assert set(bounded) == {"alternatives", "num_beams", "max_new_tokens", "length_penalty"}
     for name, value in bounded.items():
         with pytest.raises(InvalidInput, match=name):
-            parse_request({"q": "text", name: value + step}, MANIFEST)
+            parse_request({"q": "text", name: value + step}, OPTIONS, LIMITS)
 
 
 def test_every_error_code_a_request_can_get_is_documented(document: dict[str, Any]) -> None:

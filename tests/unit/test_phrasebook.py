@@ -7,14 +7,21 @@ import sys
 import pytest
 
 from dragoman.errors import ConfigError
-from train.phrasebook import generate
-from train.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, shares
-from train.phrasebook.grammar import Adjective, Noun, Owner, indefinite_article
-from train.phrasebook.lexicon import activities, food, nouns, people, spots
-from train.phrasebook.numerals import clock_times, dates, english_number, german_number, prices, timetable
-from train.phrasebook.patterns import PATTERNS
-from train.phrasebook.template import Pair, pattern
-from train.phrasebook.verbs import activity
+from train.tasks.translation.phrasebook import generate
+from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, shares
+from train.tasks.translation.phrasebook.grammar import Adjective, Noun, Owner, indefinite_article
+from train.tasks.translation.phrasebook.lexicon import activities, food, nouns, people, spots
+from train.tasks.translation.phrasebook.numerals import (
+    clock_times,
+    dates,
+    english_number,
+    german_number,
+    prices,
+    timetable,
+)
+from train.tasks.translation.phrasebook.patterns import PATTERNS
+from train.tasks.translation.phrasebook.template import Pair, pattern
+from train.tasks.translation.phrasebook.verbs import activity
 
 TOWER = nouns.noun("tower", "der Turm", "Türme")
 CHURCH = nouns.noun("church", "die Kirche", "Kirchen")
@@ -385,7 +392,7 @@ def test_sentences_are_of_middling_length():
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "train.phrasebook", *arguments]
+    command = [sys.executable, "-m", "train.tasks.translation.phrasebook", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import dragoman
-from dragoman.manifest import Limits
-from dragoman.protocol import RawRequest, answer
+from dragoman.bodies import RawRequest
+from dragoman.protocol import answer
+from dragoman.tasks.translation.options import Limits
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_one_text_is_answered_with_one_text_and_the_model_that_made_it(predictor
         "run_id": None,
         "digest": f"sha256:{manifest.digest}",
     }
-    assert json.loads(reply.to_json()) == reply.body
+    assert json.loads(reply.content) == reply.body
 
 
 def test_a_list_is_answered_with_lists_in_its_order(predictor):
@@ -99,11 +100,11 @@ def test_a_bad_request_gets_its_status_code_and_field_in_one_sentence(predictor,
     assert (reply.status, reply.body["code"], reply.body.get("field")) == (status, code, field)
     assert set(reply.body) <= {"error", "code", "field"}
     assert 10 < len(reply.body["error"]) < 250
-    reply.to_json()
+    assert reply.content
 
 
 def test_a_failed_sentence_names_its_text(predictor, monkeypatch):
-    engine = predictor.task._engine
+    engine = predictor.task.engine
     (poison,) = predictor.task.prepare("the umbrella").items
     decode = engine.decode
 
@@ -225,3 +226,32 @@ def test_a_failure_nobody_foresaw_still_answers_every_request_once(predictor, mo
     assert [reply.status for reply in replies] == [500, 400]
     assert replies[0].body["code"] == "internal_error"
     assert "ZeroDivisionError" not in replies[0].body["error"]
+
+
+@pytest.mark.parametrize("method", ["parse", "assemble", "render"])
+def test_a_fault_of_the_tasks_own_code_is_a_500_for_its_request_alone(predictor, monkeypatch, method):
+    real = getattr(predictor.task, method)
+
+    def breaks_on_marked(*arguments):
+        if "marked" in str(arguments):
+            raise KeyError("nobody foresaw it")
+        return real(*arguments)
+
+    monkeypatch.setattr(predictor.task, method, breaks_on_marked)
+    bodies = [{"q": "the red car"}, {"q": "marked text"}, {"q": "a dog"}]
+    replies = answer(predictor, [RawRequest(body=json.dumps(body).encode()) for body in bodies])
+    assert [reply.status for reply in replies] == [200, 500, 200]
+
+
+def test_what_cannot_be_written_as_json_is_a_500_with_the_form_of_every_error(predictor, monkeypatch):
+    monkeypatch.setattr(predictor.task, "render", lambda request, results: {"translatedText": {1, 2}})
+    reply = ask(predictor, {"q": "a dog"})
+    assert (reply.status, reply.body["code"]) == (500, "internal_error")
+    assert json.loads(reply.content) == reply.body
+
+
+@pytest.mark.parametrize("outcomes", [[], None])
+def test_a_run_that_miscounts_or_raises_leaves_each_request_with_one_answer(predictor, monkeypatch, outcomes):
+    monkeypatch.setattr(predictor, "run", lambda items, deadline: outcomes if outcomes is not None else 1 / 0)
+    requests = [RawRequest(body=b'{"q": "a"}'), RawRequest(body=b"{"), RawRequest(body=b'{"q": "b"}')]
+    assert [reply.status for reply in answer(predictor, requests)] == [500, 400, 500]

@@ -16,15 +16,15 @@ def test_a_run_without_a_directory_gets_a_name_under_runs(tmp_path: Path, monkey
 
 
 def test_a_directory_that_holds_a_run_is_refused_with_the_way_to_resume_it(tmp_path: Path) -> None:
-    create(new_run_dir(str(tmp_path / "run"), "x"), config_yaml="a: 1\n", corpus={}, vocabulary=b"")
+    create(new_run_dir(str(tmp_path / "run"), "x"), config_yaml="a: 1\n", corpus={}, assets={})
     with pytest.raises(ConfigError, match=r"holds a run already; go on with resume="):
         new_run_dir(str(tmp_path / "run"), "x")
 
 
 def test_a_directory_with_anything_else_is_refused_and_an_empty_one_taken(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    create(new_run_dir(str(tmp_path / "other"), "x"), config_yaml="a: 1\n", corpus={}, vocabulary=b"v")
-    assert (tmp_path / "other" / "vocabulary" / "spiece.model").read_bytes() == b"v"
+    create(new_run_dir(str(tmp_path / "other"), "x"), config_yaml="a: 1\n", corpus={}, assets={"words.txt": b"v"})
+    assert (tmp_path / "other" / "assets" / "words.txt").read_bytes() == b"v"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(ConfigError, match="not an empty directory"):
@@ -51,7 +51,7 @@ def test_the_history_is_rewound_to_a_step_and_survives_a_torn_line(tmp_path: Pat
 
 def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
-    create(run, config_yaml="a: 1\n", corpus={"fingerprint": "sha256:aa"}, vocabulary=b"")
+    create(run, config_yaml="a: 1\n", corpus={"fingerprint": "sha256:aa"}, assets={})
     check_corpus(run, "sha256:aa")
     with pytest.raises(DataError, match=r"the corpus has changed since .* fingerprint sha256:bb, expected sha256:aa"):
         check_corpus(run, "sha256:bb")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
 from benchmarks.load_figures import load_figures, percentile
 from benchmarks.load_generator import Answer, Answered
-from benchmarks.workloads import documents
+from benchmarks.translation.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
+from benchmarks.translation.workloads import documents
 
 
 def _answer(due: float, answered: float, status: int = 200) -> Answer:

@@ -13,17 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dragoman.engines import Hypothesis
+from dragoman.engines.seq2seq import Decoding, Hypothesis
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
 from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import CPU_PACE, CUDA_PACE, Lane
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
+from dragoman.engines.t5.tokenizer import EOS_ID
 from dragoman.engines.t5.weights import Geometry, load_weights
 from dragoman.errors import InferenceError, InvalidInput
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID
 from tests.t5_reference import MAX_SOURCE, MAX_TARGET, VOCABULARY, Generate, open_model, write_random_t5
 
 

@@ -11,10 +11,10 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 import dragoman
 from dragoman.bundle import open_bundle
+from dragoman.engines.seq2seq import Decoding
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import Geometry, load_weights, relative_bias
 from dragoman.errors import BundleError
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, Tokenizer
 from tests.conftest import ROOT
 from tests.t5_reference import Generate, write_random_t5
 from tests.unit.test_layout import BLOCKER
@@ -61,7 +61,7 @@ def test_the_torch_engine_translates_as_generate_does(tiny_bundle: Path, toy_sen
     predictor = dragoman.load(bundle, engine="torch", device="cpu")
     sentences = toy_sentences[:10]
     for outcome, sentence in zip(predictor(sentences), sentences, strict=True):
-        ids = [*tokenizer.encode(bundle.manifest.preprocessing.prefix + sentence), EOS_ID]
+        ids = [*tokenizer.encode(bundle.manifest.options["preprocessing"]["prefix"] + sentence), EOS_ID]
         (expected,) = reference(ids, Decoding(max_new_tokens=bundle.manifest.decoding.max_new_tokens), 1)
         assert outcome.value.text == tokenizer.decode(expected.ids)
         assert outcome.value.finish_reason == ("stop" if expected.finished else "length")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from dragoman.bundle import Bundle, open_bundle, write_bundle
-from dragoman.engines import open_engine
-from dragoman.manifest import Decoding
-from dragoman.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
-from train.export import ENGINE, convert
+from dragoman.engines.seq2seq import Decoding
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from dragoman.tasks.translation import open_translation_engine
+from train.tasks.translation.conversion import ENGINE, convert
 
 DECODING = Decoding(max_new_tokens=16)
 
@@ -31,9 +31,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
         folder / "bundle",
         name=manifest.name,
         task=manifest.task,
-        languages=manifest.languages,
-        preprocessing=manifest.preprocessing,
-        decoding=manifest.decoding,
+        options=manifest.options,
         limits=manifest.limits,
         provenance=manifest.provenance,
         scores=[],
@@ -45,7 +43,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
 
 def answers(bundle: Bundle, sentences: list[str]) -> list[tuple[int, ...]]:
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    engine = open_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
+    engine = open_translation_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
     sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in sentences]
     found = engine.decode(sources, DECODING, num_hypotheses=1, return_scores=False)
     engine.close()

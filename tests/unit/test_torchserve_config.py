@@ -70,7 +70,7 @@ def test_only_archives_of_the_model_store_may_be_loaded(store: str, manifest: Ma
 
 def test_a_request_may_be_somewhat_larger_than_the_bundle_accepts(manifest: Manifest) -> None:
     config = _read(properties(Archive(Path("a.mar"), manifest), Ports(), Path("/store")))
-    assert int(config["max_request_size"]) == manifest.limits.max_body_bytes + 1024 * 1024
+    assert int(config["max_request_size"]) == manifest.limits["max_body_bytes"] + 1024 * 1024
 
 
 def test_an_answer_may_be_as_large_as_answers_to_documents_become(manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ from train.signals import StopRequest
 
 def report(step: int, **figures: float) -> Report:
     named = {name.replace("__", "/"): value for name, value in figures.items()}
-    return Report(step=step, tokens=step, elapsed_seconds=30.0, progress=0.25, figures=named, validation=step == 9)
+    return Report(step=step, units=step, elapsed_seconds=30.0, progress=0.25, figures=named, validation=step == 9)
 
 
 def test_without_a_terminal_lines_tell_the_figures_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,7 @@ def test_without_a_terminal_lines_tell_the_figures_and_the_time_left(capsys: pyt
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "step 1  25%  loss 2.500  1,234 tokens/s  1:30 left",
-        "step 9  25%  loss 2.400  1,234 tokens/s  chrF 55.5  1:30 left",
+        "step 9  25%  loss 2.400  1,234 tokens/s  chrf 55.5  1:30 left",
     ]
 
 

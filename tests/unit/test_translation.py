@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dragoman
-from dragoman.documents import join
-from dragoman.errors import ConfigError
-from dragoman.manifest import Decoding, Limits
+from dragoman.engines.seq2seq import Decoding
+from dragoman.engines.t5.tokenizer import EOS_ID
+from dragoman.errors import ConfigError, InvalidInput
 from dragoman.tasks.translation import TranslationTask
-from dragoman.tasks.translation_request import TranslationItem
-from dragoman.tokenizer import EOS_ID
+from dragoman.tasks.translation.documents import join
+from dragoman.tasks.translation.options import Limits
+from dragoman.tasks.translation.request import TranslationItem
 from tests.tiny_model import write_tiny_bundle
 
 
@@ -80,7 +81,7 @@ def test_an_item_that_breaks_the_engine_fails_alone(tiny_bundle, toy_sentences, 
     assert isinstance(task, TranslationTask)
     bad = "the station again with 12 friends."
     (poison,) = task.prepare(bad).items
-    decode, calls = task._engine.decode, []
+    decode, calls = task.engine.decode, []
 
     def fragile(sources, *arguments, **options):
         calls.append(len(sources))
@@ -88,14 +89,22 @@ def test_an_item_that_breaks_the_engine_fails_alone(tiny_bundle, toy_sentences, 
             raise RuntimeError("poison")
         return decode(sources, *arguments, **options)
 
-    monkeypatch.setattr(task._engine, "decode", fragile)
+    monkeypatch.setattr(task.engine, "decode", fragile)
     outcomes = predictor([*toy_sentences[:13], bad, *toy_sentences[13:31]])
     assert outcomes[13].error.code == "unprocessable_text"
     assert texts(outcomes[:13] + outcomes[14:]) == expected
-    # Halving a batch of 32 down to one text takes at most two calls a level beyond the first.
-    batches = task._batches([item for text in toy_sentences[:31] for item in task.prepare(text).items])
-    assert len(calls) <= 1 + 2 * 5 + len(batches)
+    # Halving a batch of 32 down to one text takes at most two calls a level beyond the first, and one asks the engine.
+    assert len(calls) <= 1 + 2 * 5 + 1 + 2
     predictor.close()
+
+
+def test_the_texts_of_a_request_may_not_be_too_long_together(translate):
+    limit = translate.task.limits.max_characters
+    text = ("the red car. " * limit)[: limit // 2]
+    assert len(translate.task.parse({"q": [text, text]}).inputs) == 2
+    with pytest.raises(InvalidInput, match=r"q\[2\] takes the texts of this request beyond 400 characters") as caught:
+        translate.task.parse({"q": [text, text, "a"]})
+    assert (caught.value.code, caught.value.status, caught.value.field) == ("text_too_long", 413, "q[2]")
 
 
 def test_the_engines_agree_on_full_precision_weights_up_to_quantisation(tiny_bundle, toy_sentences):
@@ -166,7 +175,7 @@ def test_white_space_round_a_sentence_never_reaches_the_model(translate):
 
 def test_a_sentence_is_cut_only_where_the_model_cannot_read_it_whole_and_nothing_is_lost(translate):
     task = translate.task
-    limit = translate.bundle.manifest.limits.max_source_tokens
+    limit = translate.task.limits.max_source_tokens
     for text in ("the red car, the dog " * 19, "the red car; " * 30, "the" * 133, "the" * 99 + " " + "e" * 100):
         prepared = task.prepare(text)
         assert len(prepared.items) > 1
@@ -183,14 +192,14 @@ def test_a_sentence_is_cut_only_where_the_model_cannot_read_it_whole_and_nothing
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_prepared_in_pieces_that_the_model_can_read(translate, text):
     prepared = translate.task.prepare(text)
-    limit = translate.bundle.manifest.limits.max_source_tokens
+    limit = translate.task.limits.max_source_tokens
     assert 0 < len(prepared.items) == len(prepared.spans)
     assert all(len(part.ids) <= limit for part in prepared.items)
     assert join(text, prepared.spans, [text[start:end] for start, end in prepared.spans]) == text
 
 
 def test_equal_sentences_are_computed_once(translate, monkeypatch):
-    engine, seen = translate.task._engine, []
+    engine, seen = translate.task.engine, []
     decode = engine.decode
     monkeypatch.setattr(
         engine, "decode", lambda ids, *rest, **options: seen.extend(ids) or decode(ids, *rest, **options)

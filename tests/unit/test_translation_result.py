@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from dragoman.tasks.translation_result import SentenceHypothesis, assemble, score
+from dragoman.tasks.translation.result import SentenceHypothesis, assemble, score
 
 
 def hypothesis(text: str, log_probability: float, num_tokens: int, penalty: float, *, finished: bool = True):

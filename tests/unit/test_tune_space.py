@@ -7,7 +7,7 @@ import pytest
 from dragoman.errors import ConfigError
 from train.config import compose_config
 from train.provenance import training_digest
-from tune.search import DEFAULT, load_plan, trial_settings
+from tune.search import default_search, load_plan, trial_settings
 from tune.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
 
 
@@ -74,24 +74,27 @@ def test_a_wrong_space_is_refused_with_the_reason(space: str, told: str) -> None
         (["trials=null"], "trials and hours are both null"),
         (["hours=0"], "hours must be more than 0"),
         (["study='a b'"], "study must be letters"),
-        (["objectives=[chrf,bleu]"], "objectives[1] must be one of chrf"),
+        (["objectives=[chrf,blue]"], "objectives names 'blue'; loss, chrf, bleu, p95_latency_ms, size_mb are measured"),
         (["objectives=[chrf,chrf]"], "objectives must be one or two different ones"),
         (["objectives=[]"], "objectives must be one or two different ones"),
         (["objectives=[chrf,size_mb]"], "no trial can be pruned for two objectives"),
-        (["objectives=[size_mb]"], "only chrf is known before the end"),
+        (["objectives=[size_mb]"], "size_mb is not known before the end"),
         (["constraints={size: 3}"], "constraints.size is not measured; p95_latency_ms, size_mb are"),
         (["constraints={size_mb: -1}"], "constraints.size_mb must be a number more than 0"),
         (["pruner.kind=wilcoxon", "folds=4"], "stops nothing on 4 folds"),
         (["pruner={kind: wilcoxon, p_threshold: 0.03}", "folds=4"], "it takes folds=7"),
         (["pruner={kind: wilcoxon, startup_folds: 6}", "folds=5"], "it takes folds=7"),
         (["pruner={kind: wilcoxon, p_threshold: 0}", "folds=9"], "no p-value is below it"),
-        (["objectives=[size_mb,chrf]", "pruner.kind=none"], "two objectives must begin with chrf, got [size_mb, chrf]"),
+        (
+            ["objectives=[size_mb,chrf]", "pruner.kind=none"],
+            "two objectives must begin with a validation figure (loss, chrf, bleu), got [size_mb, chrf]",
+        ),
         (["pruner.kind=median2"], "pruner.kind must be one of median, hyperband, wilcoxon, none"),
         (["pruner.startup=3"], "did you mean startup_trials?"),
-        (["folds=3", "trial=[train.max_steps=9]"], "folds and hyperband count on train.max_tokens"),
+        (["folds=3", "trial=[train.max_steps=9]"], "folds and hyperband count on train.max_units"),
         (["train.lr=0.001"], "train.lr is both fixed and in the space"),
         (["final=[train.lr=0.001]"], "train.lr is both fixed and in the space"),
-        (["train.max_tokens=500000"], "write trial=[train.max_tokens=500000] instead"),
+        (["train.max_units=500000"], "write trial=[train.max_units=500000] instead"),
         (["train.max_minutes=9"], "write final=[train.max_minutes=9] instead"),
         (["final=[train.seed=1,train.max_steps=5]", "+train.seed=2"], "write final=[+train.seed=2,train.max_steps=5]"),
         (["space.train.lr=3", "space.train.lr.high=0.02"], "reaches into space.train.lr, which is 3"),
@@ -104,7 +107,7 @@ def test_a_wrong_search_is_refused_with_the_reason(arguments: list[str], told: s
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    told = mistakes("trials=0", "space.train.lr.low=1", "constraints={size: 1}", "space.train.batch_tokens.choices=[]")
+    told = mistakes("trials=0", "space.train.lr.low=1", "constraints={size: 1}", "space.train.batch_units.choices=[]")
     assert told.startswith("4 settings are wrong")
 
 
@@ -141,7 +144,7 @@ def test_the_default_configuration_is_the_baseline_where_the_space_has_it() -> N
     space = space_of(
         {
             "train.lr": {"kind": "float", "low": 0.001, "high": 0.1, "log": True},
-            "train.batch_tokens": {"kind": "int", "low": 500, "high": 1000, "step": 500},
+            "train.batch_units": {"kind": "int", "low": 500, "high": 1000, "step": 500},
             "model.vocab_size": {"kind": "int", "low": 500, "high": 1000},
             "train.label_smoothing": {"kind": "float", "low": 0.0, "high": 0.3, "step": 0.1},
             **CONDITIONAL,
@@ -149,7 +152,7 @@ def test_the_default_configuration_is_the_baseline_where_the_space_has_it() -> N
     )
     defaults = {
         "train.lr": 0.002,
-        "train.batch_tokens": 600,
+        "train.batch_units": 600,
         "model.vocab_size": "auto",
         "train.label_smoothing": 0.1,
         "train.schedule": "linear",
@@ -175,12 +178,14 @@ def test_a_point_is_read_by_training_as_it_was_meant() -> None:
 def test_every_search_that_is_shipped_is_right_and_begins_with_its_command(file: Path) -> None:
     plan = load_plan([f"search={file.stem}"])
     point = choose(plan.space, lambda name, parameter: parameter.extremes()[-1])
-    assert compose_config(trial_settings(plan.search, point)).train.validate_every_tokens
+    assert compose_config(trial_settings(plan.search, point)).train.validate_every_units
     assert file.read_text(encoding="utf-8").startswith(f"# python -m tune search={file.stem}")
 
 
 def test_there_is_a_default_search() -> None:
-    assert load_plan([]).search.study.startswith(DEFAULT)
+    default = default_search([])
+    assert default is not None
+    assert load_plan([]).search.study.startswith(default)
 
 
 def test_workers_that_record_or_compute_elsewhere_agree_about_the_study() -> None:

@@ -27,7 +27,7 @@ from tune.objective import Watcher
 from tune.pictures import write_table
 from tune.plan import Joined, add_slots, join, reconcile
 from tune.recorder import UnrecordedStudy
-from tune.samplers import make_pruner, make_sampler, tokens_of_trial
+from tune.samplers import make_pruner, make_sampler, units_of_trial
 from tune.search import load_plan
 from tune.slots import ERROR, HANDED_BACK, best_trials, by_slot, states, summary
 from tune.storage import NothingWaitsError, PatientStorage, open_storage
@@ -59,7 +59,7 @@ def join_study(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         if not (tmp_path / database).exists():
             shutil.copyfile(empty_database, tmp_path / database)
         url = parse_url(f"sqlite:///{tmp_path / database}")
-        plan = load_plan(["trials=3", "report_every_tokens=100000", SPACE, *arguments])
+        plan = load_plan(["trials=3", "report_every_units=100000", SPACE, *arguments])
         storage = open_storage(url, heartbeat_seconds=1, grace_seconds=plan.search.grace_seconds)
         return join(plan, storage, UnrecordedStudy())
 
@@ -98,8 +98,8 @@ def test_another_space_is_refused_with_the_differences(join_study: JoinStudy) ->
     join_study()
     with pytest.raises(ConfigError, match=r"space\.train\.lr\.high is 0\.01 there and 0\.02 here"):
         join_study("space.train.lr.high=0.02")
-    with pytest.raises(ConfigError, match="report_every_tokens is 100000 there and 50000 here"):
-        join_study("report_every_tokens=50000")
+    with pytest.raises(ConfigError, match="report_every_units is 100000 there and 50000 here"):
+        join_study("report_every_units=50000")
 
 
 def test_workers_that_would_train_the_best_settings_otherwise_are_refused(join_study: JoinStudy) -> None:
@@ -260,9 +260,16 @@ def test_the_front_of_two_objectives_goes_from_high_to_low_chrf(join_study: Join
     assert [trial.values for trial in best_trials(joined.study)] == [[60.0, 3.0], [50.0, 1.0]]
 
 
-def report(tokens: int, chrf: float, *, validation: bool = True) -> Report:
+def test_a_front_whose_first_objective_is_to_fall_begins_with_the_least(join_study: JoinStudy) -> None:
+    joined = join_study("objectives=[loss,size_mb]", "pruner.kind=none", "trials=3")
+    for values in ([5.0, 1.0], [6.0, 0.5], [5.5, 4.0]):
+        joined.study.tell(claim(joined), values)
+    assert [trial.values for trial in best_trials(joined.study)] == [[5.0, 1.0], [6.0, 0.5]]
+
+
+def report(units: int, chrf: float, *, validation: bool = True) -> Report:
     figures = {"validation/chrf": chrf} if validation else {"train/loss": 1.0}
-    return Report(step=1, tokens=tokens, elapsed_seconds=0, progress=0, figures=figures, validation=validation)
+    return Report(step=1, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=validation)
 
 
 class Alive(Heartbeat):
@@ -273,14 +280,14 @@ class Alive(Heartbeat):
         """Nothing happened."""
 
 
-def test_reports_are_steps_of_tokens_on_a_common_grid_and_go_on_over_the_folds(join_study: JoinStudy) -> None:
-    joined = join_study("folds=2", "trial=[train.max_tokens=250000]")
+def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(join_study: JoinStudy) -> None:
+    joined = join_study("folds=2", "trial=[train.max_units=250000]")
     trial = claim(joined)
     watcher = Watcher(joined, trial, Alive())
     for point in (report(90_000, 1), report(100_512, 2), report(150_000, 9, validation=False), report(203_000, 3)):
         watcher.watch(point)
     watcher.watch(report(250_100, 4))  # the end of training, not on the grid
-    first = {"score": 4.0, "reports": watcher.reports}
+    first = {"figures": {"chrf": 4.0}, "reports": watcher.reports}
     watcher.fold = 1
     watcher.watch(report(100_001, 5))
     expected = {100_000: 2.0, 200_000: 3.0, 400_000: 5.0}
@@ -293,7 +300,7 @@ def test_reports_are_steps_of_tokens_on_a_common_grid_and_go_on_over_the_folds(j
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
-        (["pruner={kind: median, startup_trials: 3, warmup_tokens: 7}"], MedianPruner),
+        (["pruner={kind: median, startup_trials: 3, warmup_units: 7}"], MedianPruner),
         (["pruner={kind: hyperband}"], HyperbandPruner),
         (["pruner={kind: wilcoxon}", "folds=5"], WilcoxonPruner),
         (["pruner={kind: none}"], NopPruner),
@@ -303,9 +310,9 @@ def test_the_pruner_is_the_one_asked_for(arguments: list[str], kind: type) -> No
     assert type(make_pruner(load_plan(arguments))) is kind
 
 
-def test_hyperband_counts_tokens_up_to_the_end_of_a_trial() -> None:
-    plan = load_plan(["pruner={kind: hyperband}", "report_every_tokens=100000", "trial=[train.max_tokens=750000]"])
-    assert tokens_of_trial(plan) == 800_000
+def test_hyperband_counts_units_up_to_the_end_of_a_trial() -> None:
+    plan = load_plan(["pruner={kind: hyperband}", "report_every_units=100000", "trial=[train.max_units=750000]"])
+    assert units_of_trial(plan) == 800_000
     pruner = make_pruner(plan)
     assert isinstance(pruner, HyperbandPruner)
     assert (pruner._min_resource, pruner._max_resource) == (100_000, 800_000)

@@ -36,12 +36,12 @@ def score(lr: float) -> float:
 
 def formula(config: Config, path: Path, open_recorder: Any, *, watch: Any, **rest: Any) -> Fitted:
     """Validations that rise evenly to what the learning rate is worth."""
-    assert config.train.max_tokens is not None
-    assert config.train.validate_every_tokens is not None
-    for tokens in range(config.train.validate_every_tokens, config.train.max_tokens + 1, 1000):
-        figures = {"validation/chrf": score(config.train.lr) * tokens / config.train.max_tokens}
-        watch(Report(step=tokens, tokens=tokens, elapsed_seconds=0, progress=0, figures=figures, validation=True))
-    return Fitted(best_score=score(config.train.lr), stopped=0, fitting=None)  # type: ignore[arg-type]
+    assert config.train.max_units is not None
+    assert config.train.validate_every_units is not None
+    for units in range(config.train.validate_every_units, config.train.max_units + 1, 1000):
+        figures = {"validation/chrf": score(config.train.lr) * units / config.train.max_units}
+        watch(Report(step=units, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=True))
+    return Fitted(figures={"chrf": score(config.train.lr)}, stopped=0, fitting=None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setattr("tune.objective.run_trial", formula)
     monkeypatch.setattr("tune.worker.draw", lambda *arguments: [])
     corpus = [text for text in write_toy_corpus(tmp_path) if text.startswith("data")]
-    lengths = ["report_every_tokens=1000", "trial=[train.max_tokens=4000]", "final=[]", "settings=[]"]
+    lengths = ["report_every_units=1000", "trial=[train.max_units=4000]", "final=[]", "settings=[]"]
 
     def started(*arguments: str, record: StudyRecord | None = None) -> tuple[Joined, Worker]:
         plan = load_plan([*corpus, *lengths, SPACE, "pruner={kind: none}", "heartbeat_seconds=5", *arguments])
@@ -67,7 +67,7 @@ def states(joined: Joined) -> list[TrialState]:
 
 
 def test_a_gaussian_process_learns_from_its_start_up_trials(start: Start) -> None:
-    joined, worker = start("trials=8", "sampler={kind: gp, startup_trials: 4}", "trial=[train.max_tokens=1000]")
+    joined, worker = start("trials=8", "sampler={kind: gp, startup_trials: 4}", "trial=[train.max_units=1000]")
     assert worker.run() == 0
     distances = [abs(math.log10(trial.params["train.lr"] / BEST_LR)) for trial in joined.study.get_trials()]
     assert min(distances[4:]) < min(distances[:4])
@@ -88,7 +88,7 @@ def test_hyperband_stops_trials_early_and_lets_the_best_end(start: Start) -> Non
 def test_wilcoxons_test_stops_a_trial_that_is_worse_on_every_fold(start: Start) -> None:
     arguments = [
         "folds=5",
-        "trial=[train.max_tokens=1000]",
+        "trial=[train.max_units=1000]",
         "pruner={kind: wilcoxon}",
         "sampler={kind: random, seed: 3}",
     ]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import DataError
-from train.vocabulary import find_vocabulary, suggested_size, train_vocabulary, write_tokenizer_files
+from train.tasks.translation.vocabulary import find_vocabulary, suggested_size, train_vocabulary, write_tokenizer_files
 
 ODD = [
     "  two  spaces ",

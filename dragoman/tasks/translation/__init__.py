@@ -6,7 +6,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from dragoman.bundle import Bundle
 from dragoman.engines import open_engine
-from dragoman.engines.seq2seq import Decoding, Engine, Hypothesis
+from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import InvalidInput
 from dragoman.manifest import Manifest
 from dragoman.outcomes import Failure, OnOutcome, Result
@@ -18,7 +19,6 @@ from dragoman.tasks.translation.documents import Span, halves, sentence_spans
 from dragoman.tasks.translation.options import Limits, Options
 from dragoman.tasks.translation.request import FIELDS, TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation.result import SentenceHypothesis, Translation, assemble
-from dragoman.tokenizer import EOS_ID, Tokenizer
 
 # A sentence that is too long for the model is cut into parts of at most so many tokens: few enough that they share
 # batches with other sentences, and that a translation a third longer ends before the usual limit of 128 tokens.
@@ -58,14 +58,30 @@ class PreparedText:
     items: tuple[PreparedItem, ...]
 
 
+def open_translation_engine(bundle: Bundle, tokenizer: Tokenizer, *, engine: str, device: str) -> Seq2SeqEngine:
+    """Load the engine of a bundle, for what its limits allow; raises BundleError or ConfigError."""
+    limits = TranslationTask.limits_of(bundle.manifest)
+    opened: Seq2SeqEngine = open_engine(
+        TranslationTask.engines,
+        bundle,
+        engine=engine,
+        device=device,
+        tokenizer=tokenizer,
+        max_source_tokens=limits.max_source_tokens,
+        max_new_tokens=limits.max_new_tokens,
+        max_beams=limits.max_beams,
+    )
+    return opened
+
+
 class TranslationTask(Task):
     """A bundle's tokenizer and engine, spoken to in texts."""
 
     Options = Options
     Limits = Limits
     engines: ClassVar = {
-        "torch": "dragoman.engines.torch_t5:TorchEngine",
         "ctranslate2": "dragoman.engines.ct2:CTranslate2Engine",
+        "torch": "dragoman.engines.torch_t5:TorchEngine",
     }
     files = FILES
     model_config_keys = MODEL_CONFIG_KEYS
@@ -79,19 +95,10 @@ class TranslationTask(Task):
     example_item = "Room 12, please."
     no_output = ""
 
-    def open(self, bundle: Bundle, *, engine: str, device: str) -> Engine:
+    def open(self, bundle: Bundle, *, engine: str, device: str) -> Seq2SeqEngine:
         """Load the tokenizer and the engine; raises BundleError or ConfigError."""
         self._tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-        opened: Engine = open_engine(
-            self.engines,
-            bundle,
-            engine=engine,
-            device=device,
-            tokenizer=self._tokenizer,
-            max_source_tokens=self.limits.max_source_tokens,
-            max_new_tokens=self.limits.max_new_tokens,
-        )
-        return opened
+        return open_translation_engine(bundle, self._tokenizer, engine=engine, device=device)
 
     @classmethod
     def work(cls, manifest: Manifest) -> str:

@@ -54,7 +54,6 @@ class TranslationRequest(Request):
     """A request whose structure is right; ``inputs`` are filled in by the task once each text is tokenized."""
 
     texts: tuple[TranslationItem, ...]
-    is_list: bool
     alternatives: int
     return_scores: bool
 

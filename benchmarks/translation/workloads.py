@@ -1,0 +1,60 @@
+"""The texts that are sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words.
+
+A model that was trained on Multi30k talks without end about news, so documents are made of captions: what they cost is
+what their number of words says.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.workloads import Workloads
+from dragoman.errors import DataError
+from dragoman.run_lines import read_lines
+
+SHORT_WORDS = 5
+DOCUMENT_WORDS = 400
+# A caption has about twelve words.
+WORDS_PER_SENTENCE = 12
+
+
+def data_folder() -> Path:
+    """Return the folder of corpora: DRAGOMAN_DATA, or ``data``."""
+    return Path(os.environ.get("DRAGOMAN_DATA") or "data")
+
+
+def load_workloads(data: Path) -> Workloads:
+    """Read Multi30k and newstest below ``data``; raises DataError."""
+    multi30k, newstest = Path(data) / "multi30k", Path(data) / "newstest"
+    if not multi30k.is_dir() or not newstest.is_dir():
+        raise DataError(
+            f"{data} has no multi30k and newstest; give the folder that has them with DRAGOMAN_DATA or --data"
+        )
+    other = _lines(multi30k / "test_2017_flickr.en.gz") + _lines(multi30k / "val.en.gz")
+    # The test sets have fifty such sentences only, and equal ones in flight at once may be computed once.
+    captions = _lines(multi30k / "train.en.gz") + other
+    return Workloads(
+        items=tuple(_lines(multi30k / "test_2016_flickr.en.gz")),
+        references=tuple(_lines(multi30k / "test_2016_flickr.de.gz")),
+        other=tuple(_lines(newstest / "newstest2014.en.gz")),
+        short=tuple(dict.fromkeys(line for line in captions if len(line.split()) == SHORT_WORDS)),
+        long=documents(other, words=DOCUMENT_WORDS),
+        cost=WORDS_PER_SENTENCE,
+        long_cost=DOCUMENT_WORDS,
+    )
+
+
+def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
+    """Sentences in order, put together until each text has at least ``words`` words; what is left over is dropped."""
+    texts: list[str] = []
+    open_text: list[str] = []
+    for sentence in sentences:
+        open_text.append(sentence)
+        if sum(len(part.split()) for part in open_text) >= words:
+            texts.append(" ".join(open_text))
+            open_text = []
+    return tuple(texts)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in read_lines(str(path)) if line.strip()]

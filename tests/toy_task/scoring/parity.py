@@ -1,0 +1,19 @@
+"""Accuracy: the share of right labels, in points."""
+
+import numpy
+
+from scoring.base import Metric
+
+
+class Accuracy(Metric):
+    """Counts right labels."""
+
+    name = "accuracy"
+
+    def counts(self, outputs, references):
+        """Count an item, and whether it is right."""
+        return numpy.array([[output == reference, 1.0] for output, reference in zip(outputs, references, strict=True)])
+
+    def score(self, sums):
+        """Divide right ones by all."""
+        return 100.0 * float(sums[0] / sums[1])

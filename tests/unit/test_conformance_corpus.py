@@ -1,0 +1,95 @@
+"""The requests of a task: how long ones are spelled out, which items are made, and what counts as a tie."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.conformance import corpus
+from deploy.conformance.compare import compare_items
+from deploy.conformance.corpus import Case, Tie, load_corpus
+from dragoman.bodies import RawRequest
+from dragoman.errors import ConfigError
+from dragoman.protocol import Reply
+from dragoman.task_table import TASKS, task_class
+from dragoman.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class SomeLimits:
+    max_items: int = 3
+    max_characters: int = 10
+
+
+def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *requests: object) -> list[Case]:
+    monkeypatch.setattr(corpus, "REQUESTS", tmp_path)
+    entries = [{"name": str(number), "json": body, "status": 200} for number, body in enumerate(requests)]
+    (tmp_path / "some.json").write_text(json.dumps({"items": "{number}", "requests": entries}), encoding="utf-8")
+    return load_corpus("some").cases(SomeLimits())
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"inputs": ["a", {"deep": 1}]}, {"inputs": ["a", {"deep": 1}]}),
+        ({"inputs": {"$text": ["ab", 3]}}, {"inputs": "ababab"}),
+        ({"inputs": {"$text": ["a", "max_characters"]}}, {"inputs": "a" * 11}),
+        ({"inputs": {"$list": [7, "max_items"]}, "n": 1}, {"inputs": [7, 7, 7, 7], "n": 1}),
+        ({"a": [{"$filled": ["abc", "max_characters"]}]}, {"a": ["abcabcabc"]}),
+    ],
+)
+def test_what_is_long_is_spelled_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: object, sent: object
+) -> None:
+    (case,) = cases(tmp_path, monkeypatch, given)
+    assert json.loads(case.request.body) == sent
+
+
+def test_every_task_has_its_requests_and_its_class_knows_its_items() -> None:
+    for name in TASKS:
+        items = load_corpus(name).items(200)
+        assert len(set(items)) == 200
+        assert task_class(name).request_for(items)
+
+
+def test_a_task_without_requests_is_told_with_those_that_have_some() -> None:
+    with pytest.raises(ConfigError, match=r"no requests for the task 'juggling'.*translation"):
+        load_corpus("juggling")
+
+
+@pytest.mark.parametrize(
+    ("tie", "ours", "theirs", "is_tie"),
+    [
+        (Tie(), {"scores": [1.0]}, {"scores": [1.0]}, False),
+        (Tie(score="scores", within=0.1), {"scores": [[-1.0, -2.0]]}, {"scores": [[-1.05, -3.0]]}, True),
+        (Tie(score="scores", within=0.1), {"scores": [-1.0]}, {"scores": [-1.2]}, False),
+        (Tie(score="scores", within=0.1), {"scores": [-1.0]}, {"error": "no"}, False),
+    ],
+)
+def test_a_tie_is_what_the_corpus_says(tie: Tie, ours: dict, theirs: dict, is_tie: bool) -> None:
+    assert tie.between(ours, theirs) is is_tie
+
+
+class Doubling(Task):
+    """A task that nobody has heard of: its outputs are its inputs, twice."""
+
+
+class Server:
+    name, reports_status = "a server", True
+
+    def __init__(self, wrong: str | None = None) -> None:
+        self._wrong = wrong
+
+    def ask(self, request: RawRequest) -> Reply:
+        (item,) = json.loads(request.body)["inputs"]
+        return Reply(200, {"outputs": [f"{item} {'?' if item == self._wrong else item}"], "model": self.name})
+
+
+def test_items_of_any_task_are_compared_by_their_outputs() -> None:
+    told: list[str] = []
+    right, wrong = compare_items(["a", "b", "c"], Doubling, Tie(), Server(), [Server(), Server("b")], told.append)
+    assert (right.items, right.identical, right.differences) == (3, 3, ())
+    assert wrong.identical == 2
+    assert [difference.case for difference in wrong.differences] == ["b"]
+    assert told == ["a server: 3 requests, 16 at a time"] * 2

@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from dragoman.errors import DataError
+from train.pretrained import files_digest, find_pretrained
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def model(folder: Path, weights: bytes = b"w") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes(b"{}")
+    (folder / "weights").write_bytes(weights)
+    return folder
+
+
+FILES = ("config.json", "weights")
+
+
+def test_a_directory_is_named_by_its_last_part_and_a_digest_of_its_files(tmp_path: Path) -> None:
+    first = find_pretrained(str(model(tmp_path / "a" / "small")), None, FILES).base_model
+    assert (first.name, first.revision) == ("small", None)
+    assert first.digest.startswith("sha256:")
+    same = find_pretrained(str(model(tmp_path / "b" / "small")), None, FILES).base_model
+    other = find_pretrained(str(model(tmp_path / "c" / "small", b"x")), None, FILES).base_model
+    assert first == same != other
+
+
+def test_a_repository_of_the_hub_is_named_with_the_commit_that_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    snapshot = model(tmp_path / "snapshots" / COMMIT)
+
+    def download(repository: str, **options: Any) -> str:
+        asked.update(options, repository=repository)
+        return str(snapshot)
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    found = find_pretrained("somebody/small", "v1", FILES)
+    assert asked == {"repository": "somebody/small", "revision": "v1", "allow_patterns": list(FILES)}
+    assert (found.base_model.name, found.base_model.revision) == ("somebody/small", COMMIT)
+    assert found.base_model.digest == files_digest(snapshot, FILES)
+
+
+def test_what_is_no_model_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"lacks config\.json, weights"):
+        find_pretrained(str(tmp_path / "empty"), None, FILES)
+    with pytest.raises(DataError, match="is not a directory"):
+        find_pretrained(str(tmp_path / "none"), None, FILES)
+    with pytest.raises(DataError, match=r"model\.revision is for models of the hub"):
+        find_pretrained(str(model(tmp_path / "small")), "main", FILES)

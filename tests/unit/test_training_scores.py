@@ -1,0 +1,25 @@
+from train.scores import scores
+
+REFERENCES = [f"Das ist der Satz mit der Nummer {number}." for number in range(40)]
+OUTPUTS = [text.replace("der Nummer", "Nummer") if number % 2 else text for number, text in enumerate(REFERENCES)]
+
+
+def test_every_score_has_its_signature_and_an_interval_round_it() -> None:
+    found = scores(("chrF", "BLEU", "BLEU-lc"), OUTPUTS, REFERENCES, test_set="toy", engine="none")
+    assert [score.metric for score in found] == ["chrF", "BLEU", "BLEU-lc"]
+    for score in found:
+        assert score.low < score.value < score.high
+        assert "bs:1000|seed:12345" in score.signature
+        assert (score.items, score.test_set, score.engine) == (40, "toy", "none")
+    assert "tok:13a" in found[1].signature
+    assert "case:lc" in found[2].signature
+
+
+def test_the_interval_repeats() -> None:
+    first, again = (scores(("chrF",), OUTPUTS, REFERENCES, test_set="toy", engine="x") for _ in range(2))
+    assert first == again
+
+
+def test_one_item_has_an_interval_without_width() -> None:
+    (chrf,) = scores(("chrF",), ["Ein Satz."], ["Ein Satz."], test_set="toy", engine="x")
+    assert chrf.low == chrf.value == chrf.high

@@ -1,0 +1,128 @@
+"""The record of a run once its bundle is on disk: what is sent, with patience, and how it is told if that fails."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dragoman import atomic
+from dragoman.bundle import open_unsigned
+from dragoman.errors import UnavailableError
+from dragoman.manifest import Score
+from train.config import flatten
+from train.provenance import config_digest
+from train.recorder import OpenRecorder, Recorder, RunFacts
+from train.run_dir import RunDir, corpus_fingerprint, read_history
+from train.settings import Config
+
+# How long a server that does not answer is asked again: a restart of it takes less.
+PATIENCE_SECONDS = 60.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
+
+
+def facts(run: RunDir, config: Config, fingerprint: str) -> RunFacts:
+    """Gather what a recorder is told when it opens the record of a run."""
+    known = _place(run)
+    tags = {"corpus_fingerprint": fingerprint, "config_digest": config_digest(config)}
+    if config.study is not None:
+        tags["study"] = config.study.partition("/")[0]
+    return RunFacts(
+        name=run.path.name,
+        # The record knows where it is, and the URI may hold a password.
+        params={key: value for key, value in flatten(config).items() if not key.startswith("tracking.")},
+        tags=tags,
+        run_id=known.get("run_id"),
+        tracking_uri=known.get("tracking_uri", config.tracking.uri),
+    )
+
+
+def note_place(run: RunDir, recorder: Recorder, *, complete: bool) -> None:
+    """Note where the record is, so that a resumed run continues it, and whether anything is left to send."""
+    if recorder.run_id is not None:
+        place = {"run_id": recorder.run_id, "tracking_uri": recorder.tracking_uri, "complete": complete}
+        atomic.write_json(run.mlflow, place)
+
+
+def is_complete(run: RunDir) -> bool:
+    """Whether a run with a bundle has nothing left to send; one that keeps no record never has."""
+    return bool(_place(run).get("complete", True))
+
+
+def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
+    """Send what is missing of the record of a run that has its bundle; raises UnavailableError."""
+    try:
+        recorder = open_recorder(facts(run, config, corpus_fingerprint(run)))
+    except UnavailableError as error:
+        raise _unsent(run, error) from error
+    for point in read_history(run):
+        # The recorder passes over those that it has.
+        figures = {name: value for name, value in point.items() if "/" in name}
+        recorder.metrics(figures, step=point["step"], units=point["units"])
+    send(run, recorder)
+
+
+def send(run: RunDir, recorder: Recorder) -> None:
+    """Send the files, scores and bundle of a run and close its record; UnavailableError says how to do it again.
+
+    Everything may be sent twice without harm but for the table, which would grow and therefore comes last.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    last = read_history(run)[-1]
+    scores = open_unsigned(run.bundle).manifest.scores
+    samples = json.loads(run.samples.read_text(encoding="utf-8"))
+
+    def files() -> None:
+        for path in (run.config, run.corpus, run.curves):
+            recorder.artifact(path)
+        for path in sorted(run.held_out.iterdir()):
+            recorder.artifact(path, run.held_out.name)
+
+    steps: list[Callable[[], object]] = [
+        files,
+        lambda: recorder.metrics(final_figures(scores), step=last["step"], units=last["units"]),
+        lambda: recorder.log_bundle(run.bundle),
+        lambda: recorder.table("samples.json", samples),
+        lambda: recorder.finish("FINISHED"),
+    ]
+    try:
+        for step in steps:
+            _patiently(step, deadline)
+    except UnavailableError as error:
+        raise _unsent(run, error) from error
+    note_place(run, recorder, complete=True)
+
+
+def final_figures(scores: Sequence[Score]) -> dict[str, float]:
+    """The first score of each test set and metric, under its name in the record of the run."""
+    figures: dict[str, float] = {}
+    for score in scores:
+        # The digest in a test set's label would make a new curve of every corpus.
+        figures.setdefault(f"{score.test_set.partition('@')[0]}/{score.metric}".lower(), score.value)
+    return figures
+
+
+def _patiently(action: Callable[[], object], deadline: float) -> None:
+    wait = FIRST_WAIT_SECONDS
+    while True:
+        try:
+            action()
+            return
+        except UnavailableError:
+            if time.monotonic() + wait > deadline:
+                raise
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def _unsent(run: RunDir, error: UnavailableError) -> UnavailableError:
+    return UnavailableError(
+        f"the bundle {run.bundle} is complete, but its record is not ({error}); send it later with: "
+        f"python -m train resume={run.path}"
+    )
+
+
+def _place(run: RunDir) -> Mapping[str, Any]:
+    path: Path = run.mlflow
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found

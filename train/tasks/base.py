@@ -1,0 +1,160 @@
+"""The training half of a task: what the road asks of it, and what it gets without asking.
+
+A subclass names its settings and metrics and writes ``read``, ``make_model``, ``encode``, ``loss``, ``outputs`` and
+``write_model``. The rest has defaults: no cleaning, examples that all cost one unit, padded batches, no conversion.
+Nothing heavy is imported with this module, since settings are checked before torch is loaded.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dragoman.errors import ConfigError
+from dragoman.manifest import BaseModel
+from scoring.table import metric
+from train.corpus import CleanCorpus, Example, Splits
+from train.settings import Config
+
+if TYPE_CHECKING:
+    import torch
+
+    from train.batches import Indices, Lengths
+
+Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
+"""Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
+
+
+class Task:
+    """One training of a task, with its configuration."""
+
+    Settings: ClassVar[type[Config]]
+    metrics: ClassVar[tuple[str, ...]]
+    """Names in ``scoring.table``; the first is the objective, by which the best weights are chosen."""
+    further_metrics: ClassVar[tuple[str, ...]] = ()
+    """Metrics that ``train.evaluate`` shows as well."""
+    unit: ClassVar[str] = "item"
+    """What ``lengths`` counts, in the singular."""
+    fillers: ClassVar[Mapping[str, int]] = {}
+    """What a tensor is padded with, where that is not 0."""
+    search: ClassVar[str | None] = None
+    """The search of ``configs/tune`` that ``python -m tune`` starts by itself."""
+    commands: ClassVar[Mapping[str, str]] = {}
+    """Examples for the help text: what follows ``python -m train``, and what it does."""
+
+    def __init__(self, config: Config) -> None:
+        self.config: Any = config
+        self.base_model: BaseModel | None = None
+        """The weights that ``make_model`` started from, if there were any."""
+
+    @classmethod
+    def figures(cls) -> dict[str, bool]:
+        """The figures of a validation, and whether more of each is better."""
+        return {"loss": False, **{name.lower(): metric(name).higher_is_better for name in cls.metrics}}
+
+    @classmethod
+    def objective(cls) -> str:
+        """The figure by which the best weights are chosen."""
+        return cls.metrics[0].lower()
+
+    @classmethod
+    def read_files(cls, inputs: Path, references: Path) -> list[Example]:
+        """Read a test set from two files of the task's own form; raises DataError."""
+        raise ConfigError("this task reads no pairs of files; give --held-out FILE.parquet")
+
+    # The corpus
+
+    def read(self) -> Splits:
+        """Read the corpus; raises DataError."""
+        raise NotImplementedError
+
+    def clean(self, splits: Splits) -> CleanCorpus:
+        """Leave out what would teach something wrong, and count it by reason; by default nothing."""
+        return CleanCorpus.of(splits)
+
+    # The model
+
+    def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
+        """Build or load the model; a resumed run finds the files of ``assets()`` in that folder."""
+        raise NotImplementedError
+
+    def assets(self) -> Mapping[str, bytes]:
+        """The files that a resumed run needs to make the same model, such as a vocabulary trained on the corpus."""
+        return {}
+
+    def parameter_groups(self, model: "torch.nn.Module") -> list[dict[str, Any]]:
+        """AdamW's groups of parameters, each with an ``lr_scale`` by which its learning rate is multiplied."""
+        return [{"params": list(model.parameters()), "lr_scale": 1.0}]
+
+    def summary(self) -> str:
+        """Describe the encoded corpus or the model in a few words, for the line before training starts."""
+        return ""
+
+    # Learning
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Turn examples into arrays."""
+        raise NotImplementedError
+
+    def lengths(self, encoded: Encoded) -> "Lengths":
+        """The length of every example on each side, in units; by default one unit each."""
+        return np.ones((len(next(iter(encoded.values()))), 1), dtype=np.int64)
+
+    def longest(self) -> int | None:
+        """The greatest length that is trained on; longer examples are left out and counted."""
+        return None
+
+    def collate(self, encoded: Encoded, rows: "Indices") -> dict[str, "torch.Tensor"]:
+        """Stack rows into tensors, padded at the end; runs in a thread and draws from no global generator."""
+        import torch
+
+        return {
+            name: torch.from_numpy(padded([arrays[row] for row in rows], self.fillers.get(name, 0)))
+            for name, arrays in encoded.items()
+        }
+
+    def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
+        """The mean loss of a batch, as a scalar."""
+        raise NotImplementedError
+
+    def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
+        """Over how many things ``loss`` is a mean, for the loss of a whole set; by default the rows."""
+        return len(next(iter(batch.values())))
+
+    def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> Sequence[Any]:
+        """The model's output for every row, as the metrics take it; quick, for use while training."""
+        raise NotImplementedError
+
+    # The bundle
+
+    def options(self) -> Mapping[str, Any]:
+        """The task's options in the manifest."""
+        return {}
+
+    def limits(self) -> Mapping[str, Any]:
+        """The task's limits in the manifest."""
+        return {}
+
+    def write_model(self, model: Any, folder: Path) -> None:
+        """Write weights and whatever is needed to read them; the same weights give the same bytes."""
+        raise NotImplementedError
+
+    def convert(self, model_dir: Path, folder: Path, training: Encoded) -> Mapping[str, Path]:
+        """Convert the written model for engines that need that, in ``folder``; returns a directory for each engine.
+
+        ``training`` are the examples that the model was trained on.
+        """
+        return {}
+
+
+def padded(arrays: Sequence[npt.NDArray[Any]], filler: int) -> npt.NDArray[Any]:
+    """Stack arrays that may differ in their first dimension, padded with ``filler`` at the end."""
+    if arrays[0].ndim == 0:
+        return np.stack(arrays)
+    shape = (len(arrays), max(map(len, arrays)), *arrays[0].shape[1:])
+    stacked = np.full(shape, filler, dtype=arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        stacked[row, : len(array)] = array
+    return stacked

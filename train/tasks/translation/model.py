@@ -1,0 +1,126 @@
+"""Makes the T5 that is trained, from random weights or pretrained ones, and writes it in Hugging Face layout."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, Tokenizer
+from dragoman.errors import DataError
+from dragoman.manifest import BaseModel
+from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
+from train.pretrained import find_pretrained
+from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
+from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vocabulary, write_tokenizer_files
+
+# T5's own vocabulary has 32,000 pieces and 128 rows more; a vocabulary given by path keeps that so that its pieces fit.
+T5_PIECES, T5_ROWS = 32_000, 32_128
+HUB_FILES = ["config.json", "model.safetensors", SPIECE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedModel:
+    """A model to train with its vocabulary; ``base_model`` are the weights it starts from, if any."""
+
+    model: Any
+    tokenizer: Tokenizer
+    vocabulary: bytes
+    base_model: BaseModel | None
+
+
+def prepare_model(settings: PretrainedModel | ScratchModel, texts: Sequence[str], *, seed: int) -> PreparedModel:
+    """Load or build the model; ``texts`` train a vocabulary where none is given."""
+    transformers.utils.logging.disable_progress_bar()
+    if isinstance(settings, PretrainedModel):
+        return _pretrained(settings)
+    if settings.tokenizer_path is not None:
+        vocabulary = find_vocabulary(settings.tokenizer_path).read_bytes()
+    else:
+        vocabulary = train_vocabulary(texts, settings.vocab_size)
+    tokenizer = _tokenizer(vocabulary)
+    torch.manual_seed(seed)
+    model = transformers.T5ForConditionalGeneration(t5_config(settings, tokenizer.size))
+    return PreparedModel(model=model, tokenizer=tokenizer, vocabulary=vocabulary, base_model=None)
+
+
+def t5_config(settings: ScratchModel, pieces: int) -> Any:
+    """The T5 configuration of a model from scratch over so many pieces."""
+    return transformers.T5Config(
+        vocab_size=T5_ROWS if pieces == T5_PIECES else pieces,
+        d_model=settings.d_model,
+        d_kv=settings.d_kv,
+        d_ff=settings.d_ff,
+        num_heads=settings.num_heads,
+        num_layers=settings.num_layers,
+        num_decoder_layers=settings.num_decoder_layers,
+        feed_forward_proj=settings.feed_forward,
+        dropout_rate=settings.dropout,
+        decoder_start_token_id=PAD_ID,
+        pad_token_id=PAD_ID,
+        eos_token_id=EOS_ID,
+    )
+
+
+def parameter_groups(model: Any, embedding_lr_scale: float) -> list[dict[str, Any]]:
+    """The optimizer's groups: the embeddings, whose learning rate is scaled, and everything else.
+
+    T5 starts its embeddings at unit variance and its other matrices at about 1/width. Adam moves every weight by the
+    same amount a step, so the embeddings would hardly move; Adafactor, which T5 was made with, scales by the size of a
+    matrix instead (Shazeer and Stern 2018, section 8).
+    """
+    embeddings = list(model.get_input_embeddings().parameters())
+    known = {id(parameter) for parameter in embeddings}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"params": embeddings, "lr_scale": embedding_lr_scale}, {"params": others, "lr_scale": 1.0}]
+
+
+def write_model(model: Any, vocabulary: bytes, model_dir: Path) -> None:
+    """Write weights, configuration and tokenizer in Hugging Face layout; the same weights give the same bytes."""
+    model.save_pretrained(model_dir)
+    transformers.GenerationConfig(
+        decoder_start_token_id=PAD_ID, pad_token_id=PAD_ID, eos_token_id=EOS_ID
+    ).save_pretrained(model_dir)
+    write_tokenizer_files(model_dir, vocabulary)
+
+
+def _tokenizer(vocabulary: bytes) -> Tokenizer:
+    with tempfile.TemporaryDirectory(prefix="dragoman-vocabulary-") as folder:
+        (Path(folder) / SPIECE).write_bytes(vocabulary)
+        return Tokenizer(Path(folder) / SPIECE)
+
+
+def _pretrained(settings: PretrainedModel) -> PreparedModel:
+    found = find_pretrained(settings.path, settings.revision, HUB_FILES)
+    folder = found.folder
+    _require_t5(folder)
+    try:
+        model = transformers.T5ForConditionalGeneration.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, dropout_rate=settings.dropout
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"cannot load the model in {folder}: {str(error).splitlines()[0]}") from error
+    vocabulary = (folder / SPIECE).read_bytes()
+    tokenizer = _tokenizer(vocabulary)
+    if tokenizer.size > model.config.vocab_size:
+        raise DataError(f"{folder} has {tokenizer.size} pieces but weights for {model.config.vocab_size}")
+    return PreparedModel(model=model, tokenizer=tokenizer, vocabulary=vocabulary, base_model=found.base_model)
+
+
+def _require_t5(folder: Path) -> None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = config.get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"cannot read {folder / 'config.json'}: {error}") from error
+    if found != "t5":
+        raise DataError(f"{folder} holds a model of type {found!r}; a T5 (model_type t5) is needed")
+    # The bundle would refuse them too, but only after training.
+    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS["t5"]):
+        raise DataError(
+            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(unknown)}; remove them"
+        )

@@ -1,0 +1,165 @@
+"""The training half of translation."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
+from dragoman.tasks.translation.options import Languages, Options, Preprocessing
+from train.batches import Indices, Lengths
+from train.corpus import CleanCorpus, Splits
+from train.tasks.base import Encoded, Task
+from train.tasks.translation.cleaning import clean
+from train.tasks.translation.model_settings import ScratchModel
+from train.tasks.translation.pairs import Pair
+from train.tasks.translation.settings import TranslationConfig
+from train.tasks.translation.sources.lines import read_aligned
+from train.tasks.translation.vocabulary import SPIECE
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Translation(Task):
+    """Learns one direction of translation."""
+
+    Settings = TranslationConfig
+    metrics = ("chrF", "BLEU")
+    further_metrics = ("BLEU-lc",)
+    unit = "token"
+    search = "phrasebook"
+    commands: ClassVar[Mapping[str, str]] = {
+        "": "the embedded phrasebook, t5_tiny, twenty minutes",
+        "train.max_minutes=2": "the same, in two minutes",
+        "data=multi30k model=t5_tiny train.max_steps=4000": "",
+        "data=parallel data.source=corpus.en data.target=corpus.de": "",
+        "data=tsv data.path=pairs.tsv data.source_column=english data.target_column=german": "",
+        "data=wmt19 data.max_rows=500000 model=t5_small": "",
+        "model=t5_small model.path=DIRECTORY": "pretrained weights from a local directory",
+        "model=t5_small model.path=DIRECTORY train.max_steps=0": "pack and score those weights as they are",
+    }
+
+    tokenizer: Tokenizer
+    vocabulary: bytes
+
+    @classmethod
+    def read_files(cls, inputs: Path, references: Path) -> list[Pair]:
+        """Read two text files whose lines correspond; raises DataError."""
+        return read_aligned(inputs, references)
+
+    @property
+    def languages(self) -> Languages:
+        """The direction."""
+        return Languages(source=self.config.task.source, target=self.config.task.target)
+
+    def read(self) -> Splits:
+        """Read the sentence pairs; raises DataError."""
+        splits: Splits = self.config.data.read(self.languages)
+        return splits
+
+    def clean(self, splits: Splits) -> CleanCorpus:
+        """Leave out bad and leaking pairs (see ``train.tasks.translation.cleaning``)."""
+        return clean(splits, self.config.cleaning, self.languages)
+
+    def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
+        """Build a T5, or load one; its vocabulary is given, or trained on both sides of the training pairs."""
+        from train.tasks.translation.model import prepare_model
+
+        settings = self.config.model
+        if assets is not None and isinstance(settings, ScratchModel):
+            settings = dataclasses.replace(settings, tokenizer_path=str(assets.resolve()))
+        texts = [text for pair in splits.train for text in pair]
+        made = prepare_model(settings, texts, seed=self.config.train.seed)
+        self.tokenizer, self.vocabulary, self.base_model = made.tokenizer, made.vocabulary, made.base_model
+        model: torch.nn.Module = made.model
+        return model
+
+    def assets(self) -> Mapping[str, bytes]:
+        """The vocabulary."""
+        return {SPIECE: self.vocabulary}
+
+    def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
+        """The embeddings with a learning rate of their own, and everything else."""
+        from train.tasks.translation.model import parameter_groups
+
+        return parameter_groups(model, self.config.model.embedding_lr_scale)
+
+    def summary(self) -> str:
+        """The size of the vocabulary."""
+        return f"{self.tokenizer.size:,} pieces"
+
+    def encode(self, examples: Sequence[Pair]) -> Encoded:
+        """Token ids with the end mark; labels are those of the reference."""
+        ids, prefix = self.tokenizer.encode, self.config.model.prefix
+        return {
+            "input_ids": [np.array([*ids(prefix + source), EOS_ID], dtype=np.int32) for source, _ in examples],
+            "labels": [np.array([*ids(target), EOS_ID], dtype=np.int32) for _, target in examples],
+        }
+
+    def lengths(self, encoded: Encoded) -> Lengths:
+        """Tokens of source and reference."""
+        return np.array([[len(ids) for ids in encoded[side]] for side in ("input_ids", "labels")], dtype=np.int64).T
+
+    def longest(self) -> int | None:
+        """The longest side of a pair that is trained on."""
+        longest: int = self.config.cleaning.max_tokens
+        return longest
+
+    def collate(self, encoded: Encoded, rows: Indices) -> dict[str, "torch.Tensor"]:
+        """Padded tensors with a mask of the source and the decoder's inputs."""
+        from train.tasks.translation.learning import collate
+
+        return collate(encoded, rows)
+
+    def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
+        """Mean label-smoothed cross-entropy per target token."""
+        from train.tasks.translation.learning import cross_entropy
+
+        return cross_entropy(model, batch, label_smoothing)
+
+    def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
+        """Target tokens."""
+        from train.tasks.translation.learning import target_tokens
+
+        return target_tokens(batch)
+
+    def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> list[str]:
+        """Greedy translations."""
+        from train.tasks.translation.learning import greedy
+
+        return [self.tokenizer.decode(ids) for ids in greedy(model, batch)]
+
+    def options(self) -> Mapping[str, Any]:
+        """Languages, prefix and decoding."""
+        prefix = Preprocessing(prefix=self.config.model.prefix)
+        return dataclasses.asdict(
+            Options(languages=self.languages, preprocessing=prefix, decoding=self.config.decoding)
+        )
+
+    def limits(self) -> Mapping[str, Any]:
+        """The limits of requests."""
+        return dataclasses.asdict(self.config.limits)
+
+    def write_model(self, model: Any, folder: Path) -> None:
+        """Write weights, configuration and tokenizer in Hugging Face layout."""
+        from train.tasks.translation.model import write_model
+
+        write_model(model, self.vocabulary, folder)
+
+    def convert(self, model_dir: Path, folder: Path, training: Encoded) -> Mapping[str, Path]:
+        """Convert to CTranslate2, whose answers may be limited to the pieces of the training pairs.
+
+        Both sides count, since names are copied from sources.
+        """
+        from train.tasks.translation.conversion import ENGINE, convert
+
+        pieces = None
+        if self.config.export.target_vocabulary == "corpus":
+            pieces = frozenset(
+                int(piece) for side in ("input_ids", "labels") for piece in np.unique(np.concatenate(training[side]))
+            )
+        convert(model_dir, folder / ENGINE, target_pieces=pieces)
+        return {ENGINE: folder / ENGINE}
