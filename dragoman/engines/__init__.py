@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dragoman.bundle import Bundle
 
 ENGINE_VARIABLE = "DRAGOMAN_ENGINE"
-ENGINES = ("ctranslate2", "torch")
+ENGINE_NAMES = ("ctranslate2", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 # Linux's driver has the first one, in containers too; the second stands for the GPU of Windows below WSL.
 NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -44,9 +44,9 @@ class Engine(Protocol):
 def configured_engine() -> str:
     """Return the engine that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none; raises ConfigError."""
     value = os.environ.get(ENGINE_VARIABLE) or "auto"
-    if value not in ("auto", *ENGINES):
+    if value not in ("auto", *ENGINE_NAMES):
         raise ConfigError(
-            f"{ENGINE_VARIABLE} must be auto, {' or '.join(ENGINES)}, got {value!r}; unset it to let the server choose"
+            f"{ENGINE_VARIABLE} must be auto, {' or '.join(ENGINE_NAMES)}, got {value!r}; unset it to let the server choose"
         )
     return value
 
