@@ -45,8 +45,9 @@ def configured_engine() -> str:
     """Return the engine that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none; raises ConfigError."""
     value = os.environ.get(ENGINE_VARIABLE) or "auto"
     if value not in ("auto", *ENGINE_NAMES):
+        accepted = " or ".join(ENGINE_NAMES)
         raise ConfigError(
-            f"{ENGINE_VARIABLE} must be auto, {' or '.join(ENGINE_NAMES)}, got {value!r}; unset it to let the server choose"
+            f"{ENGINE_VARIABLE} must be auto, {accepted}, got {value!r}; unset it to let the server choose"
         )
     return value
 
