@@ -264,6 +264,8 @@ class Dragoman:
         except DragomanError as error:
             return _response(request, error_reply(error))
         except (ClientDisconnect, ClientGone):
+            # For the log: nobody is there to read it.
+            mark_answered(request.scope)
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             log.exception("a request failed")
