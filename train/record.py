@@ -83,11 +83,12 @@ def send(run: RunDir, recorder: Recorder) -> None:
         lambda: recorder.metrics(final_figures(scores), step=last["step"], units=last["units"]),
         lambda: recorder.log_bundle(run.bundle),
         lambda: recorder.table("samples.json", samples),
-        lambda: recorder.finish("FINISHED"),
     ]
     try:
         for step in steps:
             _patiently(step, deadline)
+        # Once: a recorder that is closing gives up what it could not send, and a later resumption sends that again.
+        recorder.finish("FINISHED")
     except UnavailableError as error:
         raise _unsent(run, error) from error
     note_place(run, recorder, complete=True)
