@@ -45,7 +45,7 @@ def note_place(run: RunDir, recorder: Recorder, *, complete: bool) -> None:
 
 
 def is_complete(run: RunDir) -> bool:
-    """Whether a run with a bundle has nothing left to send; one that keeps no record never has."""
+    """Tell whether a run with a bundle has nothing left to send; one that keeps no record never has."""
     return bool(_place(run).get("complete", True))
 
 
@@ -95,7 +95,7 @@ def send(run: RunDir, recorder: Recorder) -> None:
 
 
 def final_figures(scores: Sequence[Score]) -> dict[str, float]:
-    """The first score of each test set and metric, under its name in the record of the run."""
+    """Take the first score of each test set and metric, under its name in the record of the run."""
     figures: dict[str, float] = {}
     for score in scores:
         # The digest in a test set's label would make a new curve of every corpus.
