@@ -77,7 +77,7 @@ def flatten(config: Config) -> dict[str, object]:
 
 
 def chosen_task(settings: Sequence[str], config_dir: Path = CONFIG_DIR) -> str:
-    """The name of the task that ``key=value`` settings are for, found right or not."""
+    """Name the task that ``key=value`` settings are for, whether it exists or not."""
     asked = [text.partition("=")[2] for text in settings if text.startswith("task=")]
     if asked:
         return asked[-1]
@@ -92,7 +92,7 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 
 def _groups(task: str) -> set[str]:
-    """The names of the groups of settings of a task."""
+    """Name the groups of settings of a task."""
     kind = task_class(task).Settings if task in TASKS else Config
     hints = typing.get_type_hints(kind)
     return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
