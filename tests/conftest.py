@@ -10,6 +10,8 @@ import pytest
 
 # One thread a process: several servers and engines share two cores here, and larger pools collapse when they do.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What engines found out of this machine is kept where the other caches of tests are, and not in the user's own.
+os.environ["DRAGOMAN_CACHE"] = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "dragoman")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"

@@ -33,6 +33,7 @@ class Invariance:
     """How translations in batches compare with the same sentences' alone."""
 
     engine: str
+    mixing: str
     sentences: int
     mixes: int
     identical: int
@@ -45,6 +46,7 @@ def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Inv
     predictor = load(bundle, engine=engine)
     try:
         alone = [_translate(predictor, [sentence])[0] for sentence in sentences]
+        mixing = str(predictor.describe().get("mixing", "any"))
         counts = {"identical": 0, "ties": 0, "different": 0}
         for seed in range(MIXES):
             order = random.Random(seed).sample(range(len(sentences)), len(sentences))
@@ -56,7 +58,7 @@ def measure(bundle: str | Path, sentences: Sequence[str], *, engine: str) -> Inv
                     counts[_verdict(alone[row], found)] += 1
     finally:
         predictor.close()
-    return Invariance(engine=engine, sentences=len(sentences), mixes=MIXES, **counts)
+    return Invariance(engine=engine, mixing=mixing, sentences=len(sentences), mixes=MIXES, **counts)
 
 
 @dataclass(frozen=True, kw_only=True)

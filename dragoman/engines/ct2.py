@@ -17,13 +17,12 @@ from dragoman.engines.mixing import (
     Kind,
     Verdict,
     check_mixing,
-    configured_mixing,
     kinds_of_decoding,
     random_batches,
 )
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
-from dragoman.engines.verdicts import cached_verdict, store_verdict
+from dragoman.engines.verdicts import settled_verdict
 from dragoman.errors import ConfigError, InferenceError
 from dragoman.sizes import Capacity
 
@@ -189,25 +188,19 @@ class CTranslate2Engine:
         return results
 
     def _decide(self, digest: str, widest: int, max_beams: int) -> Verdict:
-        """Return how sources may be mixed here: as is set, as an earlier start found out, or as a check finds now."""
-        if (setting := configured_mixing()) != "auto":
-            return Verdict(setting, "not made: DRAGOMAN_MIXING is set", certain=True)
-        if self.device != "cpu":
-            return Verdict(BY_WIDTH, f"not made on {self.device}", certain=True)
+        """Return how sources may be mixed with these weights on this machine."""
         key = {
             "bundle": digest,
+            "device": self.device,
             "processor": processor(),
             "settings": kernel_settings(),
             "versions": {"check": CHECK_EDITION, "ctranslate2": ctranslate2.__version__},
         }
-        if (known := cached_verdict(key)) is not None:
-            return known
-        verdict = self._check(widest, max_beams)
-        if verdict.certain:
-            store_verdict(key, verdict)
-        return verdict
+        return settled_verdict(key, lambda: self._check(widest, max_beams))
 
     def _check(self, widest: int, max_beams: int) -> Verdict:
+        if self.device != "cpu":
+            return Verdict(BY_WIDTH, f"not made on {self.device}", certain=False)
         batches = random_batches(widest=widest, first_id=UNK_ID + 1, end_id=EOS_ID, vocabulary=self._tokenizer.size)
         threads = self.capacity.parallel_batches
         return check_mixing(self._outputs, batches, kinds_of_decoding(max_beams), threads=threads)

@@ -8,11 +8,11 @@ made again.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dragoman import atomic
-from dragoman.engines.mixing import BY_WIDTH, FREE, Verdict
+from dragoman.engines.mixing import BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, configured_mixing
 from dragoman.errors import OutputError
 
 CACHE_VARIABLE = "DRAGOMAN_CACHE"
@@ -29,6 +29,22 @@ def cache_folder() -> Path:
         return Path(folder)
     usual = os.environ.get("XDG_CACHE_HOME")
     return (Path(usual) if usual else Path.home() / ".cache") / "dragoman"
+
+
+def settled_verdict(key: Key, check: Callable[[], Verdict]) -> Verdict:
+    """Return the verdict that is set, or that an earlier start came to, or that the check comes to now.
+
+    Raises ConfigError for a setting that is none.
+    """
+    if (setting := configured_mixing()) != "auto":
+        return Verdict(setting, f"not made: {MIXING_VARIABLE} is set", certain=True)
+    known = cached_verdict(key)
+    if known is not None:
+        return known
+    verdict = check()
+    if verdict.certain:
+        store_verdict(key, verdict)
+    return verdict
 
 
 def cached_verdict(key: Key) -> Verdict | None:

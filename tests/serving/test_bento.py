@@ -408,6 +408,8 @@ def test_the_metrics_show_queue_batches_tokens_and_the_model(client: httpx.Clien
         "dragoman_tokens_in_total": "counter",
         "dragoman_tokens_out_total": "counter",
         "dragoman_model_info": "gauge",
+        "dragoman_engine_info": "gauge",
+        "dragoman_ready": "gauge",
     }
     (labels,) = re.findall(r"dragoman_model_info\{(.*)\} 1\.0", page)
     manifest = bundle.manifest

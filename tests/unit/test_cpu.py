@@ -1,21 +1,10 @@
 import os
+import platform
+from pathlib import Path
 
 import pytest
 
-from dragoman.engines.cpu import has_onednn_avx512, usable_cores
-
-AMD = """processor\t: 0
-vendor_id\t: AuthenticAMD
-flags\t\t: fpu avx2 avx512f avx512dq avx512bw avx512vl
-
-processor\t: 1
-"""
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch):
-    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "CT2_USE_MKL"):
-        monkeypatch.delenv(name, raising=False)
+from dragoman.engines.cpu import kernel_settings, processor, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -52,26 +41,44 @@ def test_a_process_bound_to_one_core_uses_one(monkeypatch):
         os.sched_setaffinity(0, before)
 
 
-@pytest.mark.parametrize(
-    ("cpu_info", "settings", "found"),
-    [
-        (AMD, {}, True),
-        (AMD, {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}, True),
-        (AMD, {"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
-        (AMD, {"DNNL_MAX_CPU_ISA": "AVX2"}, False),
-        (AMD, {"CT2_USE_MKL": "1"}, False),
-        (AMD.replace("avx512bw ", ""), {}, False),
-        (AMD.replace("AuthenticAMD", "GenuineIntel"), {}, False),
-        ("Processor\t: AArch64\n", {}, False),
-        ("", {}, False),
-    ],
-)
-def test_avx512_kernels_are_known_where_onednn_chooses_them(tmp_path, monkeypatch, cpu_info, settings, found):
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    (tmp_path / "cpuinfo").write_text(cpu_info, encoding="ascii")
-    assert has_onednn_avx512(tmp_path / "cpuinfo") is found
+X86 = """processor\t: 0
+vendor_id\t: AuthenticAMD
+model name\t: AMD EPYC
+cpu MHz\t\t: {mhz}
+flags\t\t: fpu avx2 {flags}
+
+processor\t: 1
+model name\t: another
+"""
 
 
-def test_without_a_description_of_the_processor_nothing_is_known(tmp_path):
-    assert not has_onednn_avx512(tmp_path / "cpuinfo")
+def described(folder: Path, text: str) -> dict[str, str]:
+    (folder / "cpuinfo").write_text(text, encoding="ascii")
+    return processor(folder / "cpuinfo")
+
+
+def test_a_processor_is_the_same_at_every_frequency_and_another_with_other_flags(tmp_path):
+    found = described(tmp_path, X86.format(mhz=2595.1, flags="avx512f"))
+    assert found["model name"] == "AMD EPYC"
+    assert described(tmp_path, X86.format(mhz=3100.0, flags="avx512f")) == found
+    assert described(tmp_path, X86.format(mhz=2595.1, flags="")) != found
+
+
+def test_an_arm_processor_is_known_by_its_part(tmp_path):
+    text = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\nCPU part\t: 0xd0c\n"
+    found = described(tmp_path, text)
+    assert (found["cpu part"], found["features"]) == ("0xd0c", "fp asimd")
+    assert "bogomips" not in found
+
+
+def test_without_a_description_of_the_processor_its_architecture_is_left(tmp_path):
+    assert processor(tmp_path / "cpuinfo")["machine"] == platform.machine()
+
+
+def test_the_settings_that_choose_kernels_are_those_of_the_libraries(monkeypatch):
+    for name in kernel_settings():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("CT2_USE_MKL", "1")
+    monkeypatch.setenv("DRAGOMAN_ENGINE", "torch")
+    assert kernel_settings() == {"CT2_USE_MKL": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}

@@ -63,31 +63,74 @@ def batches_of(engine, sources: list[list[int]], size: int) -> list[list[int]]:
     return [rows[start : start + size] for rows in classes.values() for start in range(0, len(rows), size)]
 
 
-def check_that_batches_change_nothing(engine, sources: list[list[int]], decoding: Decoding) -> None:
+def count_changed(engine, sources: list[list[int]], decoding: Decoding) -> int:
+    """Count the sources that come out otherwise in batches than alone."""
     alone = decode(engine, [[source] for source in sources], decoding)
+    changed = 0
     for size in (7, 50):
         batches = batches_of(engine, sources, size)
         found = decode(engine, [[sources[row] for row in rows] for rows in batches], decoding)
-        assert found == [alone[row] for rows in batches for row in rows]
+        expected = [alone[row] for rows in batches for row in rows]
+        changed += sum(ours != theirs for ours, theirs in zip(found, expected, strict=True))
+    return changed
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
-def test_int8_answers_are_to_the_bit_the_same_alone_and_in_batches(engine, sources, num_beams):
+@pytest.mark.parametrize("mixing", ["auto", "by_width"])
+def test_int8_answers_are_to_the_bit_the_same_alone_and_in_batches(bundle_dir, sources, monkeypatch, mixing, num_beams):
     assert len({len(source) for source in sources}) > 30
-    check_that_batches_change_nothing(engine, sources, Decoding(num_beams=num_beams, max_new_tokens=12))
+    monkeypatch.setenv("DRAGOMAN_MIXING", mixing)
+    engine = open_ct2(bundle_dir)
+    assert count_changed(engine, sources, Decoding(num_beams=num_beams, max_new_tokens=12)) == 0
+    engine.close()
 
 
-def test_answers_are_to_the_bit_the_same_with_kernels_that_sum_in_another_order_at_every_width(bundle_dir, sources):
-    # oneDNN reads the variable once, so it takes a process of its own.
+def tried_with_avx2(bundle_dir: Path, sources: list[list[int]], cache: Path, mixing: str) -> dict[str, Any]:
+    """Describe the engine, and count the changed answers, where oneDNN may use no newer instructions.
+
+    It reads the variable once, so it takes a process of its own. Libraries other than oneDNN do not read it.
+    """
+    settings = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DRAGOMAN_CACHE": str(cache), "DRAGOMAN_MIXING": mixing}
     done = subprocess.run(
         [sys.executable, "-m", "tests.unit.test_ct2_engine", str(bundle_dir)],
         input=json.dumps(sources),
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_where_kernels_sum_in_another_order_at_every_width_the_self_check_finds_it(bundle_dir, sources, tmp_path):
+    checked = tried_with_avx2(bundle_dir, sources, tmp_path, "auto")
+    assert checked["changed"] == 0
+    forced = tried_with_avx2(bundle_dir, sources, tmp_path, "free")
+    assert forced["engine"]["mixing"] == "free"
+    if forced["changed"]:
+        assert checked["engine"]["mixing"] == "by_width"
+        assert checked["engine"]["self_check"].startswith("failed: ")
+
+
+def test_an_engine_says_how_it_mixes_and_why(bundle_dir, tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
+    monkeypatch.setenv("DRAGOMAN_CACHE", str(tmp_path))
+    caplog.set_level("INFO", "dragoman.engines.ct2")
+    first, second = open_ct2(bundle_dir).describe(), open_ct2(bundle_dir).describe()
+    assert first["mixing"] in ("free", "by_width")
+    assert second == {**first, "self_check": f"cached: {first['self_check']}"}
+    assert [str(first["self_check"]) in record.getMessage() for record in caplog.records] == [True, True]
+
+
+def test_the_verdict_decides_which_lengths_share_batches(bundle_dir, monkeypatch):
+    monkeypatch.setenv("DRAGOMAN_MIXING", "free")
+    free = open_ct2(bundle_dir)
+    assert len({free.batch_class(length) for length in range(1, 193)}) == 1
+    monkeypatch.setenv("DRAGOMAN_MIXING", "by_width")
+    by_width = open_ct2(bundle_dir)
+    assert [by_width.batch_class(length) for length in (1, 16, 17, 64, 65, 192)] == [16, 16, 32, 64, 128, 192]
 
 
 class Counting:
@@ -154,4 +197,6 @@ def test_every_core_has_a_worker_up_to_a_bound(cores, workers):
 
 
 if __name__ == "__main__":
-    check_that_batches_change_nothing(open_ct2(Path(sys.argv[1])), json.load(sys.stdin), Decoding(max_new_tokens=12))
+    opened = open_ct2(Path(sys.argv[1]))
+    changed = count_changed(opened, json.load(sys.stdin), Decoding(max_new_tokens=12))
+    print(json.dumps({"engine": opened.describe(), "changed": changed}))

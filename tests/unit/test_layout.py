@@ -11,7 +11,7 @@ import pytest
 
 from dragoman.task_table import TASKS as RUN_TIME_TASKS
 from tests.conftest import ROOT
-from train.tasks import TASKS as TRAINING_TASKS
+from train.task_table import TASKS as TRAINING_TASKS
 
 BLOCKER = """
 import sys

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 import dragoman
@@ -54,6 +55,51 @@ def test_weights_that_are_no_t5s_are_refused_with_what_is_wrong(tmp_path):
         load(folder)
 
 
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """A random T5 in shards, as transformers saves what is too large for one file."""
+    model = T5ForConditionalGeneration.from_pretrained(write_random_t5(tmp_path / "whole"))
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    return tmp_path / "sharded"
+
+
+def write_index(folder: Path, weight_map: object) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+
+
+def test_weights_in_shards_are_those_of_one_file(sharded):
+    assert len(list(sharded.glob("model-*.safetensors"))) > 2
+    parts, whole = (
+        load_weights(folder, device="cpu", dtype=torch.float32) for folder in (sharded, sharded.parent / "whole")
+    )
+    assert torch.equal(parts.source_kv, whole.source_kv)
+    assert torch.equal(parts.embedding, whole.embedding)
+    assert torch.equal(parts.encoder.layers[1].feed_forward.wo, whole.encoder.layers[1].feed_forward.wo)
+    assert torch.equal(parts.decoder.norm, whole.decoder.norm)
+
+
+def test_an_index_names_the_shards_beside_it_and_nothing_else(sharded, tmp_path):
+    index = json.loads((sharded / "model.safetensors.index.json").read_text())["weight_map"]
+    name, shard = next(iter(index.items()))
+    for outside in ("../whole/model.safetensors", str(tmp_path / "whole" / "model.safetensors"), "spiece.model", 7):
+        write_index(sharded, index | {name: outside})
+        with pytest.raises(BundleError, match="a shard is model-00001-of-00002"):
+            load(sharded)
+    write_index(sharded, index | {name: "model-00099-of-00099.safetensors"})
+    with pytest.raises(BundleError, match=r"model-00099-of-00099\.safetensors, which is not there"):
+        load(sharded)
+    write_index(sharded, {tensor: file for tensor, file in index.items() if file != shard})
+    with pytest.raises(BundleError, match=f"{shard} stands beside"):
+        load(sharded)
+    write_index(sharded, index | {"no.such.tensor": shard})
+    with pytest.raises(BundleError, match=r"do not agree on the tensors of the shard, on no\.such\.tensor"):
+        load(sharded)
+    for nothing in (None, [], {}):
+        write_index(sharded, nothing)
+        with pytest.raises(BundleError, match="no weight_map"):
+            load(sharded)
+
+
 def test_the_torch_engine_translates_as_generate_does(tiny_bundle: Path, toy_sentences):
     bundle = open_bundle(tiny_bundle)
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
@@ -62,7 +108,7 @@ def test_the_torch_engine_translates_as_generate_does(tiny_bundle: Path, toy_sen
     sentences = toy_sentences[:10]
     for outcome, sentence in zip(predictor(sentences), sentences, strict=True):
         ids = [*tokenizer.encode(bundle.manifest.options["preprocessing"]["prefix"] + sentence), EOS_ID]
-        (expected,) = reference(ids, Decoding(max_new_tokens=bundle.manifest.decoding.max_new_tokens), 1)
+        (expected,) = reference(ids, Decoding(max_new_tokens=bundle.manifest.options["decoding"]["max_new_tokens"]), 1)
         assert outcome.value.text == tokenizer.decode(expected.ids)
         assert outcome.value.finish_reason == ("stop" if expected.finished else "length")
     predictor.close()

@@ -6,6 +6,7 @@ Nothing heavy is imported with this module, since settings are checked before to
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from dragoman.errors import ConfigError
 from dragoman.manifest import BaseModel
+from dragoman.task_table import task_class as run_time_class
 from scoring.table import metric
 from train.corpus import CleanCorpus, Example, Splits
 from train.settings import Config
@@ -130,12 +132,12 @@ class Task:
     # The bundle
 
     def options(self) -> Mapping[str, Any]:
-        """The task's options in the manifest."""
-        return {}
+        """The task's options in the manifest; by default those of its run-time half, as they are by themselves."""
+        return asdict(run_time_class(self.config.task.name).Options())
 
     def limits(self) -> Mapping[str, Any]:
-        """The task's limits in the manifest."""
-        return {}
+        """The task's limits in the manifest; by default those of its run-time half, as they are by themselves."""
+        return asdict(run_time_class(self.config.task.name).Limits())
 
     def write_model(self, model: Any, folder: Path) -> None:
         """Write weights and whatever is needed to read them; the same weights give the same bytes."""

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,8 @@ from torch import Tensor
 from dragoman.errors import BundleError
 
 ACTIVATIONS = ("relu", "gated-gelu")
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +113,56 @@ class T5Weights:
 
 
 def load_weights(model_dir: Path, *, device: str, dtype: torch.dtype) -> T5Weights:
-    """Read ``config.json`` and ``model.safetensors``; raises BundleError when they are not those of a T5."""
+    """Read ``config.json`` and the safetensors, in one file or in shards; raises BundleError when they are no T5's."""
     try:
         geometry = Geometry.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
-        tensors = load_file(model_dir / "model.safetensors")
+        tensors = _load_tensors(model_dir)
         return fuse(geometry, {name: tensor.float() for name, tensor in tensors.items()}, device=device, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise BundleError(f"cannot load the weights of {model_dir}: {error}") from error
     except KeyError as error:
         raise BundleError(f"the weights of {model_dir} lack {error}; they are not those of a T5") from error
+
+
+def _load_tensors(model_dir: Path) -> dict[str, Tensor]:
+    """Read all tensors of a folder by name; raises ValueError for an index that its shards do not bear out."""
+    if not (model_dir / INDEX).exists():
+        return dict(load_file(model_dir / WEIGHTS))
+    shards = _indexed_shards(model_dir)
+    tensors: dict[str, Tensor] = {}
+    for shard, names in shards.items():
+        held = load_file(model_dir / shard)
+        if set(held) != set(names):
+            odd = sorted(set(held) ^ set(names))[0]
+            raise ValueError(f"{INDEX} and {shard} do not agree on the tensors of the shard, on {odd} for one")
+        tensors |= held
+    return tensors
+
+
+def _indexed_shards(model_dir: Path) -> dict[str, list[str]]:
+    """Return the names of the tensors of each shard, as the index lists them.
+
+    The index comes with the weights, so it names nothing but the shards of its own folder, and all of them.
+    """
+    index = json.loads((model_dir / INDEX).read_text(encoding="utf-8"))
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise ValueError(f"{INDEX} has no weight_map, which names the shard of each tensor")
+    shards: dict[str, list[str]] = {}
+    for tensor, shard in files.items():
+        if not isinstance(shard, str) or not SHARD.fullmatch(shard):
+            raise ValueError(f"{INDEX} names {shard!r} for {tensor}; a shard is model-00001-of-00002.safetensors")
+        shards.setdefault(shard, []).append(tensor)
+    found = {file.name for file in model_dir.glob("*.safetensors")}
+    _check_same_files(sorted(shards), sorted(found))
+    return shards
+
+
+def _check_same_files(listed: Sequence[str], found: Sequence[str]) -> None:
+    if missing := [name for name in listed if name not in found]:
+        raise ValueError(f"{INDEX} names {missing[0]}, which is not there")
+    if extra := [name for name in found if name not in listed]:
+        raise ValueError(f"{extra[0]} stands beside {INDEX}, which does not name it")
 
 
 def fuse(geometry: Geometry, tensors: Mapping[str, Tensor], *, device: str, dtype: torch.dtype) -> T5Weights:

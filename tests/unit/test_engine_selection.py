@@ -1,0 +1,125 @@
+"""Which engine is opened: the names of a table, what is installed, and whether CUDA is there."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dragoman.bundle import open_bundle
+from dragoman.engines import configured_engine, open_engine, select_engine, torch_sees_cuda
+from dragoman.errors import ConfigError
+from tests.conftest import ROOT
+
+TABLE = {
+    "ctranslate2": "tests.unit.test_engine_selection:Willing",
+    "torch": "tests.unit.test_engine_selection:Unwilling",
+    "missing": "no_such_package.engine:Engine",
+}
+
+
+@dataclass
+class Willing:
+    """An engine that opens any bundle."""
+
+    bundle: object
+    device: str
+    size: int
+
+    @staticmethod
+    def cannot_open(bundle: object) -> str | None:
+        return None
+
+
+class Unwilling(Willing):
+    """An engine that opens none."""
+
+    @staticmethod
+    def cannot_open(bundle: object) -> str | None:
+        return "torch wants other weights"
+
+
+@pytest.mark.parametrize(
+    ("problems", "cuda", "chosen"),
+    [
+        ({}, False, "ctranslate2"),
+        ({}, True, "torch"),
+        ({"torch": "not installed"}, True, "ctranslate2"),
+        ({"ctranslate2": "not installed"}, False, "torch"),
+        ({"ctranslate2": "not installed"}, True, "torch"),
+        ({"torch": "not installed"}, False, "ctranslate2"),
+    ],
+)
+def test_torch_is_first_on_cuda_and_last_without(problems, cuda, chosen):
+    for names in (["ctranslate2", "torch"], ["torch", "ctranslate2"]):
+        assert select_engine(names, problems.get, cuda=cuda) == chosen
+
+
+def test_engines_other_than_torch_keep_the_order_of_their_table():
+    assert select_engine(["onnx", "torch", "ctranslate2"], {}.get, cuda=False) == "onnx"
+    assert select_engine(["onnx", "torch", "ctranslate2"], {"torch": "no"}.get, cuda=True) == "onnx"
+
+
+def test_an_engine_after_the_chosen_one_is_not_even_looked_at():
+    asked = []
+    select_engine(["ctranslate2", "torch"], asked.append, cuda=False)
+    assert asked == ["ctranslate2"]
+
+
+def test_where_no_engine_can_run_all_reasons_are_given(tiny_bundle):
+    table = {name: TABLE[name] for name in ("torch", "missing")}
+    with pytest.raises(ConfigError, match=r"missing is not installed .*; torch wants other weights; pip install"):
+        open_engine(table, open_bundle(tiny_bundle), engine="auto", device="cpu", size=3)
+
+
+def test_an_engine_gets_the_arguments_of_its_task():
+    opened = open_engine(TABLE, "a bundle", engine="auto", device="cpu", size=3)
+    assert vars(opened) == {"bundle": "a bundle", "device": "cpu", "size": 3}
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    ({"engine": "onnx", "device": "cpu"}, "engine must be auto, ctranslate2 or torch or missing, got 'onnx'"),
+    ({"engine": "auto", "device": "tpu"}, "device must be one of auto, cpu, cuda, got 'tpu'"),
+])  # fmt: skip
+def test_a_name_that_is_unknown_is_refused_with_those_that_are_not(names, message):
+    with pytest.raises(ConfigError, match=message):
+        open_engine(TABLE, "a bundle", **names)
+
+
+def test_without_a_driver_torch_is_not_asked(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from dragoman.engines import torch_sees_cuda;"
+        f"print(torch_sees_cuda([Path({str(tmp_path / 'nvidiactl')!r})]), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_beside_a_driver_torch_has_the_word(tmp_path, monkeypatch):
+    import torch
+
+    (tmp_path / "nvidiactl").touch()
+    for there in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert torch_sees_cuda([tmp_path / "nvidiactl"]) is there
+
+
+def test_the_environment_names_an_engine_or_none(monkeypatch):
+    monkeypatch.delenv("DRAGOMAN_ENGINE", raising=False)
+    assert configured_engine() == "auto"
+    for name in ("auto", "ctranslate2", "torch"):
+        monkeypatch.setenv("DRAGOMAN_ENGINE", name)
+        assert configured_engine() == name
+    monkeypatch.setenv("DRAGOMAN_ENGINE", "onnx")
+    with pytest.raises(ConfigError, match="DRAGOMAN_ENGINE must be auto, ctranslate2 or torch, got 'onnx'"):
+        configured_engine()
+
+
+def test_a_server_without_cuda_translates_without_torch(tiny_bundle: Path):
+    program = (
+        f"import sys, dragoman; predictor = dragoman.load({str(tiny_bundle)!r}, device='cpu');"
+        "print(predictor.describe()['engine'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["ctranslate2", "False"]

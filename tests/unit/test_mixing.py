@@ -1,0 +1,119 @@
+"""The self-check of mixing, over computations whose order of summing is known."""
+
+import re
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from dragoman.engines import mixing
+from dragoman.engines.mixing import Kind, check_mixing, configured_mixing, kinds_of_decoding, random_batches
+from dragoman.errors import ConfigError, InferenceError
+
+BATCHES = random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000)
+KINDS = kinds_of_decoding(4)
+
+
+def exact(sources: Sequence[Sequence[int]], kind: Kind) -> list[object]:
+    return [(sum(source), kind) for source in sources]
+
+
+def by_the_width(sources: Sequence[Sequence[int]], kind: Kind) -> list[object]:
+    """Depend on the width of the batch, as kernels do that sum in vectors of eight."""
+    width = max(map(len, sources))
+    return [(sum(source), width % 8 == 0) for source in sources]
+
+
+def test_where_company_changes_nothing_all_widths_mix():
+    verdict = check_mixing(exact, BATCHES, KINDS, threads=2)
+    assert (verdict.mixing, verdict.certain) == ("free", True)
+    assert verdict.reason.startswith("passed: 200 of 200")
+
+
+def test_where_the_width_of_a_batch_shows_they_do_not():
+    verdict = check_mixing(by_the_width, BATCHES, KINDS, threads=2)
+    assert (verdict.mixing, verdict.certain) == ("by_width", True)
+    assert verdict.reason.startswith("failed: ")
+
+
+@pytest.mark.parametrize("odd", KINDS)
+def test_every_kind_of_decoding_has_to_pass(odd):
+    def compute(sources, kind):
+        return by_the_width(sources, kind) if kind == odd else exact(sources, kind)
+
+    assert check_mixing(compute, BATCHES, KINDS, threads=2).mixing == "by_width"
+
+
+def test_a_difference_ends_the_check():
+    calls = []
+
+    def compute(sources, kind):
+        calls.append(len(sources))
+        return by_the_width(sources, kind)
+
+    check_mixing(compute, BATCHES, KINDS, threads=1)
+    assert sum(calls) < 100
+
+
+def test_what_there_was_no_time_for_counts_as_if_it_differed(monkeypatch):
+    clock = iter(range(1_000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(mixing, "BUDGET_S", 100.0)
+    verdict = check_mixing(exact, BATCHES, KINDS, threads=1)
+    assert (verdict.mixing, verdict.certain) == ("by_width", False)
+    assert re.match(r"out of time: [5-9]\d of 200 compared", verdict.reason)
+
+
+def test_an_engine_that_fails_takes_the_safe_path_and_starts():
+    def compute(sources, kind):
+        raise InferenceError("no memory")
+
+    verdict = check_mixing(compute, BATCHES, KINDS, threads=2)
+    assert (verdict.mixing, verdict.reason, verdict.certain) == ("by_width", "failed: no memory", False)
+
+
+def test_all_workers_take_part():
+    meeting = threading.Barrier(3, timeout=10)
+    mine = threading.local()
+
+    def compute(sources, kind):
+        if not hasattr(mine, "met"):
+            # Passes when three threads have come.
+            meeting.wait()
+            mine.met = True
+        return exact(sources, kind)
+
+    assert check_mixing(compute, BATCHES[:9], KINDS, threads=3).mixing == "free"
+
+
+def test_the_sources_are_of_all_lengths_in_batches_as_servers_cut_them():
+    sources = [source for batch in BATCHES for source in batch]
+    lengths = {len(source) for source in sources}
+    assert len(sources) == 200
+    assert min(lengths) == 1
+    assert max(lengths) > 150
+    assert lengths >= set(range(1, 25))
+    for batch in BATCHES:
+        assert len(batch) > 1
+        assert len(batch) == 2 or len(batch) * max(map(len, batch)) <= 512
+    assert {source[-1] for source in sources} == {1}
+    assert all(3 <= token < 5_000 for source in sources for token in source[:-1])
+    assert random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000) == BATCHES
+    narrow = random_batches(widest=10, first_id=3, end_id=1, vocabulary=5_000)
+    assert max(len(source) for batch in narrow for source in batch) == 10
+
+
+def test_greedy_decoding_is_the_only_kind_where_there_are_no_beams():
+    assert {kind.num_beams for kind in kinds_of_decoding(1)} == {1}
+    assert {(kind.num_beams, kind.return_scores) for kind in kinds_of_decoding(8)} == {(1, True), (1, False), (8, True)}
+
+
+def test_mixing_can_be_forced_for_measurements(monkeypatch):
+    monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
+    assert configured_mixing() == "auto"
+    monkeypatch.setenv("DRAGOMAN_MIXING", "by_width")
+    assert configured_mixing() == "by_width"
+    monkeypatch.setenv("DRAGOMAN_MIXING", "always")
+    with pytest.raises(ConfigError, match="DRAGOMAN_MIXING must be auto, free or by_width, got 'always'"):
+        configured_mixing()
