@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -282,6 +283,9 @@ class Dragoman:
     def _answer_once(self) -> None:
         try:
             self.predictor.warm_up()
+            # What is there by now stays: looking through it again and again would make the event loop pause.
+            gc.collect()
+            gc.freeze()
         except DragomanError:
             log.exception("the warm-up failed")
             raise
