@@ -38,8 +38,12 @@ class TorchServeMetrics:
             self._update(name, 1, labels)
 
     def ready(self, is_ready: bool) -> None:
-        """Show whether requests are answered; said once, since every figure is a line of the log."""
-        if is_ready != self._ready:
+        """Show whether requests are answered.
+
+        All workers share this figure, and the last word counts. One that works says so once, since every figure is a
+        line of the log; one whose engine fails repeats it with each batch, so that the others cannot hide it.
+        """
+        if is_ready != self._ready or not is_ready:
             self._ready = is_ready
             self._update("dragoman_ready", int(is_ready))
 

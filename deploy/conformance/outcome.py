@@ -11,6 +11,8 @@ from rich.table import Table
 from deploy.conformance.compare import Difference, ItemReport, compare_cases, compare_items
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.targets import InProcess, Target
+from dragoman.bundle import open_bundle
+from dragoman.engines import configured_engine
 from dragoman.predictor import load
 from dragoman.task_table import task_class
 
@@ -48,12 +50,16 @@ class Conformance:
 def compare(
     bundle: Path, servers: Sequence[Target], items: Sequence[Any], report: Callable[[str], None]
 ) -> Conformance:
-    """Ask the engine and servers that run over the same bundle for all of the corpus, and for single items."""
-    predictor = load(bundle)
+    """Ask the engine and servers that run over the same bundle for all of the corpus, and for single items.
+
+    The engine is the one that ``DRAGOMAN_ENGINE`` names, as it is in servers started here.
+    """
+    opened = open_bundle(bundle)
+    task = task_class(opened.manifest.task)
+    predictor = load(opened, engine=configured_engine(task.engines))
     engine = InProcess(predictor)
     try:
-        manifest = predictor.bundle.manifest
-        task, corpus = task_class(manifest.task), load_corpus(manifest.task)
+        corpus = load_corpus(opened.manifest.task)
         cases = corpus.cases(predictor.task.limits)
         report(f"{len(cases)} requests to the engine and {len(servers)} ways into the servers")
         differences = compare_cases(cases, engine, servers)

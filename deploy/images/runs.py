@@ -54,9 +54,9 @@ def run_bento(engine: Engine, tag: str, manifest: Manifest, *, log: Path, read_o
 def run_torchserve(engine: Engine, tag: str, manifest: Manifest, *, log: Path) -> Iterator[Running]:
     """Run an image that serves a ``.mar``; raises UnavailableError with the log's end when it does not get ready."""
     ports, task, model = Ports.free(), task_class(manifest.task), manifest.name
-    management = ["--management-port", str(ports.management)]
+    inside = ["--management-port", str(ports.management), "--metrics-port", str(ports.metrics)]
     arguments = [
-        *("--host", LOOPBACK, "--port", str(ports.inference), "--metrics-port", str(ports.metrics), *management),
+        *("--host", LOOPBACK, "--port", str(ports.inference), *inside),
         *("--grpc-port", str(ports.grpc_inference), "--grpc-management-port", str(ports.grpc_management)),
     ]
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ def run_torchserve(engine: Engine, tag: str, manifest: Manifest, *, log: Path) -
         http = OverHttp("TorchServe REST", f"http://{LOOPBACK}:{ports.inference}/predictions/{model}")
         seconds = _wait(container, http, task, started)
         client = stack.enter_context(InferenceClient(f"{LOOPBACK}:{ports.grpc_inference}"))
-        probe = [*config.health_check, "--inference-port", str(ports.inference), *management]
+        probe = [*config.health_check, "--inference-port", str(ports.inference), *inside]
         yield Running(
             container=container,
             ways=[http, OverGrpc(client, model)],

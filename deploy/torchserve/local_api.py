@@ -1,6 +1,7 @@
-"""Asking a TorchServe on this machine: its models, their workers, the model; with its keys, where it made any."""
+"""Asking a TorchServe on this machine: its models, their workers, its figures; with its keys, where it made any."""
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,19 @@ def request(url: str, home: Path, api: str, *, within_s: float, payload: object 
     if keys.exists():
         headers["Authorization"] = f"Bearer {json.loads(keys.read_text(encoding='utf-8'))[api]['key']}"
     body = None if payload is None else json.dumps(payload).encode()
+    return json.loads(_answer(url, body, headers, within_s))
+
+
+def figure(metrics_url: str, name: str) -> float | None:
+    """The value of a figure on the metrics page, None where it is not shown; raises OSError when nothing answers."""
+    page = _answer(metrics_url, None, {}, DESCRIBED_WITHIN_S).decode()
+    found = re.search(rf"^{re.escape(name)}(?:{{.*}})? (\S+)", page, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _answer(url: str, body: bytes | None, headers: dict[str, str], within_s: float) -> bytes:
     # No proxy of the environment stands between two processes of one machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     asked = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - the callers' addresses are http://
     with opener.open(asked, timeout=within_s) as response:
-        return json.load(response)
+        return bytes(response.read())

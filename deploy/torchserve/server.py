@@ -16,6 +16,7 @@ from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
 from dragoman import atomic
+from dragoman.engines import configured_engine
 from dragoman.errors import ConfigError, OutputError, UnavailableError
 from dragoman.following import FOLLOW_VARIABLE, followed_directory
 from dragoman.task_table import task_class
@@ -49,14 +50,16 @@ class TorchServeProcess(ServerProcess):
 
         ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
         ConfigError for ports that are taken, for a host that is not this machine's, for a directory to follow that is
-        none, for one of temporary files whose name is too long or when TorchServe or Java is not installed, and
-        UnavailableError with the reason, or the end of the log, when the server does not become ready.
+        none, for an engine that is none, for a directory of temporary files whose name is too long or when TorchServe
+        or Java is not installed, and UnavailableError with the reason, or the end of the log, when the server does not
+        become ready.
         """
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
         self.ports.check(host)
         followed = followed_directory()
         self.model, self.task = archive.manifest.name, archive.manifest.task
         task = task_class(self.task)
+        configured_engine(task.engines)
         self.example = task.request_for([task.example_item])
         # Who listens everywhere listens here too.
         address = LOOPBACK if host == ANYWHERE else host

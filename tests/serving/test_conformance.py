@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from deploy.conformance.compare import compare_cases
 from deploy.conformance.corpus import Case, load_corpus
 from deploy.conformance.targets import InProcess
 from dragoman.bodies import RawRequest
+from dragoman.engines import ENGINE_VARIABLE
 from dragoman.predictor import load
 from dragoman.protocol import Reply
 from dragoman.tasks.translation.options import Limits
@@ -24,11 +26,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -
     return write_tiny_bundle(tmp_path_factory.mktemp("conforming"), toy_sentences, limits=Limits())
 
 
-def test_every_way_into_the_model_gives_the_same_answers(bundle: Path, toy_sentences: list[str], tmp_path: Path):
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_every_way_into_the_model_gives_the_same_answers(
+    engine: str, bundle: Path, toy_sentences: list[str], tmp_path: Path
+):
     sentences = tmp_path / "sentences.txt"
     sentences.write_text("\n".join(toy_sentences[:300]), encoding="utf-8")
     command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--items", str(sentences)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, ENGINE_VARIABLE: engine}
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     count = len(cases())
     assert f"{count} requests: {count} answered alike everywhere" in finished.stdout

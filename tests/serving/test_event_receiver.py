@@ -22,7 +22,7 @@ from deploy.events.signature import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, si
 from deploy.server_process import free_port
 from dragoman.bundle import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
-from dragoman.manifest import Limits
+from dragoman.tasks.translation.options import Limits
 from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.webhooks import subscribe

@@ -1,6 +1,7 @@
 """Servers that follow an alias of a real registry: the champion changes under a thousand requests, and none is lost."""
 
 import itertools
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle, open_bundle
+from dragoman.engines import ENGINE_VARIABLE
 from dragoman.following import FOLLOW_VARIABLE, Pointer
 from dragoman.predictor import Result, load
 from model_registry.__main__ import main
@@ -43,18 +45,23 @@ def bundles(tiny_bundle: Path, toy_sentences: list[str], tmp_path_factory: pytes
     return [open_bundle(tiny_bundle), open_bundle(other)]
 
 
+@pytest.fixture(scope="module", params=["ctranslate2", "torch"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def translations(bundles: list[Bundle], toy_sentences: list[str]) -> dict[str, dict[str, str]]:
+def translations(engine: str, bundles: list[Bundle], toy_sentences: list[str]) -> dict[str, dict[str, str]]:
     """What each version makes of each sentence; the two differ, so a wrong label cannot go unnoticed."""
     sentences = sorted(set(toy_sentences))[:SENTENCES]
-    found = {bundle.manifest.version: _translated(bundle, sentences) for bundle in bundles}
+    found = {bundle.manifest.version: _translated(bundle, engine, sentences) for bundle in bundles}
     first, second = found.values()
     assert all(first[sentence] != second[sentence] for sentence in sentences)
     return found
 
 
-def _translated(bundle: Bundle, sentences: list[str]) -> dict[str, str]:
-    predictor = load(bundle)
+def _translated(bundle: Bundle, engine: str, sentences: list[str]) -> dict[str, str]:
+    predictor = load(bundle, engine=engine)
     outcomes = predictor(sentences)
     predictor.close()
     return {
@@ -116,6 +123,7 @@ def _name_champion(client: MlflowClient, number: int) -> None:
 @pytest.mark.parametrize("kind", ["bento", "torchserve"])
 def test_a_thousand_requests_across_a_swap_and_a_rollback_all_get_the_right_answer(
     kind: str,
+    engine: str,
     bundles: list[Bundle],
     translations: dict[str, dict[str, str]],
     client: MlflowClient,
@@ -126,6 +134,7 @@ def test_a_thousand_requests_across_a_swap_and_a_rollback_all_get_the_right_answ
 ) -> None:
     first, second = (bundle.manifest.version for bundle in bundles)
     monkeypatch.setenv(FOLLOW_VARIABLE, str(followed))
+    monkeypatch.setenv(ENGINE_VARIABLE, engine)
     log = tmp_path / "server.log"
     running = (
         BentoServer(bento, log=log, directory=tmp_path)
@@ -149,6 +158,8 @@ def test_a_thousand_requests_across_a_swap_and_a_rollback_all_get_the_right_answ
     # Each model in its turn, and none once it was replaced: the last answers are of the first model again.
     assert load.versions(len(load.answers) - CLIENTS).keys() == {first}
     assert _info(metrics, first, second) == {first: 1, second: 0}
+    (served_by,) = re.findall(r"^dragoman_engine_info{(.*)} 1\.0$", metrics, re.MULTILINE)
+    assert f'engine="{engine}"' in served_by
 
 
 def _metrics_url(server: BentoServer | TorchServeProcess) -> str:

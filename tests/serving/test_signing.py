@@ -219,7 +219,7 @@ def reseal_with_another_beam(bundle: Bundle) -> None:
 
     path = bundle.path / "manifest.json"
     content = json.loads(path.read_text())
-    content["decoding"]["num_beams"] += 1
+    content["options"]["decoding"]["num_beams"] += 1
     path.write_text(Manifest.from_json(json.dumps(content), origin="altered").sealed().to_json())
     open_unsigned(bundle.path)
 

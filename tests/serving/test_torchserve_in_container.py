@@ -99,7 +99,7 @@ def test_the_probe_says_so_when_nothing_runs_or_answers(tmp_path: Path) -> None:
     (tmp_path / "torchserve-x").mkdir()
     failed = _probe(Ports(inference=free_port(), management=free_port()), tmp_path)
     assert failed.returncode == 69
-    assert "TorchServe does not translate" in failed.stderr
+    assert "TorchServe does not answer" in failed.stderr
 
 
 def test_a_directory_with_no_archive_or_several_is_refused(tmp_path: Path) -> None:

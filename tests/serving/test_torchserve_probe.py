@@ -34,6 +34,7 @@ def probe(server: TorchServeProcess, *options: str) -> int:
     command = [
         *(sys.executable, "-m", "deploy.torchserve.probe", *options),
         *("--inference-port", str(ports.inference), "--management-port", str(ports.management)),
+        *("--metrics-port", str(ports.metrics)),
     ]
     return subprocess.run(command, cwd=ROOT, capture_output=True).returncode
 
