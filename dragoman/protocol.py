@@ -37,7 +37,8 @@ class Reply:
     @cached_property
     def content(self) -> bytes:
         """The body as it goes over the wire; half a surrogate pair, quoted from a request, stays the escape it was."""
-        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+        text = json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 OnComputed = Callable[[Sequence[Any], Sequence[Result | Failure]], None]
