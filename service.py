@@ -40,6 +40,7 @@ from dragoman.batching import MicroBatcher
 from dragoman.bodies import JSON_TYPE, RawRequest
 from dragoman.bundle import open_bundle
 from dragoman.engines import configured_engine
+from dragoman.engines.mixing import configured_mixing
 from dragoman.errors import ConfigError, DragomanError, InferenceError, UnavailableError
 from dragoman.following import Following, followed_directory
 from dragoman.model_switch import ModelSwitch
@@ -244,6 +245,7 @@ class Dragoman:
             open_bundle(_bundle_dir())
             followed_directory()
             configured_engine(TASK.engines)
+            configured_mixing()
             _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -283,6 +285,8 @@ class Dragoman:
     def _answer_once(self) -> None:
         try:
             self.predictor.warm_up()
+            # Before anybody asks: where nobody probes readiness, the alert must not take it for a failing engine.
+            self._metrics.ready(self.predictor)
             # What is there by now stays: looking through it again and again would make the event loop pause.
             gc.collect()
             gc.freeze()
@@ -304,7 +308,7 @@ class Dragoman:
         computing = self.predictor.computing
         if not computing.is_healthy and (self._probe is None or self._probe.done()):
             self._probe = self._parsing.submit(computing.probe)
-        self._metrics.ready(computing.is_healthy)
+        self._metrics.ready(self.predictor)
         return computing.is_healthy
 
     async def __is_alive__(self) -> bool:

@@ -128,7 +128,7 @@ class Computing:
     def _engine_at_fault(self, found: Sequence[Result | Failure | Exception]) -> Outcomes:
         """Answer for the engine where there is no outcome, with one traceback for all."""
         failed = [error for error in found if isinstance(error, Exception)]
-        log.error("the engine failed on %d items of a batch", len(failed), exc_info=failed[0])
+        log.error("the engine failed on a batch of %d items", len(found), exc_info=failed[0])
         return [Failure(_engine_failed(outcome)) if isinstance(outcome, Exception) else outcome for outcome in found]
 
     def _engine_works(self) -> bool:

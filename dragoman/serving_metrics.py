@@ -60,9 +60,11 @@ class ServingMetrics:
             "dragoman_ready", "1 while the server answers, 0 while its engine fails", multiprocess_mode="livemin"
         )
         self._shown: list[Any] = []
+        self._serving: Predictor | None = None
 
     def serves(self, predictor: Predictor) -> None:
         """Show which bundle and engine serve from now on."""
+        self._serving = predictor
         for series in self._shown:
             series.set(0)
         manifest, described = predictor.bundle.manifest, predictor.describe()
@@ -73,9 +75,10 @@ class ServingMetrics:
         for series in self._shown:
             series.set(1)
 
-    def ready(self, is_ready: bool) -> None:
-        """Show whether requests are answered."""
-        self._ready.set(is_ready)
+    def ready(self, predictor: Predictor) -> None:
+        """Show whether requests are answered; a model that another one has replaced has no say."""
+        if predictor is self._serving:
+            self._ready.set(predictor.computing.is_healthy)
 
     def follows(self, following: Following) -> Callable[[], None]:
         """What shows, whenever it is called, how it stands with the alias that the server follows."""
@@ -124,4 +127,4 @@ class BatcherMetrics:
         task = self._predictor.task
         given = [task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))
-        self._metrics.ready(self._predictor.computing.is_healthy)
+        self._metrics.ready(self._predictor)
