@@ -125,8 +125,8 @@ def open_unsigned(path: str | Path) -> Bundle:
     except RecursionError as error:
         raise BundleError(f"{manifest_path} is nested too deeply; the bundle is damaged, fetch it again") from error
     except ValueError as error:
-        # Half a surrogate pair, as an altered escape can make, is text in JSON and nowhere else.
-        raise BundleError(f"{manifest_path} holds text that is no Unicode ({error}); fetch the bundle again") from error
+        # Half a surrogate pair or 1e999, as an altered text can hold: JSON to its reader, and not to its writer.
+        raise BundleError(f"{manifest_path} holds what is no JSON ({error}); fetch the bundle again") from error
     if (sealed.digest, sealed.version) != (manifest.digest, manifest.version):
         raise _mismatch(manifest_path, manifest.digest, sealed.digest)
     if (canonical := manifest.to_json()) != text:

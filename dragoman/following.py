@@ -171,7 +171,7 @@ class Following:
         predictor = self._load(bundle)
         try:
             predictor.warm_up()
-        except DragomanError:
+        except Exception:
             predictor.close()
             raise
         return predictor

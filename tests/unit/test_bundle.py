@@ -128,6 +128,12 @@ def test_a_model_configuration_that_names_code_is_refused_even_when_its_digest_m
         check_contents(copy, manifest_of(copy))
 
 
+def test_a_model_configuration_nested_without_end_is_refused(copy: Path):
+    (copy / "model" / "config.json").write_text('{"a": ' * 100_000)
+    with pytest.raises(BundleError, match="cannot read"):
+        check_contents(copy, manifest_of(copy))
+
+
 def test_pickles_are_not_on_the_list(copy: Path):
     pickle = FileEntry(path="model/pytorch_model.bin", sha256="", bytes=0)
     with pytest.raises(BundleError, match="pytorch_model"):
