@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import prometheus_client
+import pytest
 
 import dragoman
 from dragoman.computing import FAILURES_UNTIL_UNHEALTHY
@@ -16,7 +17,9 @@ def ready(metrics: ServingMetrics) -> float:
     return float(family.samples[0].value)
 
 
-def test_a_model_whose_engine_failed_has_no_say_once_another_one_serves(tiny_bundle: Path, monkeypatch):
+def test_a_model_whose_engine_failed_has_no_say_once_another_one_serves(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dead, works = dragoman.load(tiny_bundle), dragoman.load(tiny_bundle)
     metrics = ServingMetrics(prometheus_client)
     observer = BatcherMetrics(metrics, dead)
