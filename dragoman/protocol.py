@@ -114,7 +114,7 @@ async def answer_with(
 
 
 def error_reply(error: DragomanError) -> Reply:
-    """The reply that tells an error."""
+    """Return the reply that tells an error."""
     body = {"error": str(error), "code": error.code}
     return Reply(error.status, body if error.field is None else {**body, "field": error.field})
 

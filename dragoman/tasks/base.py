@@ -279,7 +279,7 @@ class Task:
 
     @property
     def capacity(self) -> Capacity:
-        """How much the engine computes at once, and how much may wait for it."""
+        """The work that the engine computes at once, and that may wait for it."""
         return self.engine.capacity if self.engine else Capacity()
 
     # The engine.
