@@ -43,7 +43,7 @@ class Kind:
 
     @property
     def steps(self) -> int:
-        """The fewest steps that show all of its kernels: each reads the source, and the second one does from every beam."""
+        """The fewest steps that show all of its kernels: the second one reads the source from every beam."""
         return 1 if self.num_beams == 1 else 2
 
 
