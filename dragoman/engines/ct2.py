@@ -37,7 +37,7 @@ MAX_CPU_WORKERS = 16
 FINE_STEP, COARSE_STEP = 16, 64
 # Where the self-check passes, sources up to the wider of these share batches at any width from the narrower one, and
 # nearly none needs the row. oneDNN's AVX-512 kernels sum in one order between these two, and MKL's seem to
-# (`python -m benchmarks.batch_invariance`).
+# (`python -m benchmarks.translation.batch_invariance`).
 NARROWEST, WIDEST = 16, 192
 # To be changed with what the self-check does, so that no verdict of an earlier one is taken for it.
 CHECK_EDITION = 1
@@ -50,7 +50,8 @@ def cpu_workers(cores: int) -> int:
     """Return how many workers of one thread each compute batches side by side.
 
     A decoding step is too small to be shared: two threads take longer for it than one (measured on two cores with
-    `python -m benchmarks.cpu_layout`). Beyond some workers the requests of a moment no longer fill as many batches.
+    `python -m benchmarks.translation.cpu_layout`). Beyond some workers the requests of a moment no longer fill as many
+    batches.
     """
     return min(cores, MAX_CPU_WORKERS)
 
