@@ -30,6 +30,8 @@ class Engine(Protocol):
     name: str
     device: str
     capacity: Capacity
+    is_exact: bool
+    """Whether the scores of an answer are the same to the last bit in any company."""
 
     def describe(self) -> Mapping[str, str | int]:
         """Say which engine runs where, for logs, commands and metrics."""
