@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -264,6 +265,8 @@ class Dragoman:
         except DragomanError as error:
             return _response(request, error_reply(error))
         except (ClientDisconnect, ClientGone):
+            # For the log: nobody is there to read it.
+            mark_answered(request.scope)
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             log.exception("a request failed")
@@ -280,6 +283,9 @@ class Dragoman:
     def _answer_once(self) -> None:
         try:
             self.predictor.warm_up()
+            # What is there by now stays: looking through it again and again would make the event loop pause.
+            gc.collect()
+            gc.freeze()
         except DragomanError:
             log.exception("the warm-up failed")
             raise

@@ -5,7 +5,6 @@ import logging
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from http import HTTPStatus
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -145,6 +144,6 @@ def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes,
         return error_reply(UnavailableError(message))
     if status < 500:
         # Nothing of the contract comes here; whatever the framework refused, it was the request.
-        message = f"the server refused this request with status {status} ({HTTPStatus(status).phrase})"
+        message = f"the server refused this request with status {status}"
         return Reply(status, {"error": message, "code": "invalid_input"})
     return error_reply(InferenceError("the server failed on this request; its log says why"))

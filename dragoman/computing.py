@@ -27,6 +27,8 @@ from dragoman.token_batches import token_batches
 log = logging.getLogger(__name__)
 
 FAILURES_UNTIL_UNHEALTHY = 3
+# Items that are all at hand have nobody waiting behind them: their batches may be larger than those of a server.
+OFFLINE_FACTOR = 2
 
 Outcomes = list[Result | Failure]
 
@@ -117,13 +119,14 @@ class Computing:
         return True
 
     def _batches(self, items: Sequence[Any]) -> Iterator[list[Any]]:
+        budget = OFFLINE_FACTOR * self._task.capacity.batch_cost
         groups: dict[Hashable, list[Any]] = {}
         for item in items:
             groups.setdefault(self._task.batch_key(item), []).append(item)
         for group in groups.values():
             sizes: list[Size] = [self._task.size(item) for item in group]
             # Items of equal keys have equal options, and so the same number of rows.
-            cut = token_batches([size.width for size in sizes], rows=sizes[0].rows)
+            cut = token_batches([size.width for size in sizes], rows=sizes[0].rows, batch_tokens=budget)
             yield from ([group[position] for position in batch] for batch in cut)
 
 

@@ -88,19 +88,25 @@ async def answer_with(
 ) -> Reply:
     """Answer a request as ``answer`` does, its items in batches with those of all others that are being answered.
 
-    Bodies are read, and long answers written, in ``parse_in``, since that takes time which others would wait for.
+    Bodies that take long to read are read in ``parse_in``, and long answers written there, since others would wait.
     ``deadline`` is in the event loop's time.
     """
     loop = asyncio.get_running_loop()
     try:
         # A full queue refuses a request before work is put into reading it.
         batcher.check_room()
-        request = await loop.run_in_executor(parse_in, _parse, predictor, raw)
+        if raw.form is None and len(raw.body) <= predictor.task.quick_body_bytes:
+            request = _parse(predictor, raw)
+        else:
+            request = await loop.run_in_executor(parse_in, _parse, predictor, raw)
         if isinstance(request, Reply):
             return request
         outcomes = await batcher.submit(request.items, deadline=deadline)
     except DragomanError as error:
         return error_reply(error)
+    except Exception:
+        log.exception("a request could not be computed")
+        return error_reply(_failed())
     if len(outcomes) <= RENDERED_AT_ONCE:
         return _render(predictor, request, outcomes)
     return await loop.run_in_executor(parse_in, _render, predictor, request, outcomes)

@@ -8,7 +8,7 @@ class Size(NamedTuple):
     """What an item takes of a batch.
 
     ``width`` is what its neighbours are padded to (tokens; 1 where all items are alike), ``rows`` how many rows the
-    model computes for it (the size of a beam).
+    model computes for it (more than one where it searches several ways).
     """
 
     width: int = 1
@@ -28,9 +28,9 @@ class Capacity:
     """
 
     parallel_batches: int = 1
-    # Half of what is best for throughput alone: with t5-small on one core a batch of 32 short sentences takes about
+    # Half of what is best for throughput alone: with 60 million weights on one core, 32 short sentences take about
     # half a second, and twice as many would be a tenth cheaper each while the next ones wait twice.
     batch_cost: int = 512
-    # What two cores translate within a request's deadline; more would be waited for in vain.
+    # What two cores compute within a request's deadline; more would be waited for in vain.
     max_waiting_items: int = 4_096
     max_waiting_cost: int = 65_536

@@ -11,7 +11,9 @@ from dragoman.errors import BundleError
 if TYPE_CHECKING:
     from dragoman.tasks.base import Task
 
-TASKS = {"translation": "dragoman.tasks.translation:TranslationTask"}
+TASKS = {
+    "translation": "dragoman.tasks.translation:TranslationTask",
+}
 
 
 def task_class(name: str) -> "type[Task]":

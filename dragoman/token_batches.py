@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 
-# Padded source tokens a batch, times the size of the beam: large enough to fill the matrix products, small enough that
-# two batches run side by side on a desktop CPU and that a batch of long texts does not hold up everyone else.
-BATCH_TOKENS = 1_024
 
-
-def token_batches(lengths: Sequence[int], *, rows: int = 1, batch_tokens: int = BATCH_TOKENS) -> list[list[int]]:
+def token_batches(lengths: Sequence[int], *, rows: int = 1, batch_tokens: int) -> list[list[int]]:
     """Group the indices of sequences into batches of similar length, each at most ``batch_tokens`` with padding.
 
-    ``lengths`` are in tokens, ``rows`` is how many the model computes for each sequence, the size of its beam. A
-    sequence longer than the budget gets a batch of its own. Longest first, so that the batch which takes most time
-    starts first; equal lengths keep their order, so the result is deterministic.
+    ``lengths`` are in tokens, ``rows`` is how many the model computes for each sequence. A sequence longer than the
+    budget gets a batch of its own. Longest first, so that the batch which takes most time starts first; equal lengths
+    keep their order, so the result is deterministic.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):

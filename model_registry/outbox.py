@@ -32,7 +32,7 @@ class MetricOutbox:
         self._client, self._run_id = client, run_id
         self._points: queue.SimpleQueue[Metric] = queue.SimpleQueue()
         self._closing, self._given_up = threading.Event(), threading.Event()
-        self._in_hand = self._lost = 0
+        self._in_flight = 0
         self._thread = threading.Thread(target=self._send_all, name="metric-outbox", daemon=True)
         self._thread.start()
 
@@ -41,12 +41,15 @@ class MetricOutbox:
         for point in points:
             self._points.put(point)
 
-    def close(self, patience_seconds: float = PATIENCE_AT_THE_END_SECONDS) -> int:
-        """Send what is left, for so long at most; returns how many points were not sent."""
+    def close(self, patience_seconds: float | None = None) -> int:
+        """Send what is left, for so long at most; returns how many points were not sent and would be accepted later.
+
+        Those that MLflow refused, and would refuse again, were told when it did.
+        """
         self._closing.set()
-        self._thread.join(patience_seconds)
+        self._thread.join(PATIENCE_AT_THE_END_SECONDS if patience_seconds is None else patience_seconds)
         self._given_up.set()
-        return self._lost + self._in_hand + self._points.qsize()
+        return self._in_flight + self._points.qsize()
 
     def _send_all(self) -> None:
         while not (self._closing.wait(SECONDS_BETWEEN_REQUESTS) and self._points.empty()):
@@ -58,7 +61,7 @@ class MetricOutbox:
         batch: list[Metric] = []
         while len(batch) < POINTS_PER_REQUEST and not self._points.empty():
             batch.append(self._points.get())
-        self._in_hand = len(batch)
+        self._in_flight = len(batch)
         return batch
 
     def _send(self, batch: list[Metric]) -> bool:
@@ -71,7 +74,6 @@ class MetricOutbox:
                 reason = without_password(str(error))
                 if error.error_code in REFUSALS:
                     log.error("MLflow refused %d metric points: %s", len(batch), reason)
-                    self._lost += len(batch)
                     break
                 log.warning("MLflow took no metrics (%s); trying again in %.0f s", reason[:200], delay)
                 if self._given_up.wait(delay):
@@ -79,5 +81,5 @@ class MetricOutbox:
                 delay = min(2 * delay, LAST_RETRY_SECONDS)
             else:
                 break
-        self._in_hand = 0
+        self._in_flight = 0
         return True

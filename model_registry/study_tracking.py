@@ -77,7 +77,7 @@ class TrackedTrial(TrackedRun):
 
     def abandon(self) -> None:
         """Stop writing, and leave the run as it is."""
-        self._monitor.finish()
+        self._stop_monitor()
         self._outbox.close(patience_seconds=0)
 
 

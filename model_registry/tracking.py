@@ -1,6 +1,9 @@
 """One training run in MLflow, seen from the training loop: cheap to call, and never in its way."""
 
+import json
 import logging
+import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +13,18 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from dragoman.bundle import open_unsigned
-from dragoman.errors import ConfigError
-from model_registry.connection import connect, explained, resolve_uri, sqlite_path, without_password
+from dragoman.errors import ConfigError, UnavailableError
+from model_registry.connection import (
+    bounded_requests,
+    connect,
+    explained,
+    resolve_uri,
+    sqlite_path,
+    without_password,
+)
 from model_registry.logged_model import log_bundle
 from model_registry.new_run import create_run_once
 from model_registry.outbox import MetricOutbox
@@ -23,6 +34,9 @@ log = logging.getLogger(__name__)
 PARAMS_PER_REQUEST = 100
 # MLflow's default of 10 s leaves a demo of a minute with a handful of points.
 SYSTEM_METRICS_SECONDS = 5
+MONITOR_PATIENCE_SECONDS = 10.0
+# Left to itself, MLflow repeats a request for minutes before it says that nobody is there.
+SHORT_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 
 
 class TrackedRun:
@@ -80,32 +94,52 @@ class TrackedRun:
         self._outbox.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Store a file with the run."""
-        with explained(self.tracking_uri):
+        """Store a file with the run; sent again, it takes its own place."""
+        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
             self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Store rows of equal keys as a table (``samples.json``); a second call appends."""
-        columns = {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
-        with explained(self.tracking_uri):
-            self._client.log_table(self.run_id, columns, name)
+        """Store rows of equal keys as a table (``samples.json``); sent again, it takes its own place."""
+        columns = list(rows[0]) if rows else []
+        content = {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
+        # Not by log_table, which appends to a table that is there already.
+        with tempfile.TemporaryDirectory(prefix="dragoman-table-") as folder:
+            path = Path(folder) / name
+            path.write_text(json.dumps(content), encoding="utf-8")
+            self.artifact(path)
+        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
+            known = json.loads(self._client.get_run(self.run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+            if (table := {"path": name, "type": "table"}) not in known:
+                self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, table]))
 
     def log_bundle(self, bundle_dir: Path) -> str:
         """Verify a bundle and store it as this run's model, once per digest; returns the model's URI."""
         # Training stores what it has written a moment ago; `register` asks for the signature.
         bundle = open_unsigned(bundle_dir)
-        with explained(self.tracking_uri):
+        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
             model_id = log_bundle(self._client, bundle, experiment_id=self._experiment_id, run_id=self.run_id)
         return f"models:/{model_id}"
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Send what is still queued and close the run."""
-        self._monitor.finish()
+        """Send what is still queued and close the run.
+
+        Raises UnavailableError when a finished run would lack points: it is to be opened again, and they sent again.
+        """
+        self._stop_monitor()
         if unsent := self._outbox.close():
             place = without_password(self.tracking_uri)
-            log.warning("%d metric points of run %s did not reach %s", unsent, self.run_id, place)
+            missing = f"{unsent} metric points of run {self.run_id} did not reach {place}"
+            if status == "FINISHED":
+                raise UnavailableError(missing)
+            log.warning(missing)
         with explained(self.tracking_uri):
             self._client.set_terminated(self.run_id, status)
+
+    def _stop_monitor(self) -> None:
+        """Let the monitor send its last points; against a dead server it would try for minutes."""
+        ending = threading.Thread(target=self._monitor.finish, name="monitor-end", daemon=True)
+        ending.start()
+        ending.join(MONITOR_PATIENCE_SECONDS)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

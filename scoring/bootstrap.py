@@ -16,7 +16,7 @@ from scoring.base import Counts, Metric
 Mode = Literal["non_inferiority", "superiority"]
 Outcome = Literal["promoted", "rejected", "undecided"]
 
-# Of the interval of one score: as many resamples, and drawn from the same seed, as sacreBLEU has by default.
+# Of the interval of one score: as many resamples, and drawn from the same seed, as papers report them.
 RESAMPLES, SEED = 1000, 12345
 # Rows of resampled counts held at once: bounds the memory for sets of any size.
 ROWS_AT_ONCE = 250
@@ -70,7 +70,7 @@ def estimate(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) 
 def interval(metric: Metric, counts: Counts, *, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
     """Return the 95 % interval of one score: what a fortieth of the resamples lies below, and a fortieth above.
 
-    The resamples are those of sacreBLEU's own bootstrap with the same seed.
+    The resamples are those that the libraries behind the metrics draw for the same seed.
     """
     generator, items = numpy.random.default_rng(seed), len(counts)
     scores: list[float] = []

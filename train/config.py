@@ -23,7 +23,10 @@ CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
 GROUPS = ("task", "data", "model")
 MAIN = "config"
 # Sections of a task's file that others read, and who.
-OF_OTHERS = {"gate": "python -m model_registry", "demo": "python -m deploy.demo"}
+OF_OTHERS = {
+    "gate": "python -m model_registry reads it from configs/task, or from --gate FILE",
+    "demo": "python -m deploy.demo reads it from configs/task",
+}
 
 
 def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
@@ -74,7 +77,7 @@ def flatten(config: Config) -> dict[str, object]:
 
 
 def chosen_task(settings: Sequence[str], config_dir: Path = CONFIG_DIR) -> str:
-    """The name of the task that ``key=value`` settings are for, found right or not."""
+    """Name the task that ``key=value`` settings are for, whether it exists or not."""
     asked = [text.partition("=")[2] for text in settings if text.startswith("task=")]
     if asked:
         return asked[-1]
@@ -89,7 +92,7 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 
 def _groups(task: str) -> set[str]:
-    """The names of the groups of settings of a task."""
+    """Name the groups of settings of a task."""
     kind = task_class(task).Settings if task in TASKS else Config
     hints = typing.get_type_hints(kind)
     return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
@@ -106,7 +109,7 @@ def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]
         problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
         return None
     if (section := key.partition(".")[0]) in OF_OTHERS:
-        problems.append(f"{key} is not a setting of training: {OF_OTHERS[section]} reads it from configs/task")
+        problems.append(f"{key} is not a setting of training: {OF_OTHERS[section]}")
         return None
     if key in groups:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")

@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def help_text(settings: Sequence[str] = ()) -> str:
-    """The introduction, the choices of each group, and every setting of a task with its default and meaning."""
+    """Write the introduction, the choices of each group, and every setting of a task with its default and meaning."""
     defaults = compose_config(settings)
     task = task_class(defaults.task.name)
     lines = [INTRODUCTION.format(commands="\n".join(_commands(task.commands))), "Choices:"]

@@ -62,11 +62,11 @@ class TaskLearner:
         return len(self._lengths)
 
     def batches(self) -> EvenBatches:
-        """The order of the training rows."""
+        """Order the training rows."""
         return EvenBatches(self._lengths, batch_units=self._settings.batch_units, seed=self._settings.seed)
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Padded tensors of training rows."""
+        """Collate training rows."""
         return self._task.collate(self.training, rows)
 
     def units(self, rows: Indices) -> Units:
@@ -74,12 +74,12 @@ class TaskLearner:
         return units(rows, self._lengths)
 
     def loss(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The training loss of a batch."""
+        """Compute the training loss of a batch."""
         return self._task.loss(model, batch, label_smoothing=self._settings.label_smoothing)
 
     @torch.no_grad()
     def validate(self, model: Any) -> dict[str, float]:
-        """The loss without smoothing, and the task's metrics of quick outputs."""
+        """Compute the loss without smoothing, and the task's metrics of quick outputs."""
         model.eval()
         device = next(model.parameters()).device
         outputs: list[Any] = [None] * len(self._references)

@@ -45,7 +45,7 @@ def note_place(run: RunDir, recorder: Recorder, *, complete: bool) -> None:
 
 
 def is_complete(run: RunDir) -> bool:
-    """Whether a run with a bundle has nothing left to send; one that keeps no record never has."""
+    """Tell whether a run with a bundle has nothing left to send; one that keeps no record never has."""
     return bool(_place(run).get("complete", True))
 
 
@@ -83,18 +83,19 @@ def send(run: RunDir, recorder: Recorder) -> None:
         lambda: recorder.metrics(final_figures(scores), step=last["step"], units=last["units"]),
         lambda: recorder.log_bundle(run.bundle),
         lambda: recorder.table("samples.json", samples),
-        lambda: recorder.finish("FINISHED"),
     ]
     try:
         for step in steps:
             _patiently(step, deadline)
+        # Once: a recorder that is closing gives up what it could not send, and a later resumption sends that again.
+        recorder.finish("FINISHED")
     except UnavailableError as error:
         raise _unsent(run, error) from error
     note_place(run, recorder, complete=True)
 
 
 def final_figures(scores: Sequence[Score]) -> dict[str, float]:
-    """The first score of each test set and metric, under its name in the record of the run."""
+    """Take the first score of each test set and metric, under its name in the record of the run."""
     figures: dict[str, float] = {}
     for score in scores:
         # The digest in a test set's label would make a new curve of every corpus.

@@ -86,7 +86,7 @@ class Config:
     tracking: TrackingSettings
 
     def problems(self) -> list[str]:
-        """What no single setting shows: contradictions between them, and values their types cannot exclude."""
+        """List what no single setting shows: contradictions, and values that their types cannot exclude."""
         found = []
         try:
             check_name(self.name)
@@ -101,5 +101,5 @@ class Config:
         return found
 
     def corpus_settings(self) -> tuple[object, ...]:
-        """The sections that decide what the corpus is; runs that agree in them train on the same."""
+        """Give the sections that decide what the corpus is; runs that agree in them train on the same."""
         return self.task, self.data

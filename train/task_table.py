@@ -8,7 +8,9 @@ from dragoman.errors import ConfigError
 if TYPE_CHECKING:
     from train.tasks.base import Task
 
-TASKS: dict[str, str] = {"translation": "train.tasks.translation.task:Translation"}
+TASKS: dict[str, str] = {
+    "translation": "train.tasks.translation.task:Translation",
+}
 
 
 def task_class(name: str) -> type["Task"]:

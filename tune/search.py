@@ -108,7 +108,7 @@ def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
 
 
 def default_search(arguments: Sequence[str]) -> str | None:
-    """The search that a task starts with, where it has one."""
+    """Name the search that a task starts with, where it has one."""
     return task_class(chosen_task(arguments)).search
 
 
@@ -220,7 +220,7 @@ def _contradictions(search: Search, space: Space) -> list[str]:
 
 
 def _wrong_objectives(search: Search, base: Config) -> list[str]:
-    """What the task of the trials does not measure, or not early enough."""
+    """List the objectives that the task of the trials does not measure, or not early enough."""
     figures = task_class(base.task.name).figures()
     found = [
         f"objectives names {name!r}; {', '.join([*figures, *MEASURED])} are measured"

@@ -124,6 +124,8 @@ class Task:
     """Where requests are posted, such as ``/translate``."""
     input_field: ClassVar[str] = "inputs"
     """The field of a request that holds one input or a list of them."""
+    quick_body_bytes: ClassVar[int] = 0
+    """The size up to which a body is read on the event loop of a server, in a fraction of a millisecond."""
     request_fields: ClassVar[Sequence[str]] = ()
     """The further fields of a request."""
     output_field: ClassVar[str] = "outputs"

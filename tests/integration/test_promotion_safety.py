@@ -290,7 +290,7 @@ def test_lost_replies_make_no_second_version_no_wrong_alias_and_no_doubled_point
         run, idle = runs
         idle.finish("FINISHED")
         for step in range(1, 201):
-            run.metrics({"loss": 1 / step}, step=step, tokens=10 * step)
+            run.metrics({"loss": 1 / step}, step=step, units=10 * step)
         run.finish("FINISHED")
         assert sum(proxy.lost.values()) >= 50, proxy.lost
         assert {"model-versions/create", "runs/log-batch", "registered-models/alias"} <= set(proxy.lost)

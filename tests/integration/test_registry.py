@@ -226,7 +226,7 @@ def test_a_tracked_run_holds_what_training_gave_it(uri, make_bundle, tmp_path):
         tags={"git_commit": "c0ffee"},
     )
     for step in range(1, 51):
-        run.metrics({"loss": 1 / step}, step=step, tokens=100 * step)
+        run.metrics({"loss": 1 / step}, step=step, units=100 * step)
     run.table("samples.json", [{"step": 50, "source": "a", "translation": "b"}])
     (tmp_path / "curves.png").write_bytes(b"picture")
     run.artifact(tmp_path / "curves.png")
@@ -237,7 +237,7 @@ def test_a_tracked_run_holds_what_training_gave_it(uri, make_bundle, tmp_path):
     # The run goes on from step 41, as after a kill: what it repeats is not there twice.
     run = TrackedRun.open(tracking_uri=uri, experiment="-", run_name="-", params={}, tags={}, run_id=run.run_id)
     for step in range(41, 61):
-        run.metrics({"loss": 1 / step}, step=step, tokens=100 * step)
+        run.metrics({"loss": 1 / step}, step=step, units=100 * step)
     assert run.log_bundle(bundle.path) == model_uri
     run.finish("FINISHED")
 
@@ -247,7 +247,7 @@ def test_a_tracked_run_holds_what_training_gave_it(uri, make_bundle, tmp_path):
     assert len(stored.data.params) == 130
     assert stored.data.tags["git_commit"] == "c0ffee"
     assert [point.step for point in client.get_metric_history(run.run_id, "loss")] == list(range(1, 61))
-    assert [point.step for point in client.get_metric_history(run.run_id, "by_tokens/loss")] == list(
+    assert [point.step for point in client.get_metric_history(run.run_id, "by_units/loss")] == list(
         range(100, 6100, 100)
     )
     assert {entry.path for entry in client.list_artifacts(run.run_id)} == {"curves.png", "samples.json"}
@@ -270,15 +270,58 @@ def test_metrics_outlive_a_restart_of_the_server(tmp_path):
     port = free_port()
     with mlflow_server(tmp_path, port) as server:
         run = TrackedRun.open(tracking_uri=server.uri, experiment="outage", run_name="toy", params={}, tags={})
-        run.metrics({"loss": 1.0}, step=1, tokens=10)
+        run.metrics({"loss": 1.0}, step=1, units=10)
     started = time.monotonic()
     for step in range(2, 500):
-        run.metrics({"loss": 1 / step}, step=step, tokens=10 * step)
+        run.metrics({"loss": 1 / step}, step=step, units=10 * step)
     assert time.monotonic() - started < 1, "training waited for a dead server"
     with mlflow_server(tmp_path, port) as server:
         run.finish("FINISHED")
         points = MlflowClient(server.uri).get_metric_history(run.run_id, "loss")
     assert [point.step for point in points] == list(range(1, 500))
+
+
+def test_what_did_not_reach_a_server_at_the_end_is_told_and_sent_once_when_the_run_is_resumed(tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    port, points = free_port(), {step: 1 / step for step in range(1, 50)}
+    with mlflow_server(tmp_path, port) as server:
+        run = TrackedRun.open(tracking_uri=server.uri, experiment="outage", run_name="toy", params={}, tags={})
+        run.metrics({"loss": points[1]}, step=1, units=10)
+    for step in range(2, 50):
+        run.metrics({"loss": points[step]}, step=step, units=10 * step)
+    monkeypatch.setattr("model_registry.outbox.PATIENCE_AT_THE_END_SECONDS", 0.1)
+    with pytest.raises(UnavailableError, match=r"points of run .* did not reach"):
+        run.finish("FINISHED")
+
+    with mlflow_server(tmp_path, port) as server:
+        monkeypatch.undo()
+        again = TrackedRun.open(
+            tracking_uri=server.uri, experiment="-", run_name="-", params={}, tags={}, run_id=run.run_id
+        )
+        for step, value in points.items():
+            again.metrics({"loss": value}, step=step, units=10 * step)
+        again.finish("FINISHED")
+        client = MlflowClient(server.uri, server.uri)
+        sent = client.get_metric_history(run.run_id, "loss")
+        assert [(point.step, point.value) for point in sent] == list(points.items())
+        assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_table_that_is_sent_again_is_there_once(uri, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    run = TrackedRun.open(tracking_uri=uri, experiment="tables", run_name="toy", params={}, tags={})
+    rows = [{"input": "a", "output": "ä", "right": True}, {"input": "b\n", "output": "", "right": False}]
+    for _ in range(2):
+        run.table("samples.json", rows)
+    run.finish("FINISHED")
+    client = MlflowClient(uri, uri)
+    stored = client.get_run(run.run_id)
+    table = client.load_table(stored.info.experiment_id, "samples.json", [run.run_id])
+    assert table.to_dict("records") == rows
+    # By this MLflow's page of the run shows it as a table.
+    assert json.loads(stored.data.tags["mlflow.loggedArtifacts"]) == [{"path": "samples.json", "type": "table"}]
 
 
 def test_a_store_that_is_not_there_is_named_within_seconds(tmp_path):

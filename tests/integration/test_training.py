@@ -19,6 +19,7 @@ from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableEr
 from dragoman.manifest import Score
 from scoring.held_out import label, read_held_out
 from tests.conftest import ROOT
+from tests.integration.mlflow_server import free_port, mlflow_server
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
 from train.config import compose_config, load_config
@@ -302,6 +303,43 @@ def test_a_server_that_comes_back_in_time_gets_the_record_at_once(corpus: list[s
     config = compose_config([*corpus, f"run_dir={tmp_path / 'run'}", "train.max_steps=2"])
     assert start(config, lambda facts: recorder) == 0
     assert (len(recorder.bundles), recorder.closed) == (2, ["FINISHED"])
+
+
+def test_a_real_server_that_dies_during_training_costs_no_bundle_and_gets_its_record_when_it_is_back(
+    corpus: list[str], tmp_path: Path
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run, port = RunDir(tmp_path / "run"), free_port()
+    (tmp_path / "server").mkdir()
+    impatient = "from train import __main__, record; record.PATIENCE_SECONDS = 0; __main__.run_cli(__main__.main)"
+    with mlflow_server(tmp_path / "server", port) as server:
+        settings = [*corpus, f"run_dir={run.path}", f"train.max_steps={STEPS}", f"tracking.uri={server.uri}"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", impatient, *settings],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 120
+        while not run.mlflow.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 69, errors
+    assert f"send it later with: python -m train resume={run.path}" in errors
+    assert open_bundle(run.bundle).manifest.scores
+    with mlflow_server(tmp_path / "server", port) as server:
+        sent = command([f"resume={run.path}"], tmp_path)
+        output, errors = sent.communicate(timeout=120)
+        assert (sent.returncode, output) == (0, f"bundle: {run.bundle}\n"), errors
+        client, run_id = MlflowClient(server.uri), json.loads(run.mlflow.read_text(encoding="utf-8"))["run_id"]
+        assert client.get_run(run_id).info.status == "FINISHED"
+        assert [point.step for point in client.get_metric_history(run_id, "train/loss")] == [20, 40, 60]
+        assert "parallel/test/chrf" in client.get_run(run_id).data.metrics
 
 
 def test_a_damaged_best_checkpoint_is_forgotten(

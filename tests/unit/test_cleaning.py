@@ -3,10 +3,11 @@ import dataclasses
 import pytest
 
 from dragoman.errors import DataError
-from dragoman.segments import Pair
 from dragoman.tasks.translation.options import Languages
 from train.corpus import Splits
 from train.tasks.translation.cleaning import SCRIPTS, CleaningSettings, clean, script_share
+
+Pair = tuple[str, str]
 
 SETTINGS = CleaningSettings(max_characters=60, max_tokens=128, max_length_ratio=3.0, min_script_share=0.5)
 GOOD = ("A good sentence.", "Ein guter Satz.")

@@ -10,6 +10,7 @@ import pytest
 from dragoman.bundle import open_bundle
 from dragoman.engines import configured_engine, open_engine, select_engine, torch_sees_cuda
 from dragoman.errors import ConfigError
+from dragoman.tasks.translation import TranslationTask
 from tests.conftest import ROOT
 
 TABLE = {
@@ -107,13 +108,13 @@ def test_beside_a_driver_torch_has_the_word(tmp_path, monkeypatch):
 
 def test_the_environment_names_an_engine_or_none(monkeypatch):
     monkeypatch.delenv("DRAGOMAN_ENGINE", raising=False)
-    assert configured_engine() == "auto"
+    assert configured_engine(TranslationTask.engines) == "auto"
     for name in ("auto", "ctranslate2", "torch"):
         monkeypatch.setenv("DRAGOMAN_ENGINE", name)
-        assert configured_engine() == name
+        assert configured_engine(TranslationTask.engines) == name
     monkeypatch.setenv("DRAGOMAN_ENGINE", "onnx")
-    with pytest.raises(ConfigError, match="DRAGOMAN_ENGINE must be auto, ctranslate2 or torch, got 'onnx'"):
-        configured_engine()
+    with pytest.raises(ConfigError, match="DRAGOMAN_ENGINE must be auto or ctranslate2 or torch, got 'onnx'"):
+        configured_engine(TranslationTask.engines)
 
 
 def test_a_server_without_cuda_translates_without_torch(tiny_bundle: Path):

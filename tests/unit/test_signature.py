@@ -183,11 +183,11 @@ ALTERATIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "code named in config.json, resealed": (
         lambda bundle: (edit_config(bundle, auto_map={"AutoModel": "evil.Model"}), reseal(bundle)),
-        "do not describe a T5",
+        "do not describe a t5",
     ),
     "an internal key in config.json, resealed": (
         lambda bundle: (edit_config(bundle, _attn_implementation_internal="evil"), reseal(bundle)),
-        "do not describe a T5",
+        "do not describe a t5",
     ),
     "an allowed key in config.json, resealed": (
         lambda bundle: (edit_config(bundle, dropout_rate=0.5), reseal(bundle)),

@@ -108,7 +108,7 @@ def test_the_torch_engine_translates_as_generate_does(tiny_bundle: Path, toy_sen
     sentences = toy_sentences[:10]
     for outcome, sentence in zip(predictor(sentences), sentences, strict=True):
         ids = [*tokenizer.encode(bundle.manifest.options["preprocessing"]["prefix"] + sentence), EOS_ID]
-        (expected,) = reference(ids, Decoding(max_new_tokens=bundle.manifest.decoding.max_new_tokens), 1)
+        (expected,) = reference(ids, Decoding(max_new_tokens=bundle.manifest.options["decoding"]["max_new_tokens"]), 1)
         assert outcome.value.text == tokenizer.decode(expected.ids)
         assert outcome.value.finish_reason == ("stop" if expected.finished else "length")
     predictor.close()

@@ -24,4 +24,4 @@ def test_a_sequence_of_many_rows_counts_as_many_times():
 
 
 def test_no_sequences_make_no_batches():
-    assert token_batches([]) == []
+    assert token_batches([], batch_tokens=100) == []

@@ -6,6 +6,7 @@ Nothing heavy is imported with this module, since settings are checked before to
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from dragoman.errors import ConfigError
 from dragoman.manifest import BaseModel
+from dragoman.task_table import task_class as run_time_class
 from scoring.table import metric
 from train.corpus import CleanCorpus, Example, Splits
 from train.settings import Config
@@ -51,12 +53,12 @@ class Task:
 
     @classmethod
     def figures(cls) -> dict[str, bool]:
-        """The figures of a validation, and whether more of each is better."""
+        """Name the figures of a validation, and tell whether more of each is better."""
         return {"loss": False, **{name.lower(): metric(name).higher_is_better for name in cls.metrics}}
 
     @classmethod
     def objective(cls) -> str:
-        """The figure by which the best weights are chosen."""
+        """Name the figure by which the best weights are chosen."""
         return cls.metrics[0].lower()
 
     @classmethod
@@ -81,11 +83,11 @@ class Task:
         raise NotImplementedError
 
     def assets(self) -> Mapping[str, bytes]:
-        """The files that a resumed run needs to make the same model, such as a vocabulary trained on the corpus."""
+        """Give the files that a resumed run needs to make the same model, such as a vocabulary of the corpus."""
         return {}
 
     def parameter_groups(self, model: "torch.nn.Module") -> list[dict[str, Any]]:
-        """AdamW's groups of parameters, each with an ``lr_scale`` by which its learning rate is multiplied."""
+        """Give AdamW's groups of parameters, each with an ``lr_scale`` by which its learning rate is multiplied."""
         return [{"params": list(model.parameters()), "lr_scale": 1.0}]
 
     def summary(self) -> str:
@@ -99,11 +101,11 @@ class Task:
         raise NotImplementedError
 
     def lengths(self, encoded: Encoded) -> "Lengths":
-        """The length of every example on each side, in units; by default one unit each."""
+        """Give the length of every example on each side, in units; by default one unit each."""
         return np.ones((len(next(iter(encoded.values()))), 1), dtype=np.int64)
 
     def longest(self) -> int | None:
-        """The greatest length that is trained on; longer examples are left out and counted."""
+        """Give the greatest length that is trained on; longer examples are left out and counted."""
         return None
 
     def collate(self, encoded: Encoded, rows: "Indices") -> dict[str, "torch.Tensor"]:
@@ -116,26 +118,26 @@ class Task:
         }
 
     def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
-        """The mean loss of a batch, as a scalar."""
+        """Compute the mean loss of a batch, as a scalar."""
         raise NotImplementedError
 
     def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
-        """Over how many things ``loss`` is a mean, for the loss of a whole set; by default the rows."""
+        """Count what ``loss`` is a mean over, for the loss of a whole set; by default the rows."""
         return len(next(iter(batch.values())))
 
     def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> Sequence[Any]:
-        """The model's output for every row, as the metrics take it; quick, for use while training."""
+        """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
 
     # The bundle
 
     def options(self) -> Mapping[str, Any]:
-        """The task's options in the manifest."""
-        return {}
+        """Give the task's options in the manifest; by default those of its run-time half, as they are by themselves."""
+        return asdict(run_time_class(self.config.task.name).Options())
 
     def limits(self) -> Mapping[str, Any]:
-        """The task's limits in the manifest."""
-        return {}
+        """Give the task's limits in the manifest; by default those of its run-time half, as they are by themselves."""
+        return asdict(run_time_class(self.config.task.name).Limits())
 
     def write_model(self, model: Any, folder: Path) -> None:
         """Write weights and whatever is needed to read them; the same weights give the same bytes."""

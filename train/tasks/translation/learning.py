@@ -34,7 +34,7 @@ def collate(encoded: Encoded, rows: Indices) -> dict[str, torch.Tensor]:
 
 
 def cross_entropy(model: Any, batch: Batch, label_smoothing: float) -> torch.Tensor:
-    """Mean cross-entropy per target token."""
+    """Compute the mean cross-entropy per target token."""
     logits = model(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],

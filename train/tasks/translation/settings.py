@@ -41,7 +41,7 @@ class TranslationConfig(Config):
         return [*super().problems(), *self._wrong_decoding(), *self._wrong_prefix()]
 
     def corpus_settings(self) -> tuple[object, ...]:
-        """What is left out of a corpus depends on ``cleaning`` too."""
+        """Add ``cleaning``, which decides what is left out."""
         return *super().corpus_settings(), self.cleaning
 
     def _wrong_decoding(self) -> list[str]:

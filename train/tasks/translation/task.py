@@ -78,21 +78,21 @@ class Translation(Task):
         return model
 
     def assets(self) -> Mapping[str, bytes]:
-        """The vocabulary."""
+        """Give the vocabulary."""
         return {SPIECE: self.vocabulary}
 
     def parameter_groups(self, model: Any) -> list[dict[str, Any]]:
-        """The embeddings with a learning rate of their own, and everything else."""
+        """Give the embeddings, with a learning rate of their own, and everything else."""
         from train.tasks.translation.model import parameter_groups
 
         return parameter_groups(model, self.config.model.embedding_lr_scale)
 
     def summary(self) -> str:
-        """The size of the vocabulary."""
+        """Tell the size of the vocabulary."""
         return f"{self.tokenizer.size:,} pieces"
 
     def encode(self, examples: Sequence[Pair]) -> Encoded:
-        """Token ids with the end mark; labels are those of the reference."""
+        """Turn pairs into token ids with the end mark; labels are those of the reference."""
         ids, prefix = self.tokenizer.encode, self.config.model.prefix
         return {
             "input_ids": [np.array([*ids(prefix + source), EOS_ID], dtype=np.int32) for source, _ in examples],
@@ -100,47 +100,47 @@ class Translation(Task):
         }
 
     def lengths(self, encoded: Encoded) -> Lengths:
-        """Tokens of source and reference."""
+        """Count the tokens of source and reference."""
         return np.array([[len(ids) for ids in encoded[side]] for side in ("input_ids", "labels")], dtype=np.int64).T
 
     def longest(self) -> int | None:
-        """The longest side of a pair that is trained on."""
+        """Give the longest side of a pair that is trained on."""
         longest: int = self.config.cleaning.max_tokens
         return longest
 
     def collate(self, encoded: Encoded, rows: Indices) -> dict[str, "torch.Tensor"]:
-        """Padded tensors with a mask of the source and the decoder's inputs."""
+        """Pad rows, with a mask of the source and the decoder's inputs."""
         from train.tasks.translation.learning import collate
 
         return collate(encoded, rows)
 
     def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
-        """Mean label-smoothed cross-entropy per target token."""
+        """Compute the mean label-smoothed cross-entropy per target token."""
         from train.tasks.translation.learning import cross_entropy
 
         return cross_entropy(model, batch, label_smoothing)
 
     def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
-        """Target tokens."""
+        """Count the target tokens."""
         from train.tasks.translation.learning import target_tokens
 
         return target_tokens(batch)
 
     def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> list[str]:
-        """Greedy translations."""
+        """Translate greedily."""
         from train.tasks.translation.learning import greedy
 
         return [self.tokenizer.decode(ids) for ids in greedy(model, batch)]
 
     def options(self) -> Mapping[str, Any]:
-        """Languages, prefix and decoding."""
+        """Give languages, prefix and decoding."""
         prefix = Preprocessing(prefix=self.config.model.prefix)
         return dataclasses.asdict(
             Options(languages=self.languages, preprocessing=prefix, decoding=self.config.decoding)
         )
 
     def limits(self) -> Mapping[str, Any]:
-        """The limits of requests."""
+        """Give the limits of requests."""
         return dataclasses.asdict(self.config.limits)
 
     def write_model(self, model: Any, folder: Path) -> None:

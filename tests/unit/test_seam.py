@@ -1,0 +1,53 @@
+"""The road knows no task: nothing but the tables, the tasks and what bears a task's name speaks of one."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+WORDS = re.compile(
+    r"t5|translat|chrf|bleu|sacrebleu|spiece|sentencepiece|languages|beam|num_hyp|german|libretranslate|multi30k|newstest",
+    re.IGNORECASE,
+)
+# The one line of each table that names a task, its parts, its metrics and its guards.
+TABLE_LINE = re.compile(r'^    "[\w-]+": "[\w.]+:\w+",$')
+TABLES = {"dragoman/task_table.py", "train/task_table.py", "scoring/table.py"}
+# Where words of a task belong: its own folders, and files that bear its name.
+OF_A_TASK = ("dragoman/tasks/", "dragoman/engines/", "train/tasks/", "benchmarks/results/")
+
+
+def road() -> list[str]:
+    """Every file of the road that could speak of a task."""
+    patterns = ["dragoman/*.py", "service.py", "train/*.py", "tune/*.py", "model_registry/*.py", "scoring/*.py"]
+    patterns += ["deploy/*.py", "deploy/*.yaml", "deploy/*.yml", "deploy/*.json", "benchmarks/*.py", "handlers/*.py"]
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split() if not name.startswith(OF_A_TASK) and "translation" not in name]
+
+
+def spoken_of(name: str) -> list[str]:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    in_table = name in TABLES
+    return [
+        f"{name}:{number}: {line.strip()}"
+        for number, line in enumerate(lines, start=1)
+        if WORDS.search(line) and not (in_table and TABLE_LINE.match(line))
+    ]
+
+
+def test_nothing_on_the_road_names_a_task_or_a_family_of_models() -> None:
+    names = road()
+    assert len(names) > 200
+    assert [found for name in names for found in spoken_of(name)] == []
+
+
+@pytest.mark.parametrize("line", ["# beams", "import sacrebleu", '    "x": translate(1),'])
+def test_what_the_search_looks_for_is_found(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    for name in ("dragoman/task_table.py", "train/loop.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f'TASKS = {{\n    "translation": "dragoman.tasks.translation:Task",\n{line}\n}}\n')
+    assert len(spoken_of("dragoman/task_table.py")) == 1
+    assert len(spoken_of("train/loop.py")) == 2
