@@ -289,6 +289,8 @@ class Dragoman:
         except DragomanError:
             log.exception("the warm-up failed")
             raise
+        # Where nobody asks for the readiness, it would be shown with the first request only.
+        self._metrics.ready(True)
 
     async def __is_ready__(self) -> bool:
         """Tell whether the warm-up has succeeded, the engine works, and the server is not about to end."""
