@@ -203,6 +203,7 @@ class Dragoman:
 
         packaged = open_bundle(_bundle_dir())
         self._metrics = ServingMetrics(prometheus_client)
+        self._is_warm = False
         load_here = partial(load, engine=configured_engine(TASK.engines))
         self._following = Following.configured(packaged.manifest, load_here)
         followed = self._following.look(packaged.manifest) if self._following else None
@@ -210,6 +211,8 @@ class Dragoman:
         self._is_ending = threading.Event()
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
         self._warm_up = self._parsing.submit(self._answer_once)
+        # Its own thread: an engine that hangs must not keep one from reading requests.
+        self._probing = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._probe: Future[bool] | None = None
 
     @property
@@ -221,12 +224,14 @@ class Dragoman:
         manifest, task = predictor.bundle.manifest, predictor.task
         log.info("serving %s %s: %s", manifest.name, manifest.version, dict(predictor.describe()))
         self._metrics.serves(predictor)
+        # A model that takes over has been warmed up; the first one is shown as ready when it has.
+        self._metrics.ready(self._is_warm)
         return MicroBatcher(
             predictor.computing.batch,
             batch_key=task.batch_key,
             size=task.size,
             capacity=task.capacity,
-            observer=BatcherMetrics(self._metrics, predictor),
+            observer=BatcherMetrics(self._metrics, task, self._show_health),
         )
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
@@ -285,14 +290,15 @@ class Dragoman:
     def _answer_once(self) -> None:
         try:
             self.predictor.warm_up()
-            # Before anybody asks: where nobody probes readiness, the alert must not take it for a failing engine.
-            self._metrics.ready(self.predictor)
             # What is there by now stays: looking through it again and again would make the event loop pause.
             gc.collect()
             gc.freeze()
         except DragomanError:
             log.exception("the warm-up failed")
             raise
+        self._is_warm = True
+        # Where nobody asks for the readiness, it would be shown with the first request only.
+        self._show_health()
 
     async def __is_ready__(self) -> bool:
         """Tell whether the warm-up has succeeded, the engine works, and the server is not about to end."""
@@ -307,9 +313,12 @@ class Dragoman:
         """Tell it from the last batches, and try an engine that failed again: without requests nothing else would."""
         computing = self.predictor.computing
         if not computing.is_healthy and (self._probe is None or self._probe.done()):
-            self._probe = self._parsing.submit(computing.probe)
-        self._metrics.ready(self.predictor)
+            self._probe = self._probing.submit(computing.probe)
+        self._show_health()
         return computing.is_healthy
+
+    def _show_health(self) -> None:
+        self._metrics.ready(self._is_warm and self.predictor.computing.is_healthy)
 
     async def __is_alive__(self) -> bool:
         """Tell whether the warm-up has not failed."""
@@ -322,6 +331,7 @@ class Dragoman:
             self._follower.cancel()
         await self._switch.close()
         self._parsing.shutdown()
+        self._probing.shutdown(wait=False)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

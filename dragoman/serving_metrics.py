@@ -7,6 +7,7 @@ from typing import Any
 from dragoman.following import Following
 from dragoman.outcomes import Failure, Result
 from dragoman.predictor import Predictor
+from dragoman.tasks.base import Task
 
 WAITING_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -60,11 +61,9 @@ class ServingMetrics:
             "dragoman_ready", "1 while the server answers, 0 while its engine fails", multiprocess_mode="livemin"
         )
         self._shown: list[Any] = []
-        self._serving: Predictor | None = None
 
     def serves(self, predictor: Predictor) -> None:
         """Show which bundle and engine serve from now on."""
-        self._serving = predictor
         for series in self._shown:
             series.set(0)
         manifest, described = predictor.bundle.manifest, predictor.describe()
@@ -75,10 +74,9 @@ class ServingMetrics:
         for series in self._shown:
             series.set(1)
 
-    def ready(self, predictor: Predictor) -> None:
-        """Show whether requests are answered; a model that another one has replaced has no say."""
-        if predictor is self._serving:
-            self._ready.set(predictor.computing.is_healthy)
+    def ready(self, is_ready: bool) -> None:
+        """Show whether requests are answered."""
+        self._ready.set(is_ready)
 
     def follows(self, following: Following) -> Callable[[], None]:
         """Return a function that shows, whenever it is called, how it stands with the alias that is followed."""
@@ -101,8 +99,9 @@ class ServingMetrics:
 class BatcherMetrics:
     """The observer of one batcher; while a model takes over from another there are two, and their queues add up."""
 
-    def __init__(self, metrics: ServingMetrics, predictor: Predictor) -> None:
-        self._metrics, self._predictor = metrics, predictor
+    def __init__(self, metrics: ServingMetrics, task: Task, on_batch: Callable[[], None]) -> None:
+        """``on_batch`` is called after each batch: health is that of the model that answers now, not of one's own."""
+        self._metrics, self._task, self._on_batch = metrics, task, on_batch
         self._queued: dict[str, tuple[int, int]] = {}
 
     def queue_changed(self, request_class: str, items: int, cost: int) -> None:
@@ -124,7 +123,6 @@ class BatcherMetrics:
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
         """See ``batch_observer.Observer``."""
-        task = self._predictor.task
-        given = [task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
+        given = [self._task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))
-        self._metrics.ready(self._predictor)
+        self._on_batch()

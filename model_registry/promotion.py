@@ -152,7 +152,8 @@ def _champion_contending(registry: Registry, champion: Version | None) -> Iterat
         except BundleError as error:
             raise BundleError(
                 f"the champion cannot be judged against: {error}; register its bundle again, which puts its files "
-                f"back, or go back: python -m model_registry rollback {champion.name}"
+                f"back, or go back: python -m model_registry rollback {champion.name}; where no earlier bundle can be "
+                "read, delete the alias champion in MLflow, and the next promotion is that of a first champion"
             ) from error
         yield opponent
 

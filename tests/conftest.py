@@ -18,7 +18,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "true"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED_DATA = ROOT.parent / "shared" / "data"
+SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")
 
 

@@ -5,7 +5,8 @@
 - ``requests``: each with the status, and the code and field of an error, that its answer must have;
 - ``items``: the text of an item, in which ``{number}`` makes as many of them as are asked for;
 - ``tie`` (optional): where outputs may differ without being wrong. ``options`` are added to a request for an item, and
-  two answers whose first numbers in the field ``score`` are no further apart than ``within`` are both right.
+  two answers whose first numbers in the field ``score`` are no further apart than ``within`` are both right. Over an
+  engine whose scores depend on the company in a batch, those of two answers to a request may differ by as much.
 """
 
 import json
@@ -58,12 +59,28 @@ class Tie:
         ours, theirs = (_first(body.get(self.score)) if self.score else None for body in (one, other))
         return ours is not None and theirs is not None and abs(ours - theirs) <= self.within
 
+    def covers(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether two answers are the same but for numbers of the score that are close enough."""
+        if self.score is None or one.keys() != other.keys():
+            return False
+        alike = all(one[name] == other[name] for name in one if name != self.score)
+        return alike and _are_close(one.get(self.score), other.get(self.score), self.within)
+
 
 def _first(value: Any) -> float | None:
     """Find the first number of nested lists."""
     while isinstance(value, list):
         value = value[0] if value else None
     return value if isinstance(value, (int, float)) else None
+
+
+def _are_close(one: Any, other: Any, within: float) -> bool:
+    """Compare two numbers, or nested lists of as many numbers."""
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return all(_are_close(ours, theirs, within) for ours, theirs in zip(one, other, strict=True))
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return abs(one - other) <= within
+    return bool(one == other)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,9 @@ def compare(
         corpus = load_corpus(opened.manifest.task)
         cases = corpus.cases(predictor.task.limits)
         report(f"{len(cases)} requests to the engine and {len(servers)} ways into the servers")
-        differences = compare_cases(cases, engine, servers)
+        opened_engine = predictor.task.engine
+        is_exact = opened_engine is None or opened_engine.is_exact
+        differences = compare_cases(cases, engine, servers, None if is_exact else corpus.tie)
         reports = compare_items(items, task, corpus.tie, engine, servers, report) if items else []
     finally:
         predictor.close()

@@ -1,6 +1,7 @@
 """Engines compute what a task has prepared; this package knows no task.
 
-Each task owns a table of the engines that can run it, ``name -> "module:Class"``. A class tells by
+Each task owns a table of the engines that can run it, ``name -> "module:Class"``, named after the package that they
+need. A class tells by
 ``cannot_open(bundle)`` why it cannot run a bundle, and is constructed with the bundle, a device and the arguments that
 its task gives.
 """
@@ -33,6 +34,8 @@ class Engine(Protocol):
     name: str
     device: str
     capacity: Capacity
+    is_exact: bool
+    """Whether the scores of an answer are the same to the last bit in any company."""
 
     def describe(self) -> Mapping[str, str | int]:
         """Say which engine runs where, for logs, commands and metrics."""
@@ -44,13 +47,28 @@ class Engine(Protocol):
 
 
 def configured_engine(table: Mapping[str, str]) -> str:
-    """Return the engine of a task that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none; raises ConfigError."""
+    """Return the engine of a task that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none.
+
+    Raises ConfigError for a name that is unknown, or whose package is not installed; nothing is imported to find out.
+    """
     value = os.environ.get(ENGINE_VARIABLE) or "auto"
     if value not in ("auto", *table):
         raise ConfigError(
             f"{ENGINE_VARIABLE} must be {' or '.join(('auto', *table))}, got {value!r}; unset it for the default"
         )
+    if value != "auto" and not _is_installed(value):
+        raise ConfigError(
+            f"{ENGINE_VARIABLE} is {value}, which is not installed here; pip install {value}, "
+            "or unset it for the default"
+        )
     return value
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def open_engine(table: Mapping[str, str], bundle: "Bundle", *, engine: str, device: str, **arguments: Any) -> Any:

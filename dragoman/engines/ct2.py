@@ -77,6 +77,7 @@ class CTranslate2Engine:
     """A CTranslate2 translator over the bundle's int8 conversion."""
 
     name = "ctranslate2"
+    is_exact = True
 
     def __init__(
         self,

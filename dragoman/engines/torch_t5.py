@@ -32,6 +32,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    is_exact = False
 
     def __init__(
         self,

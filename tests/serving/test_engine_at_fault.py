@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from deploy.bento.server import BentoServer
+from deploy.server_process import ServerProcess, answers_ok, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import open_bundle
 from model_registry.bento import build_bento
@@ -93,6 +94,23 @@ def test_a_bento_whose_engine_fails_is_not_ready_until_it_works_again(
         until(is_ready)
         assert shown(metrics, "dragoman_ready") == 1
         assert ask(f"{server.url}/translate").status_code == 200
+
+
+def test_a_bento_whom_nobody_asks_for_its_readiness_shows_it_all_the_same(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with ServerProcess(
+        [sys.executable, "-m", "bentoml", "serve", build_bento(open_bundle(tiny_bundle)), "--port", str(port)],
+        name="bentoml serve",
+        directory=tmp_path,
+        environment={},
+        log=tmp_path / "bento.log",
+    ) as server:
+        server.wait_until(lambda: answers_ok(f"{url}/livez"), within_s=60)
+        until(lambda: shown(f"{url}/metrics", "dragoman_ready") == 1)
 
 
 def test_a_torchserve_whose_engine_fails_is_not_ready_until_it_works_again(

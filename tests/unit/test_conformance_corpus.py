@@ -15,6 +15,8 @@ from dragoman.protocol import Reply
 from dragoman.task_table import TASKS, task_class
 from dragoman.tasks.base import Task
 
+CLOSE = Tie(score="scores", within=0.1)
+
 
 @dataclass(frozen=True)
 class SomeLimits:
@@ -69,6 +71,22 @@ def test_a_task_without_requests_is_told_with_those_that_have_some() -> None:
 )
 def test_a_tie_is_what_the_corpus_says(tie: Tie, ours: dict, theirs: dict, is_tie: bool) -> None:
     assert tie.between(ours, theirs) is is_tie
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_covered"),
+    [
+        ({"out": ["a"], "scores": [[-1.0, -2.0]]}, {"out": ["a"], "scores": [[-1.05, -2.0]]}, True),
+        ({"out": ["a"], "scores": [[-1.0, -2.0]]}, {"out": ["a"], "scores": [[-1.0, -2.2]]}, False),
+        ({"out": ["a"], "scores": [[-1.0, -2.0]]}, {"out": ["a"], "scores": [[-1.0]]}, False),
+        ({"out": ["a"], "scores": [-1.0]}, {"out": ["b"], "scores": [-1.0]}, False),
+        ({"out": ["a"], "scores": [-1.0]}, {"out": ["a"]}, False),
+        ({"out": 1.0}, {"out": 1.05}, False),
+    ],
+)
+def test_two_answers_are_the_same_but_for_scores_that_are_close(ours: dict, theirs: dict, is_covered: bool) -> None:
+    assert CLOSE.covers(ours, theirs) is is_covered
+    assert not Tie().covers(ours, theirs)
 
 
 class Doubling(Task):

@@ -137,6 +137,12 @@ def test_the_environment_names_an_engine_or_none(monkeypatch):
         configured_engine(TranslationTask.engines)
 
 
+def test_an_engine_that_is_not_installed_is_refused_before_anything_is_imported(monkeypatch):
+    monkeypatch.setenv("DRAGOMAN_ENGINE", "missing")
+    with pytest.raises(ConfigError, match="DRAGOMAN_ENGINE is missing, which is not installed here; pip install"):
+        configured_engine(TABLE)
+
+
 def test_a_server_without_cuda_translates_without_torch(tiny_bundle: Path):
     program = (
         f"import sys, dragoman; predictor = dragoman.load({str(tiny_bundle)!r}, device='cpu');"
