@@ -1,21 +1,29 @@
 """A cache of what self-checks found, so that a start need not repeat one for the same model on the same machine.
 
-Each verdict is a small JSON file of its own, named by the digest of all that it depends on. Processes that start at the
-same time write the same file, each whole. One that is missing, damaged or not to be written is no error: the check is
-made again.
+Each verdict is a small JSON file of its own, named by the digest of all that it depends on. One that is missing,
+damaged or not to be written is no error: the check is made again.
+
+Of processes that start at the same time, as the workers of a server do, one checks and the others wait for it. If all
+of them checked, each would have a part of the processor only, and be out of time where one alone is not.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from dragoman import atomic
-from dragoman.engines.mixing import BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, configured_mixing
+from dragoman.engines.mixing import BUDGET_S, BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, configured_mixing
 from dragoman.errors import OutputError
 
 CACHE_VARIABLE = "DRAGOMAN_CACHE"
+# Between two looks at whether another process has finished its check.
+WAIT_S = 0.02
 
 Key = Mapping[str, object]
 
@@ -41,9 +49,12 @@ def settled_verdict(key: Key, check: Callable[[], Verdict]) -> Verdict:
     known = cached_verdict(key)
     if known is not None:
         return known
-    verdict = check()
-    if verdict.certain:
-        store_verdict(key, verdict)
+    with _turn(key) as others_came_first:
+        if others_came_first:
+            return cached_verdict(key) or Verdict(BY_WIDTH, "not made: another process was at it", certain=False)
+        verdict = check()
+        if verdict.certain:
+            store_verdict(key, verdict)
     return verdict
 
 
@@ -70,6 +81,40 @@ def store_verdict(key: Key, verdict: Verdict) -> None:
         # Read-only containers have no place for it, and a setting that is no Unicode has no form in JSON; the next
         # start checks again.
         return
+
+
+@contextmanager
+def _turn(key: Key) -> Iterator[bool]:
+    """Wait while another process checks the same, for as long as a check may take; tell whether one did.
+
+    Where there is no place for a lock, everybody has a turn at once.
+    """
+    try:
+        path = _file(key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("wb")
+    except (OSError, RuntimeError):
+        yield False
+        return
+    with lock:
+        yield _wait_for(lock)
+
+
+def _wait_for(lock: BinaryIO) -> bool:
+    """Take a lock, or give up when a check must have ended; tell whether somebody else had it."""
+    deadline = time.monotonic() + BUDGET_S
+    others_have_it = False
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            others_have_it = True
+            time.sleep(WAIT_S)
+        except OSError:
+            # A file system without locks.
+            break
+    return others_have_it
 
 
 def _file(key: Key) -> Path:

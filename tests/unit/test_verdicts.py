@@ -1,6 +1,7 @@
 """The cache of self-checks: what is stored is found again, and a cache that is of no use harms nothing."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +58,46 @@ def test_a_check_is_made_once_and_again_only_where_it_was_not_certain(monkeypatc
     assert settled_verdict(KEY, lambda: next(found)) == doubtful
     assert settled_verdict(KEY, lambda: next(found)) == PASSED
     assert settled_verdict(KEY, lambda: next(found)).reason == "cached: passed: 200 of 200"
+
+
+def test_of_those_who_start_at_once_one_checks_and_the_others_take_its_verdict(monkeypatch):
+    monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
+    all_came, checks = threading.Barrier(4), []
+
+    def check() -> Verdict:
+        checks.append(1)
+        # Long enough for the others to come to the same place.
+        threading.Event().wait(0.2)
+        return PASSED
+
+    def start(_: int) -> Verdict:
+        all_came.wait(10)
+        return settled_verdict(KEY, check)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(start, range(4)))
+    assert len(checks) == 1
+    assert {verdict.mixing for verdict in found} == {"free"}
+
+
+def test_who_waits_for_a_check_in_vain_takes_the_safe_path_without_another(monkeypatch):
+    monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
+    monkeypatch.setattr("dragoman.engines.verdicts.BUDGET_S", 0.1)
+    is_checking, may_end = threading.Event(), threading.Event()
+
+    def endless() -> Verdict:
+        is_checking.set()
+        assert may_end.wait(10)
+        return PASSED
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(settled_verdict, KEY, endless)
+        assert is_checking.wait(10)
+        late = settled_verdict(KEY, lambda: pytest.fail("checked"))
+        assert (late.mixing, late.certain) == ("by_width", False)
+        may_end.set()
+        assert first.result() == PASSED
+    assert cached_verdict(KEY) is not None
 
 
 def test_a_verdict_that_is_set_is_neither_checked_nor_kept(monkeypatch, cache):
