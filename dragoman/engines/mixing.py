@@ -27,8 +27,8 @@ FREE, BY_WIDTH = "free", "by_width"
 
 SOURCES = 200
 BUDGET_S = 3.0
-# Padded tokens a batch, as servers cut them.
-BATCH_COST = 512
+# Padded tokens a batch, in turns: as the micro-batcher cuts them, and as they are cut where all items are at hand.
+BATCH_COSTS = (512, 1_024)
 # Most sources are as long as sentences are; one in so many has any length, and makes its batch as wide.
 COMMON_LENGTH = 24
 ONE_LONG_IN = 16
@@ -86,7 +86,8 @@ def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) 
         source = [*(chooser.randrange(first_id, vocabulary) for _ in range(length - 1)), end_id]
         width = max(width, length)
         # A source alone in its batch would show nothing.
-        if len(batches[-1]) > 1 and width * (len(batches[-1]) + 1) > BATCH_COST:
+        most = BATCH_COSTS[(len(batches) - 1) % len(BATCH_COSTS)]
+        if len(batches[-1]) > 1 and width * (len(batches[-1]) + 1) > most:
             batches.append([])
             width = length
         batches[-1].append(source)
