@@ -48,7 +48,7 @@ class ContractMiddleware:
             nonlocal started, replaced
             started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and not inner[ANSWERED_KEY]:
-                headers = dict(message["headers"])
+                headers = dict(message.get("headers", ()))
                 replaced = True
                 await _send_reply(send, _framework_error(message["status"], scope, headers), headers)
             if not replaced:

@@ -74,7 +74,13 @@ class Workers:
             on_end(batch, _outcomes(future, len(batch.items)))
 
         items = list(batch.unanswered)
-        future = loop.run_in_executor(self._pool, lambda: self._run(items, on_outcome=early))
+        future: asyncio.Future[Sequence[Result | Failure]]
+        try:
+            future = loop.run_in_executor(self._pool, lambda: self._run(items, on_outcome=early))
+        except RuntimeError as error:
+            # The system gives no more threads. The items are out of the line, so they must be answered here.
+            future = loop.create_future()
+            future.set_exception(error)
         self._running[future] = batch
         future.add_done_callback(ended)
 

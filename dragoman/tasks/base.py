@@ -44,7 +44,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One input of a caller, prepared: the items that the engine computes for it, at least one."""
+    """One input of a caller, prepared: the items that the engine computes for it, at least one.
+
+    Items are hashable, and equal ones are the same work, which is done once for everybody.
+    """
 
     items: tuple[Any, ...]
 

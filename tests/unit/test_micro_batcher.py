@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -475,3 +476,20 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
         patched.setattr("dragoman.batching.ITEMS_PER_STEP", per_step)
         patched.setattr("dragoman.batch_line.ITEMS_IN_LINE", in_line)
         play(scene)
+
+
+def test_a_batch_for_which_there_is_no_thread_fails_and_its_sentences_can_be_asked_for_again(monkeypatch):
+    async def scene():
+        batcher = batcher_of(Engine(held=False).run, observer=(notes := Notes()))
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            (outcome,) = await asked(batcher, "a")
+            assert outcome.error.code == "internal_error"
+        assert await asked(batcher, "a") == [Result("A")]
+        assert notes.queue == (0, 0)
+        await batcher.close()
+
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    play(scene)
