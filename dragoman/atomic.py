@@ -30,6 +30,9 @@ def write_text(path: Path, text: str) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise OutputError when a file could not be written, before the work that would be lost."""
+    if Path(path).exists() and not Path(path).is_file():
+        # A device would be replaced: nobody has a /dev/null after that.
+        raise OutputError(f"cannot write {path}: it is there already, and no plain file; choose another place")
     if not Path(path).parent.is_dir() or not os.access(Path(path).parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {path}: {Path(path).parent} is not a writable directory; choose another place")
 

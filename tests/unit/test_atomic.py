@@ -52,6 +52,14 @@ def test_an_unwritable_place_is_named(tmp_path: Path):
         pass
 
 
+def test_what_is_no_plain_file_is_never_replaced(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OutputError, match="no plain file"):
+            atomic.check_writable(path)
+    atomic.check_writable(tmp_path / "new")
+
+
 def test_files_get_the_rights_that_the_umask_leaves_and_it_is_never_touched(tmp_path: Path, monkeypatch):
     before = os.umask(0o027)
     try:
