@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dragoman.batching import MicroBatcher
+from dragoman.engines.mixing import unhurried
 from dragoman.following import LOOK_EVERY_S, Following
 from dragoman.predictor import Predictor
 
@@ -70,7 +71,8 @@ class ModelSwitch:
         """Replace the model whenever there is a newer one, until cancelled; ``on_look`` is told of every look."""
         while True:
             try:
-                predictor = await asyncio.to_thread(following.look, self.predictor.bundle.manifest)
+                with unhurried():
+                    predictor = await asyncio.to_thread(following.look, self.predictor.bundle.manifest)
                 if predictor is not None:
                     self.replace(predictor)
                 on_look()

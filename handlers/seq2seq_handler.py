@@ -18,6 +18,7 @@ from typing import Any
 from dragoman.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, repeated_form_field
 from dragoman.bundle import open_bundle
 from dragoman.engines import configured_engine
+from dragoman.engines.mixing import unhurried
 from dragoman.errors import DragomanError, InvalidInput
 from dragoman.following import LOOK_EVERY_S, Following
 from dragoman.predictor import load
@@ -73,7 +74,9 @@ class Seq2SeqHandler:
         while True:
             time.sleep(LOOK_EVERY_S)
             try:
-                if (predictor := following.look(self._predictor.bundle.manifest)) is not None:
+                with unhurried():
+                    predictor = following.look(self._predictor.bundle.manifest)
+                if predictor is not None:
                     with self._serving:
                         before, self._predictor = self._predictor, predictor
                     before.close()

@@ -14,8 +14,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from dragoman.errors import ConfigError, DragomanError
@@ -26,7 +28,9 @@ MIXING_VARIABLE = "DRAGOMAN_MIXING"
 FREE, BY_WIDTH = "free", "by_width"
 
 SOURCES = 200
-BUDGET_S = 3.0
+# Seconds that a start may take longer; and those of a model that is loaded beside one that serves, for which nobody
+# waits, and which has a part of the processor only.
+BUDGET_S, UNHURRIED_BUDGET_S = 3.0, 20.0
 # Padded tokens a batch, in turns: as the micro-batcher cuts them, and as they are cut where all items are at hand.
 BATCH_COSTS = (512, 1_024)
 # Most sources are as long as sentences are; one in so many has any length, and makes its batch as wide.
@@ -55,6 +59,8 @@ class Verdict:
     reason: str
     certain: bool
 
+
+_is_unhurried: ContextVar[bool] = ContextVar("is_unhurried", default=False)
 
 Compute = Callable[[Sequence[Sequence[int]], Kind], Sequence[object]]
 
@@ -94,14 +100,29 @@ def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) 
     return batches
 
 
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let checks made in the block take their time, on one thread: others are being served meanwhile."""
+    before = _is_unhurried.set(True)
+    try:
+        yield
+    finally:
+        _is_unhurried.reset(before)
+
+
+def budget_s() -> float:
+    """Return the seconds that a check may take that begins here."""
+    return UNHURRIED_BUDGET_S if _is_unhurried.get() else BUDGET_S
+
+
 def check_mixing(
     compute: Compute, batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[Kind], *, threads: int
 ) -> Verdict:
     """Return whether ``compute`` gives each source the same alone and in its batch, with several threads at a time."""
     started = time.monotonic()
-    comparison = _Comparison(compute, deadline=started + BUDGET_S)
+    comparison = _Comparison(compute, deadline=started + budget_s())
     try:
-        with ThreadPoolExecutor(threads, thread_name_prefix="self-check") as pool:
+        with ThreadPoolExecutor(1 if _is_unhurried.get() else threads, thread_name_prefix="self-check") as pool:
             turns = (kinds[place % len(kinds)] for place in range(len(batches)))
             found = list(pool.map(comparison.differences, batches, turns))
     except Exception as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dragoman import atomic
-from dragoman.engines.mixing import BUDGET_S, BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, configured_mixing
+from dragoman.engines.mixing import BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, budget_s, configured_mixing
 from dragoman.errors import OutputError
 
 CACHE_VARIABLE = "DRAGOMAN_CACHE"
@@ -102,7 +102,7 @@ def _turn(key: Key) -> Iterator[bool]:
 
 def _wait_for(lock: BinaryIO) -> bool:
     """Take a lock, or give up when a check must have ended; tell whether somebody else had it."""
-    deadline = time.monotonic() + BUDGET_S
+    deadline = time.monotonic() + budget_s()
     others_have_it = False
     while time.monotonic() < deadline:
         try:

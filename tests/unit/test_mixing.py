@@ -65,6 +65,21 @@ def test_what_there_was_no_time_for_counts_as_if_it_differed(monkeypatch):
     assert re.match(r"out of time: [5-9]\d of 200 compared", verdict.reason)
 
 
+def test_a_check_beside_a_model_that_serves_takes_its_time_on_one_thread(monkeypatch):
+    clock, threads = iter(range(1_000)), set()
+
+    def compute(sources, kind):
+        threads.add(threading.get_ident())
+        return exact(sources, kind)
+
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(mixing, "UNHURRIED_BUDGET_S", 900.0)
+    with mixing.unhurried():
+        assert check_mixing(compute, BATCHES, KINDS, threads=4).mixing == "free"
+    assert len(threads) == 1
+    assert check_mixing(compute, BATCHES, KINDS, threads=4).reason.startswith("out of time")
+
+
 @pytest.mark.parametrize(("error", "reason"), [
     (InferenceError("no memory"), "failed: no memory"), (MemoryError(), "failed: MemoryError"),
 ])  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragoman.batching import MicroBatcher
+from dragoman.engines import mixing
 from dragoman.following import Following
 from dragoman.model_switch import ModelSwitch
 from dragoman.outcomes import Failure, OnOutcome, Result
@@ -112,6 +113,26 @@ def test_closing_answers_the_requests_of_every_model() -> None:
         assert all(model.closed for model in models)
 
     asyncio.run(scenario())
+
+
+def test_a_model_that_is_to_take_over_is_checked_without_hurry_beside_the_one_that_serves() -> None:
+    budgets = []
+
+    class Looking:
+        def look(self, serving: Any) -> None:
+            budgets.append(mixing.budget_s())
+
+    async def scenario() -> None:
+        switch = switch_from(Model("first"))
+        looking: Any = Looking()
+        following = asyncio.create_task(switch.follow(looking, lambda: None))
+        await _until(lambda: budgets)
+        following.cancel()
+        await switch.close()
+
+    asyncio.run(scenario())
+    assert budgets == [mixing.UNHURRIED_BUDGET_S]
+    assert mixing.budget_s() == mixing.BUDGET_S
 
 
 def test_a_failure_while_following_does_not_end_it(monkeypatch: Any) -> None:

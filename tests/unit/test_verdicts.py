@@ -82,7 +82,7 @@ def test_of_those_who_start_at_once_one_checks_and_the_others_take_its_verdict(m
 
 def test_who_waits_for_a_check_in_vain_takes_the_safe_path_without_another(monkeypatch):
     monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
-    monkeypatch.setattr("dragoman.engines.verdicts.BUDGET_S", 0.1)
+    monkeypatch.setattr("dragoman.engines.mixing.BUDGET_S", 0.1)
     is_checking, may_end = threading.Event(), threading.Event()
 
     def endless() -> Verdict:
