@@ -40,6 +40,7 @@ from dragoman.batching import MicroBatcher
 from dragoman.bodies import JSON_TYPE, RawRequest
 from dragoman.bundle import open_bundle
 from dragoman.engines import configured_engine
+from dragoman.engines.mixing import configured_mixing
 from dragoman.errors import ConfigError, DragomanError, InferenceError, UnavailableError
 from dragoman.following import Following, followed_directory
 from dragoman.model_switch import ModelSwitch
@@ -99,7 +100,7 @@ def _response(request: Request, reply: Reply) -> Response:
 
 
 def _bundle_tag(argument: str) -> str:
-    """The tag of the stored model to serve: the one asked for, or the one that was packaged last."""
+    """Return the tag of the stored model to serve: the one asked for, or the one that was packaged last."""
     if argument:
         try:
             return str(bentoml.models.get(argument).tag)
@@ -130,7 +131,7 @@ def _check_port() -> None:
 
 
 def _bundle_dir() -> Path:
-    """The bundle to serve; a Bento names the model that it was built with, whatever was packaged since."""
+    """Return the bundle to serve; a Bento names the model that it was built with, whatever was packaged since."""
     service = _service()
     reference = service.bento.info.all_models[0].to_model() if service.bento else service.inner.reference
     return Path(reference.resolve().path_of("bundle"))
@@ -249,6 +250,7 @@ class Dragoman:
             open_bundle(_bundle_dir())
             followed_directory()
             configured_engine(TASK.engines)
+            configured_mixing()
             _check_port()
         except DragomanError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -333,7 +335,7 @@ class Dragoman:
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    """The body, refused as soon as its announced or received size is over the limit; raises InvalidInput."""
+    """Read the body, refused as soon as its announced or received size is over the limit; raises InvalidInput."""
     announced = request.headers.get("content-length", "")
     check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, limit)
     body = bytearray()
@@ -344,7 +346,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 def _service() -> Any:
-    """What the decorators made of the class, of which type checkers see the class alone."""
+    """Return what the decorators made of the class; type checkers see the class alone."""
     return Dragoman
 
 

@@ -107,7 +107,7 @@ def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
 
 
 def retry_headers(reply: Reply) -> dict[str, str]:
-    """The header that tells clients when to come again, where they should."""
+    """Return the header that tells clients when to come again, where they should."""
     return {"Retry-After": str(RETRY_AFTER_S)} if reply.status == 503 else {}
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from dragoman.errors import OutputError
 
@@ -34,21 +35,33 @@ def check_writable(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its final name, sync it and rename it there; raises OutputError."""
+    """Write a file, whole or not at all; raises OutputError."""
+    with file(path) as opened:
+        opened.write(data)
+
+
+@contextmanager
+def file(path: Path) -> Iterator[BinaryIO]:
+    """Give an open file that becomes ``path`` when the block ends well, synced, and vanishes otherwise.
+
+    Raises OutputError when it cannot be written, in the block too.
+    """
     path = Path(path)
     temporary: str | None = None
     try:
         descriptor, temporary = _open_beside(path)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(descriptor, "wb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
         Path(temporary).replace(path)
+        temporary = None
         _sync_directory(path.parent)
     except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
 
 
 @contextmanager

@@ -14,15 +14,15 @@ class Observer(Protocol):
     """Is told what happens, on the event loop, after those who wait have been answered."""
 
     def queue_changed(self, request_class: RequestClass, items: int, cost: int) -> None:
-        """So much of short, or of long requests waits now."""
+        """Take note that so much of short, or of long requests waits now."""
         ...
 
     def batch_started(self, waits: Sequence[float], widths: Sequence[int]) -> None:
-        """A batch of items of these widths, each having waited so many seconds."""
+        """Take note of a batch of items of these widths, each having waited so many seconds."""
         ...
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """What became of a batch."""
+        """Take note of what became of a batch."""
         ...
 
 

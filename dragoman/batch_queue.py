@@ -143,7 +143,7 @@ class _Group:
         return iter(self._by_width[width])
 
     def outward(self, width: int) -> Iterator[int]:
-        """The widths from the nearest to the farthest, of two at the same distance the smaller first."""
+        """Yield the widths from the nearest to the farthest, of two at the same distance the smaller first."""
         right = bisect_left(self.widths, width)
         left = right - 1
         while left >= 0 or right < len(self.widths):

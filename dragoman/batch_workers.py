@@ -28,7 +28,7 @@ class Run(Protocol):
     """The function that computes a batch."""
 
     def __call__(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
-        """One outcome per item, in order; ``on_outcome`` may get some of them early, in any thread."""
+        """Return one outcome per item, in order; ``on_outcome`` may get some of them early, in any thread."""
         ...
 
 

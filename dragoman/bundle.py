@@ -22,7 +22,7 @@ from typing import Any
 
 from dragoman import atomic
 from dragoman.contents import check_contents
-from dragoman.errors import BundleError
+from dragoman.errors import BundleError, ConfigError
 from dragoman.manifest import FileEntry, Manifest, Provenance, Score, check_name
 from dragoman.model_card import model_card
 from dragoman.signature import SIGNATURE, configured_public_key, verify_signature
@@ -117,10 +117,16 @@ def open_unsigned(path: str | Path) -> Bundle:
         raise BundleError(f"cannot read {manifest_path}: {error}") from error
     manifest = Manifest.from_json(text, origin=str(manifest_path))
     try:
+        # It becomes a part of paths: of an archive, say.
+        check_name(manifest.name)
         sealed = manifest.sealed()
+    except ConfigError as error:
+        raise BundleError(f"{manifest_path}: {error}; the bundle is damaged, fetch it again") from error
+    except RecursionError as error:
+        raise BundleError(f"{manifest_path} is nested too deeply; the bundle is damaged, fetch it again") from error
     except ValueError as error:
-        # Half a surrogate pair, as an altered escape can make, is text in JSON and nowhere else.
-        raise BundleError(f"{manifest_path} holds text that is no Unicode ({error}); fetch the bundle again") from error
+        # Half a surrogate pair or 1e999, as an altered text can hold: JSON to its reader, and not to its writer.
+        raise BundleError(f"{manifest_path} holds what is no JSON ({error}); fetch the bundle again") from error
     if (sealed.digest, sealed.version) != (manifest.digest, manifest.version):
         raise _mismatch(manifest_path, manifest.digest, sealed.digest)
     if (canonical := manifest.to_json()) != text:

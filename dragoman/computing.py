@@ -3,13 +3,18 @@
 ::
 
     batch fails --> the warm-up example alone --fails--> the engine is at fault: InferenceError (500) for all, 2 calls
+                              |                                           ^
+                            works                                         | nothing of several items could be computed,
+                              v                                           | or the example fails by now
+                    halves, and halves of halves, until the bad items stand alone
                               |
-                            works
                               v
-                    halves, and halves of halves, until the bad items stand alone: InvalidInput (422) for those
+                    InvalidInput (422) for those
 
 A dead engine (out of memory, a lost device) is therefore called twice per batch and never blamed on a text. After
-``FAILURES_UNTIL_UNHEALTHY`` such batches in a row the model counts as unhealthy, until something is computed again.
+``FAILURES_UNTIL_UNHEALTHY`` batches in a row with which the example failed too, the model counts as unhealthy, until
+something is computed again. One that computes the example and nothing of a batch (a kind of decoding is broken, say)
+stays healthy, since other requests are still answered.
 """
 
 import logging
@@ -31,6 +36,8 @@ FAILURES_UNTIL_UNHEALTHY = 3
 OFFLINE_FACTOR = 2
 
 Outcomes = list[Result | Failure]
+# Of items computed apart: the exception where there is no outcome.
+Found = list[Result | Failure | Exception]
 
 
 class Computing:
@@ -53,14 +60,15 @@ class Computing:
 
         ``on_outcome`` may get some of them early, in any thread.
         """
-        try:
-            return self._attempt(items, on_outcome)
-        except Exception as error:
-            if not self._engine_works():
-                self._failures_in_a_row += 1
-                log.error("the engine failed on a batch of %d items", len(items), exc_info=error)
-                return [Failure(_engine_failed(error))] * len(items)
-            return self._halved(items, error, on_outcome)
+        found = self._attempt(items, on_outcome)
+        if not isinstance(found, Exception):
+            return found
+        if not self._engine_works():
+            return self._engine_at_fault([found] * len(items))
+        # One item alone gets a second try: engines compute several batches side by side, and it may have been another
+        # one that failed.
+        parts = _halves(items) if len(items) > 1 else [items]
+        return self._blamed([outcome for part in parts for outcome in self._apart(part, on_outcome)])
 
     def all(
         self, items: Sequence[Any], *, deadline: float | None = None, on_outcome: OnOutcome | None = None
@@ -82,41 +90,61 @@ class Computing:
 
     def probe(self) -> bool:
         """Compute the example, so that a model that works again counts as healthy again."""
-        return self._engine_works()
+        return self._computes_example()
 
     def close(self) -> None:
         """Let what is being computed end."""
         self._pool.shutdown()
 
-    def _attempt(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Outcomes:
-        outcomes = list(self._task.run(items, on_outcome=on_outcome))
+    def _attempt(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Outcomes | Exception:
+        """Compute items once: one outcome per item, or the exception in the place of all of them."""
+        try:
+            outcomes = list(self._task.run(items, on_outcome=on_outcome))
+        except Exception as error:
+            return error
         if len(outcomes) != len(items):
-            raise InferenceError(f"the engine gave {len(outcomes)} outcomes for {len(items)} items")
+            return InferenceError(f"the engine gave {len(outcomes)} outcomes for {len(items)} items")
         self._failures_in_a_row = 0
         return outcomes
 
-    def _halved(self, items: Sequence[Any], error: Exception, on_outcome: OnOutcome | None) -> Outcomes:
-        """Compute the halves of a batch that failed while the engine works."""
+    def _apart(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Found:
+        """Compute items, and the halves of what fails; the exception stands for an item that fails alone."""
+        found = self._attempt(items, on_outcome)
+        if not isinstance(found, Exception):
+            return [*found]
         if len(items) == 1:
-            log.error("an item of size %s could not be computed", self._task.size(items[0]), exc_info=error)
-            return [Failure(_unprocessable(error))]
-        middle = len(items) // 2
-        return [outcome for half in (items[:middle], items[middle:]) for outcome in self._half(half, on_outcome)]
+            return [found]
+        return [outcome for half in _halves(items) for outcome in self._apart(half, on_outcome)]
 
-    def _half(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Outcomes:
-        try:
-            return self._attempt(items, on_outcome)
-        except Exception as error:
-            return self._halved(items, error, on_outcome)
+    def _blamed(self, found: Found) -> Outcomes:
+        """Put down to the items what failed with them alone, unless it is the engine that fails."""
+        failed = [error for error in found if isinstance(error, Exception) and not isinstance(error, InvalidInput)]
+        if failed and (len(failed) == len(found) > 1 or not self._engine_works()):
+            return self._engine_at_fault(found)
+        for error in failed:
+            log.error("an item could not be computed", exc_info=error)
+        return [Failure(_unprocessable(outcome)) if isinstance(outcome, Exception) else outcome for outcome in found]
+
+    def _engine_at_fault(self, found: Sequence[Result | Failure | Exception]) -> Outcomes:
+        """Answer for the engine where there is no outcome, with one traceback for all."""
+        failed = [error for error in found if isinstance(error, Exception)]
+        log.error("the engine failed on a batch of %d items", len(found), exc_info=failed[0])
+        return [Failure(_engine_failed(outcome)) if isinstance(outcome, Exception) else outcome for outcome in found]
 
     def _engine_works(self) -> bool:
+        """Tell whether the example can be computed beside a batch that failed, and count the batch if it cannot."""
+        works = self._computes_example()
+        if not works:
+            self._failures_in_a_row += 1
+        return works
+
+    def _computes_example(self) -> bool:
         try:
             if self._example is None:
                 self._example = tuple(self._task.prepare(self._task.example_item).items)[:1]
-            self._attempt(self._example, None)
         except Exception:
             return False
-        return True
+        return not isinstance(self._attempt(self._example, None), Exception)
 
     def _batches(self, items: Sequence[Any]) -> Iterator[list[Any]]:
         budget = OFFLINE_FACTOR * self._task.capacity.batch_cost
@@ -128,6 +156,11 @@ class Computing:
             # Items of equal keys have equal options, and so the same number of rows.
             cut = token_batches([size.width for size in sizes], rows=sizes[0].rows, batch_tokens=budget)
             yield from ([group[position] for position in batch] for batch in cut)
+
+
+def _halves(items: Sequence[Any]) -> list[Sequence[Any]]:
+    middle = len(items) // 2
+    return [items[:middle], items[middle:]]
 
 
 def _is_over(deadline: float | None) -> bool:
@@ -146,6 +179,9 @@ def _engine_failed(error: Exception) -> InferenceError:
 
 
 def _unprocessable(error: Exception) -> InvalidInput:
+    """Return the error of an item that fails alone; what the engine itself refuses, it says in its own words."""
+    if isinstance(error, InvalidInput):
+        return error
     failure = InvalidInput(
         "the model failed on this input, and on this input alone; change it, or report it with the server's log",
         field="input",

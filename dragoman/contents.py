@@ -40,7 +40,7 @@ def check_contents(root: Path, manifest: Manifest) -> None:
 def _check_model_config(path: Path, keys_of: Mapping[str, frozenset[str]]) -> None:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"cannot read {path}: {error}") from error
     if not isinstance(config, dict):
         raise BundleError(f"{path} must hold a JSON object, got {type(config).__name__}")

@@ -50,7 +50,7 @@ class Pointer:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The pointer of a directory, None where there is none yet; raises BundleError when it is not one."""
+        """Read the pointer of a directory, None where there is none yet; raises BundleError when it is not one."""
         path = folder / POINTER
         try:
             pointer = cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -69,7 +69,7 @@ class Pointer:
 
 
 def followed_directory() -> Path | None:
-    """The directory that the environment says to follow, None where it says nothing; raises ConfigError."""
+    """Return the directory that the environment says to follow, None where it says nothing; raises ConfigError."""
     folder = os.environ.get(FOLLOW_VARIABLE)
     if not folder:
         return None
@@ -108,12 +108,12 @@ class Following:
 
     @classmethod
     def configured(cls, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> Self | None:
-        """As the environment says, None where it says nothing; raises ConfigError."""
+        """Follow as the environment says, None where it says nothing; raises ConfigError."""
         folder = followed_directory()
         return cls(folder, packaged, load) if folder else None
 
     def look(self, serving: Manifest) -> Predictor | None:
-        """The model to serve instead of ``serving``, verified, loaded and warmed up; None when there is none.
+        """Return the model to serve instead of ``serving``, verified, loaded and warmed up; None when there is none.
 
         Blocks for as long as that takes, and never raises: what is wrong is logged, once, and the model of before stays
         good. A bundle that is refused is tried again after a second, two, four, and so on.
@@ -146,7 +146,7 @@ class Following:
         return predictor
 
     def _tried(self, pointer: Pointer) -> Predictor:
-        """The model that a pointer names; the next attempt at one that fails is put off longer each time."""
+        """Load the model that a pointer names; the next attempt at one that fails is put off longer each time."""
         if pointer.digest != self._refused:
             self._pause_s = 0.0
         try:
@@ -171,7 +171,7 @@ class Following:
         predictor = self._load(bundle)
         try:
             predictor.warm_up()
-        except DragomanError:
+        except Exception:
             predictor.close()
             raise
         return predictor

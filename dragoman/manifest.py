@@ -88,14 +88,14 @@ class Manifest:
     digest: str = ""
 
     def sealed(self) -> Self:
-        """The same manifest with its digest and version computed from its content."""
+        """Return the same manifest with its digest and version computed from its content."""
         content = dataclasses.asdict(self)
         del content["version"], content["digest"]
         digest = hashlib.sha256(to_json(content).encode("utf-8")).hexdigest()
         return dataclasses.replace(self, version=digest[:VERSION_LENGTH], digest=digest)
 
     def to_json(self) -> str:
-        """The canonical text of ``manifest.json``."""
+        """Return the canonical text of ``manifest.json``."""
         return to_json(dataclasses.asdict(self))
 
     @classmethod

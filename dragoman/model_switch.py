@@ -21,7 +21,7 @@ class Served:
         self._unused = asyncio.Event()
 
     def returned(self) -> None:
-        """A request has ended; the last one after the model was replaced lets it be freed."""
+        """Take note that a request has ended; the last one after the model was replaced lets it be freed."""
         self.requests -= 1
         if not self.requests:
             self._unused.set()
@@ -51,7 +51,7 @@ class ModelSwitch:
 
     @contextmanager
     def borrowed(self) -> Iterator[tuple[Predictor, MicroBatcher]]:
-        """The model and its batches for one request, which keeps them from its first byte to its answer."""
+        """Lend the model and its batches to one request, which keeps them from its first byte to its answer."""
         served = self._current
         served.requests += 1
         try:

@@ -36,7 +36,7 @@ def document(manifest: Manifest) -> dict[str, Any]:
             task.route: {"post": _route(manifest, interface)},
             **{path: {"get": _page(page)} for path, page in pages.items()},
             "/livez": {"get": _get("Whether the process answers", {})},
-            "/readyz": {"get": {**_get("Whether a warm-up has succeeded", {}), "responses": _ready()}},
+            "/readyz": {"get": {**_get("Whether requests are answered by now", {}), "responses": _ready()}},
             "/metrics": {"get": _get("Prometheus metrics", {"content": {TEXT_TYPE: {"schema": {"type": "string"}}}})},
         },
         "components": {
@@ -81,8 +81,8 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
 def _bodies(task: Any, interface: Interface) -> Schema:
     request = {"$ref": _ref("Request")}
     bodies: Schema = {JSON_TYPE: {"schema": request, "examples": interface.request_examples}}
-    if interface.text:
-        bodies[TEXT_TYPE] = {"schema": interface.text, "example": task.example_item}
+    if task.takes_text:
+        bodies[TEXT_TYPE] = {"schema": interface.text or {"type": "string"}, "example": task.example_item}
     bodies[FORM_TYPE] = {"schema": request, "example": {task.input_field: task.example_item}}
     return bodies
 

@@ -37,7 +37,8 @@ class Reply:
     @cached_property
     def content(self) -> bytes:
         """The body as it goes over the wire; half a surrogate pair, quoted from a request, stays the escape it was."""
-        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+        text = json.dumps(self.body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 OnComputed = Callable[[Sequence[Any], Sequence[Result | Failure]], None]
@@ -113,7 +114,7 @@ async def answer_with(
 
 
 def error_reply(error: DragomanError) -> Reply:
-    """The reply that tells an error."""
+    """Return the reply that tells an error."""
     body = {"error": str(error), "code": error.code}
     return Reply(error.status, body if error.field is None else {**body, "field": error.field})
 

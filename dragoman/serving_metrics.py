@@ -79,7 +79,7 @@ class ServingMetrics:
         self._ready.set(is_ready)
 
     def follows(self, following: Following) -> Callable[[], None]:
-        """What shows, whenever it is called, how it stands with the alias that the server follows."""
+        """Return a function that shows, whenever it is called, how it stands with the alias that is followed."""
         is_ok = self._gauge(
             "dragoman_follow_ok", "1 while the alias that is followed is known and served", multiprocess_mode="livemin"
         )

@@ -137,7 +137,7 @@ def _check_range(value: Any, setting: Setting, where: str, problems: list[str]) 
 
 
 def describe_range(setting: Setting) -> str:
-    """The accepted range in words, such as 'at least 1' or 'between 0 and 1'."""
+    """Return the accepted range in words, such as 'at least 1' or 'between 0 and 1'."""
     low, high = (None if bound is None else f"{bound:g}" for bound in (setting.minimum, setting.maximum))
     if low is not None and high is not None:
         return f"between {low} and {high}"
@@ -145,7 +145,7 @@ def describe_range(setting: Setting) -> str:
 
 
 def describe(kind: Any) -> str:
-    """A type in words for a person who writes a setting."""
+    """Return a type in words for a person who writes a setting."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return describe(arguments[0])
@@ -162,7 +162,7 @@ def describe(kind: Any) -> str:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """'did you mean X?' with the nearest known words, or nothing."""
+    """Return 'did you mean X?' with the nearest known words, or nothing."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -141,7 +141,7 @@ def _is_rest(headers: Mapping[str, Any]) -> bool:
 
 
 def _header(headers: Mapping[str, Any], name: str) -> str | None:
-    """A header of a REST request; TorchServe keeps the case in which the client wrote its name."""
+    """Return a header of a REST request; TorchServe keeps the case in which the client wrote its name."""
     return next((value for key, value in headers.items() if isinstance(value, str) and key.lower() == name), None)
 
 
@@ -154,7 +154,7 @@ def _grpc_request(row: Mapping[str, Any]) -> RawRequest:
 
 
 def _form_request(row: Mapping[str, Any], sent_bytes: int, max_body_bytes: int) -> RawRequest:
-    """A form, of which TorchServe hands over only what it understood: the last of equal fields, nothing without '='."""
+    """Read a form as TorchServe hands it over, which keeps the last of equal fields and nothing without '='."""
     check_body_size(sent_bytes, max_body_bytes)
     fields = _fields(row)
     encoded = "&".join(f"{_quoted(name)}={_quoted(values[0])}" for name, values in fields.items())

@@ -8,6 +8,7 @@ its task gives.
 
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from dragoman.sizes import Capacity
 
 if TYPE_CHECKING:
     from dragoman.bundle import Bundle
+
+log = logging.getLogger(__name__)
 
 ENGINE_VARIABLE = "DRAGOMAN_ENGINE"
 DEVICES = ("auto", "cpu", "cuda")
@@ -111,8 +114,9 @@ def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
         return False
     try:
         return bool(importlib.import_module("torch").cuda.is_available())
-    except (ImportError, OSError):
-        # An installation that is broken, or made for another system.
+    except Exception:
+        # An installation that is broken, or made for another system or driver: torch raises what it likes then.
+        log.warning("there is a driver of NVIDIA's, and PyTorch cannot be asked for a device", exc_info=True)
         return False
 
 
@@ -124,7 +128,8 @@ def torch_gpu_count(devices: Sequence[Path] = NVIDIA_DEVICES) -> int:
 def _problem(table: Mapping[str, str], bundle: "Bundle", name: str) -> str | None:
     try:
         problem: str | None = _engine_class(table[name]).cannot_open(bundle)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
+        # OSError where a shared library that it needs is not there.
         return f"{name} is not installed ({error})"
     return problem
 

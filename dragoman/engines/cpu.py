@@ -18,7 +18,7 @@ KERNEL_SETTINGS = ("CT2_", "DNNL_", "MKL_", "ONEDNN_", "OPENBLAS_")
 
 
 def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
-    """The cores this process may keep busy: those of its affinity, or fewer where its control group has a quota."""
+    """Count the cores this process may keep busy: those of its affinity, or fewer where its group has a quota."""
     # Not there on macOS and Windows, where a process may run anywhere.
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -26,7 +26,7 @@ def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
 
 
 def _groups(cgroups: Path, own: Path) -> list[Path]:
-    """The folders whose limits hold for this process: of its control group, if that is seen here, and of all above."""
+    """List the folders whose limits hold for this process: of its control group, if seen here, and of all above."""
     try:
         path = own.read_text(encoding="utf-8").partition("0::/")[2].partition("\n")[0]
     except OSError:
@@ -36,7 +36,7 @@ def _groups(cgroups: Path, own: Path) -> list[Path]:
 
 
 def _quota(group: Path) -> float:
-    """How many cores' time a control group may use, infinite without a limit."""
+    """Return how many cores' time a control group may use, infinite without a limit."""
     try:
         if (both := group / "cpu.max").exists():
             quota, period = both.read_text(encoding="ascii").split()

@@ -37,7 +37,7 @@ MAX_CPU_WORKERS = 16
 FINE_STEP, COARSE_STEP = 16, 64
 # Where the self-check passes, sources up to the wider of these share batches at any width from the narrower one, and
 # nearly none needs the row. oneDNN's AVX-512 kernels sum in one order between these two, and MKL's seem to
-# (`python -m benchmarks.batch_invariance`).
+# (`python -m benchmarks.translation.batch_invariance`).
 NARROWEST, WIDEST = 16, 192
 # To be changed with what the self-check does, so that no verdict of an earlier one is taken for it.
 CHECK_EDITION = 1
@@ -47,10 +47,11 @@ StepCallback = Callable[["ctranslate2.GenerationStepResult"], bool]
 
 
 def cpu_workers(cores: int) -> int:
-    """How many workers of one thread each compute batches side by side.
+    """Return how many workers of one thread each compute batches side by side.
 
     A decoding step is too small to be shared: two threads take longer for it than one (measured on two cores with
-    `python -m benchmarks.cpu_layout`). Beyond some workers the requests of a moment no longer fill as many batches.
+    `python -m benchmarks.translation.cpu_layout`). Beyond some workers the requests of a moment no longer fill as many
+    batches.
     """
     return min(cores, MAX_CPU_WORKERS)
 
@@ -113,7 +114,7 @@ class CTranslate2Engine:
 
     @staticmethod
     def cannot_open(bundle: Bundle) -> str | None:
-        """Why this engine cannot run the bundle, or None."""
+        """Return why this engine cannot run the bundle, or None."""
         return None if CONVERSION in bundle.manifest.engines else f"the bundle has no {CONVERSION} conversion"
 
     def describe(self) -> Mapping[str, str | int]:
@@ -227,7 +228,7 @@ class CTranslate2Engine:
         ]
 
     def _read_candidates(self, path: Path) -> list[str] | None:
-        """The pieces that have logits where not all have, in the order of their logits, which is that of their ids."""
+        """Return the pieces that have logits where not all have, in the order of these, which is that of the ids."""
         if not path.exists():
             return None
         ids = self._tokenizer.piece_ids(path.read_text(encoding="utf-8").strip("\t\n").split(" "))
@@ -235,7 +236,7 @@ class CTranslate2Engine:
         return self._tokenizer.pieces(sorted({PAD_ID, EOS_ID, UNK_ID, *ids}))
 
     def _step_watcher(self, count: int, on_answer: OnAnswer | None) -> StepCallback:
-        """What CTranslate2 calls with every token, and whose answer says whether to stop that row.
+        """Return a callback that CTranslate2 calls with every token; its answer says whether to stop that row.
 
         It reports each translation at its end, and stops the row beyond ``count``, which only widens the batch.
         """

@@ -10,6 +10,7 @@ attention shows another order in about every third source; a score, behind the r
 difference ends the check. So does the end of its time, and what has not been seen then counts as if it did not hold.
 """
 
+import logging
 import os
 import random
 import time
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dragoman.errors import ConfigError, DragomanError
+
+log = logging.getLogger(__name__)
 
 MIXING_VARIABLE = "DRAGOMAN_MIXING"
 FREE, BY_WIDTH = "free", "by_width"
@@ -40,7 +43,7 @@ class Kind:
 
     @property
     def steps(self) -> int:
-        """The fewest steps that have all there is of one: each reads the source, the second one from every beam."""
+        """The fewest steps that show all of its kernels: the second one reads the source from every beam."""
         return 1 if self.num_beams == 1 else 2
 
 
@@ -100,8 +103,11 @@ def check_mixing(
         with ThreadPoolExecutor(threads, thread_name_prefix="self-check") as pool:
             turns = (kinds[place % len(kinds)] for place in range(len(batches)))
             found = list(pool.map(comparison.differences, batches, turns))
-    except DragomanError as error:
-        return Verdict(BY_WIDTH, f"failed: {error}", certain=False)
+    except Exception as error:
+        # Whatever it is (too little memory, say), an engine that may work has to start.
+        if not isinstance(error, DragomanError):
+            log.exception("the self-check of mixing failed")
+        return Verdict(BY_WIDTH, f"failed: {str(error) or type(error).__name__}", certain=False)
     compared = sum(len(batch) for batch, count in zip(batches, found, strict=True) if count is not None)
     different = sum(count or 0 for count in found)
     seconds = f"{time.monotonic() - started:.1f} s"

@@ -60,7 +60,7 @@ class TorchEngine:
 
     @staticmethod
     def cannot_open(bundle: Bundle) -> str | None:
-        """Why this engine cannot run the bundle, or None: every bundle holds the weights."""
+        """Return why this engine cannot run the bundle, or None: every bundle holds the weights."""
         return None
 
     def describe(self) -> Mapping[str, str | int]:

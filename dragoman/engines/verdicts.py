@@ -66,8 +66,9 @@ def store_verdict(key: Key, verdict: Verdict) -> None:
         file = _file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(file, {"key": key, "mixing": verdict.mixing, "reason": verdict.reason})
-    except (OSError, RuntimeError, OutputError):
-        # Read-only containers have no place for it; their next start checks again.
+    except (OSError, RuntimeError, ValueError, OutputError):
+        # Read-only containers have no place for it, and a setting that is no Unicode has no form in JSON; the next
+        # start checks again.
         return
 
 

@@ -65,7 +65,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """The task's route in OpenAPI's terms: JSON schemas and examples of its bodies, ``text`` for a plain text."""
+    """The task's route in OpenAPI's terms: JSON schemas and examples of its bodies.
+
+    ``text`` describes a plain text, for a task that takes one.
+    """
 
     summary: str
     description: str
@@ -276,7 +279,7 @@ class Task:
 
     @property
     def capacity(self) -> Capacity:
-        """How much the engine computes at once, and how much may wait for it."""
+        """The work that the engine computes at once, and that may wait for it."""
         return self.engine.capacity if self.engine else Capacity()
 
     # The engine.
@@ -316,8 +319,17 @@ def _read(value: Mapping[str, Any], kind: type, what: str) -> Any:
     parsed = strict.parse(value, kind)
     problems = parsed.problems
     # A manifest says everything: a key left to a default would not be covered by its digest.
-    if not problems and json.loads(json.dumps(asdict(parsed.value))) != value:
-        problems = ["a setting is missing"]
+    if not problems and (missing := _missing(value, json.loads(json.dumps(asdict(parsed.value))))):
+        problems = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
     if problems:
         raise BundleError(f"{what} are wrong: {'; '.join(problems)}; the bundle is damaged, fetch or export it again")
     return parsed.value
+
+
+def _missing(given: Mapping[str, Any], full: Mapping[str, Any], where: str = "") -> list[str]:
+    """List the keys of ``full`` that were not given, at any depth."""
+    missing = [f"{where}{key}" for key in full if key not in given]
+    for key, value in full.items():
+        if isinstance(value, dict) and isinstance(given.get(key), Mapping):
+            missing += _missing(given[key], value, f"{where}{key}.")
+    return missing

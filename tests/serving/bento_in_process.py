@@ -8,6 +8,7 @@ import json
 import threading
 from typing import Any
 
+import bentoml
 import pytest
 from _bentoml_sdk.service.config import validate
 from starlette.testclient import TestClient
@@ -27,6 +28,14 @@ def _seen(client: TestClient, path: str) -> list[Any]:
     return [response.status_code, response.text.strip(), response.headers.get("retry-after")]
 
 
+def _shown_ready() -> float:
+    """What the gauge says once the warm-up is over, before anybody has asked for readiness."""
+    served: Any = bentoml.get_current_service()
+    served._warm_up.result(20)
+    (family,) = served._metrics._ready.collect()
+    return float(family.samples[0].value)
+
+
 def _served() -> dict[str, Any]:
     may_warm_up = threading.Event()
 
@@ -37,8 +46,9 @@ def _served() -> dict[str, Any]:
     patch.setattr(Predictor, "warm_up", held_warm_up)
     # One application a process: BentoML registers its metrics once more for each.
     with TestClient(Dragoman.to_asgi()) as client:
-        seen = {"ready_before": _seen(client, "/readyz"), "alive_before": _seen(client, "/livez")}
+        seen: dict[str, Any] = {"ready_before": _seen(client, "/readyz"), "alive_before": _seen(client, "/livez")}
         may_warm_up.set()
+        seen["shown_ready"] = _shown_ready()
         while (after := _seen(client, "/readyz"))[0] != 200:
             pass
         service.DEADLINE_S = 0

@@ -489,6 +489,7 @@ def test_readiness_waits_for_a_warm_up_translation_and_the_settings_are_understo
     status, body, retry_after = seen["served"]["ready_before"]
     assert (status, json.loads(body)["code"], retry_after) == (503, "not_ready", "1")
     assert seen["served"]["alive_before"][0] == 200
+    assert seen["served"]["shown_ready"] == 1
     assert seen["served"]["ready_after"][0] == 200
     assert seen["served"]["late"][0] == 504
     assert seen["served"]["late"][1]["code"] == "deadline_exceeded"
@@ -585,6 +586,15 @@ def test_following_a_directory_that_is_not_there_is_refused_at_the_start(
     served = _bentoml("serve", tag, "--port", "0", directory=tmp_path)
     assert served.returncode == 64
     assert f"error: DRAGOMAN_FOLLOW must name a directory, {tmp_path / 'nowhere'} is none" in served.stderr
+
+
+def test_an_unknown_way_of_mixing_is_refused_at_the_start(
+    tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAGOMAN_MIXING", "always")
+    served = _bentoml("serve", tag, "--port", "0", directory=tmp_path)
+    assert served.returncode == 64
+    assert "error: DRAGOMAN_MIXING must be auto, free or by_width, got 'always'" in served.stderr
 
 
 def test_without_a_packaged_model_serving_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

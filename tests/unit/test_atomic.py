@@ -17,6 +17,14 @@ def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_file_whose_block_fails_leaves_what_was_there(tmp_path: Path):
+    (tmp_path / "a").write_text("before")
+    with pytest.raises(RuntimeError, match="half-way"), atomic.file(tmp_path / "a") as opened:  # noqa: PT012
+        opened.write(b"1")
+        raise RuntimeError("half-way")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "before")]
+
+
 def test_a_directory_appears_only_when_its_block_ends_well(tmp_path: Path):
     with atomic.directory(tmp_path / "new") as folder:
         (folder / "x").write_text("1")

@@ -90,6 +90,21 @@ def test_an_edited_number_or_text_is_refused_whatever_it_became(copy: Path, old:
         open_bundle(copy)
 
 
+def test_a_manifest_with_a_name_that_no_bundle_may_have_is_refused_however_well_sealed(copy: Path):
+    manifest = dataclasses.replace(manifest_of(copy), name="../../elsewhere").sealed()
+    (copy / "manifest.json").write_text(manifest.to_json())
+    with pytest.raises(BundleError, match="name must be lower-case"):
+        open_bundle(copy)
+
+
+def test_a_manifest_nested_without_end_is_refused(copy: Path):
+    path = copy / "manifest.json"
+    deep = '{"a": ' * 600 + "1" + "}" * 600
+    path.write_text(path.read_text().replace('"limits": {', f'"limits": {{"deep": {deep},', 1))
+    with pytest.raises(BundleError, match="nested too deeply"):
+        open_bundle(copy)
+
+
 def test_missing_extra_and_linked_files_are_refused(copy: Path):
     extra = copy / "model" / "surprise.py"
     extra.write_text("print('never run')")
@@ -113,6 +128,12 @@ def test_a_model_configuration_that_names_code_is_refused_even_when_its_digest_m
         check_contents(copy, manifest_of(copy))
 
 
+def test_a_model_configuration_nested_without_end_is_refused(copy: Path):
+    (copy / "model" / "config.json").write_text('{"a": ' * 100_000)
+    with pytest.raises(BundleError, match="cannot read"):
+        check_contents(copy, manifest_of(copy))
+
+
 def test_pickles_are_not_on_the_list(copy: Path):
     pickle = FileEntry(path="model/pytorch_model.bin", sha256="", bytes=0)
     with pytest.raises(BundleError, match="pytorch_model"):
@@ -123,7 +144,11 @@ def test_pickles_are_not_on_the_list(copy: Path):
     ("change", "message"),
     [
         ({"options": {}}, "the options of tiny-en-de are wrong: languages is required"),
-        ({"options": {"languages": {"source": "en"}, "preprocessing": {}, "decoding": {}}}, "a setting is missing"),
+        (
+            {"options": {"languages": {"source": "en"}, "preprocessing": {}, "decoding": {}}},
+            "wrong: languages.target, preprocessing.prefix, decoding.num_beams, .* are missing",
+        ),
+        ({"limits": {"max_body_bytes": 1}}, "the limits of .*: max_items, max_characters, .* are missing"),
         ({"limits": {"max_itmes": 3}}, "max_itmes is not a setting; .*; did you mean max_items"),
         ({"task": "dance"}, "the task 'dance' is unknown; this version knows translation"),
     ],

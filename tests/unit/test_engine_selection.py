@@ -116,6 +116,26 @@ def test_gpus_are_counted_only_where_torch_sees_cuda(tmp_path, monkeypatch):
     assert torch_gpu_count([tmp_path / "nvidiactl"]) == 2
 
 
+def test_a_torch_that_is_broken_sees_no_cuda(tmp_path, monkeypatch):
+    import torch
+
+    def broken() -> bool:
+        raise RuntimeError("CUDA driver initialization failed")
+
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(torch.cuda, "is_available", broken)
+    assert torch_sees_cuda([tmp_path / "nvidiactl"]) is False
+
+
+def test_an_engine_that_lacks_a_shared_library_is_not_installed(tiny_bundle, tmp_path, monkeypatch):
+    (tmp_path / "lacking.py").write_text("raise OSError('libcublas.so.12: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = {"lacking": "lacking:Engine", **TABLE}
+    assert open_engine(table, "a bundle", engine="auto", device="cpu", size=3).size == 3
+    with pytest.raises(ConfigError, match=r"lacking is not installed \(libcublas"):
+        open_engine(table, open_bundle(tiny_bundle), engine="lacking", device="cpu", size=3)
+
+
 def test_the_environment_names_an_engine_or_none(monkeypatch):
     monkeypatch.delenv("DRAGOMAN_ENGINE", raising=False)
     assert configured_engine(TranslationTask.engines) == "auto"

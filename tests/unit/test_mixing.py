@@ -65,12 +65,15 @@ def test_what_there_was_no_time_for_counts_as_if_it_differed(monkeypatch):
     assert re.match(r"out of time: [5-9]\d of 200 compared", verdict.reason)
 
 
-def test_an_engine_that_fails_takes_the_safe_path_and_starts():
+@pytest.mark.parametrize(("error", "reason"), [
+    (InferenceError("no memory"), "failed: no memory"), (MemoryError(), "failed: MemoryError"),
+])  # fmt: skip
+def test_an_engine_that_fails_takes_the_safe_path_and_starts(error, reason):
     def compute(sources, kind):
-        raise InferenceError("no memory")
+        raise error
 
     verdict = check_mixing(compute, BATCHES, KINDS, threads=2)
-    assert (verdict.mixing, verdict.reason, verdict.certain) == ("by_width", "failed: no memory", False)
+    assert (verdict.mixing, verdict.reason, verdict.certain) == ("by_width", reason, False)
 
 
 def test_all_workers_take_part():

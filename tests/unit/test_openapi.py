@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from dragoman import errors, openapi
 from dragoman.engines.seq2seq import Decoding
 from dragoman.errors import InvalidInput
 from dragoman.manifest import Manifest, Provenance
+from dragoman.tasks.base import Task
+from dragoman.tasks.translation import TranslationTask
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 from dragoman.tasks.translation.request import FIELDS, parse_request
 
@@ -79,6 +82,15 @@ def test_every_error_code_a_request_can_get_is_documented(document: dict[str, An
         assert code in document["components"]["schemas"]["Error"]["properties"]["code"]["enum"]
         if code not in openapi.ROUTING_CODES:
             assert f"`{code}`" in responses[str(status)]["description"]
+
+
+@pytest.mark.parametrize("takes_text", [True, False])
+def test_plain_text_is_documented_where_the_task_takes_it(takes_text: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TranslationTask, "takes_text", takes_text)
+    for interface in (TranslationTask.interface, partial(Task.interface.__func__, TranslationTask)):  # type: ignore[attr-defined]
+        monkeypatch.setattr(TranslationTask, "interface", interface)
+        content = openapi.document(MANIFEST)["paths"]["/translate"]["post"]["requestBody"]["content"]
+        assert ("text/plain" in content) == takes_text
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

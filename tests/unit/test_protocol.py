@@ -1,4 +1,5 @@
 import json
+import math
 import threading
 import time
 import urllib.parse
@@ -243,8 +244,9 @@ def test_a_fault_of_the_tasks_own_code_is_a_500_for_its_request_alone(predictor,
     assert [reply.status for reply in replies] == [200, 500, 200]
 
 
-def test_what_cannot_be_written_as_json_is_a_500_with_the_form_of_every_error(predictor, monkeypatch):
-    monkeypatch.setattr(predictor.task, "render", lambda request, results: {"translatedText": {1, 2}})
+@pytest.mark.parametrize("value", [{1, 2}, math.nan, [0.5, -math.inf]])
+def test_what_cannot_be_written_as_json_is_a_500_with_the_form_of_every_error(predictor, monkeypatch, value):
+    monkeypatch.setattr(predictor.task, "render", lambda request, results: {"translatedText": value})
     reply = ask(predictor, {"q": "a dog"})
     assert (reply.status, reply.body["code"]) == (500, "internal_error")
     assert json.loads(reply.content) == reply.body

@@ -73,6 +73,12 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
     assert cached_verdict(KEY) is None
 
 
+def test_a_setting_that_is_no_unicode_is_no_error():
+    key = KEY | {"settings": {"MKL_NOTE": "\udcff"}}
+    store_verdict(key, PASSED)
+    assert cached_verdict(key) is None
+
+
 def test_many_that_write_at_once_leave_one_whole_file(cache):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store_verdict(KEY, PASSED), range(40)))

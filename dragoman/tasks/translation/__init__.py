@@ -45,7 +45,7 @@ class PreparedItem:
 
     @property
     def rows(self) -> int:
-        """How many rows of a batch the model computes for it."""
+        """The rows of a batch that the model computes for it."""
         return self.search.decoding.num_beams
 
 
@@ -151,7 +151,7 @@ class TranslationTask(Task):
         return self._prepare(item, field="q", most=MAX_SENTENCES)
 
     def parse(self, payload: Any) -> TranslationRequest:
-        """See ``translation_request``; raises InvalidInput naming the field."""
+        """See ``request.parse_request``; raises InvalidInput naming the field."""
         request = parse_request(payload, self.options, self.limits)
         fields = list(zip(request.texts, request.fields, strict=True))
         # All are checked before the first is tokenized, which takes longer.
@@ -204,7 +204,7 @@ class TranslationTask(Task):
         return [self._result(row) for row in rows]
 
     def assemble(self, prepared: PreparedText, outcomes: Sequence[Result | Failure]) -> Result | Failure:
-        """The Translation of a text from the outcomes of its items, or the first failure among them."""
+        """Make the Translation of a text from the outcomes of its items, or the first failure among them."""
         sentences: list[tuple[SentenceHypothesis, ...]] = []
         for outcome in outcomes:
             if isinstance(outcome, Failure):
@@ -214,7 +214,7 @@ class TranslationTask(Task):
         return Result(assemble(prepared.text, prepared.spans, sentences, length_penalty=length_penalty))
 
     def render(self, request: TranslationRequest, results: Sequence[Result]) -> dict[str, Any]:
-        """LibreTranslate's response, with our own fields beside it."""
+        """Make LibreTranslate's response, with our own fields beside it."""
         translations: list[Translation] = [result.value for result in results]
         columns: dict[str, list[Any]] = {"translatedText": [translation.text for translation in translations]}
         if request.alternatives:
@@ -260,7 +260,7 @@ class TranslationTask(Task):
             ) from error
 
     def _tokenized(self, text: str, spans: Sequence[Span], field: str) -> Iterator[tuple[Span, tuple[int, ...]]]:
-        """The sentences of a text with their ids, in order; one beyond the model's limit comes in several parts."""
+        """Yield the sentences of a text with their ids, in order, and one beyond the model's limit in several parts."""
         most = self.limits.max_source_tokens
         waiting = [(span, most) for span in reversed(spans)]
         while waiting:

@@ -27,7 +27,7 @@ CLAUSE_END = re.compile(r"[;:,](?=\s)|[，、；：]")
 
 
 def sentence_spans(text: str, language: str) -> list[Span]:
-    """The sentences of a text, in order; ``language`` is an ISO 639-1 code, and one that is unknown has general rules.
+    """Return the sentences of a text, in order; ``language`` is an ISO 639-1 code, an unknown one has general rules.
 
     A line break or a tab always ends a sentence. What stands in no span is white space.
     """
@@ -49,7 +49,7 @@ def halves(text: str, span: Span) -> tuple[Span, Span]:
 
 
 def join(text: str, spans: Sequence[Span], translations: Sequence[str]) -> str:
-    """The text with each span replaced by its translation, and all else as it is."""
+    """Return the text with each span replaced by its translation, and all else as it is."""
     parts, last = [], 0
     for (start, end), translation in zip(spans, translations, strict=True):
         parts += [text[last:start], translation]
@@ -73,7 +73,7 @@ def _line_spans(text: str, start: int, end: int, language: str) -> list[Span]:
 
 
 def _sentence_ends(line: str, language: str) -> Iterator[int]:
-    """Where each sentence of a line ends, white space behind it included; the last end is the line's."""
+    """Yield where each sentence of a line ends, white space behind it included; the last end is the line's."""
     plain = ODD_SPACE.sub(" ", line)
     start = 0
     while start < len(line):
@@ -86,7 +86,7 @@ def _sentence_ends(line: str, language: str) -> Iterator[int]:
 
 
 def _settled(ends: list[int], window: str) -> list[int]:
-    """The ends in a window that what follows cannot move; where that is next to nothing, one that cuts at a space."""
+    """Return the ends in a window that stay whatever follows; where these are next to none, one at a space as well."""
     settled = ends[:-1]
     last = settled[-1] if settled else 0
     return settled if last >= WINDOW // 2 else [*settled, window.rfind(" ", last) + 1 or WINDOW]

@@ -145,7 +145,7 @@ def _length_penalty(payload: Mapping[str, Any], default: float) -> float:
 
 
 def _shown(value: object) -> str:
-    """A value as it may stand in a message: as JSON, and never the whole of a long text."""
+    """Write a value as it may stand in a message: as JSON, and never the whole of a long text."""
     shown = json.dumps(value, ensure_ascii=True)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 

@@ -38,7 +38,7 @@ class Translation:
 def assemble(
     text: str, spans: Sequence[Span], sentences: Sequence[Sequence[SentenceHypothesis]], *, length_penalty: float
 ) -> Translation:
-    """The translation of a text from the hypotheses of the sentences at ``spans``, as many as each has, best first."""
+    """Make the translation of a text from the hypotheses of the sentences at ``spans``, each with its best first."""
     ranks = list(zip(*sentences, strict=False))
     texts = [join(text, spans, [hypothesis.text for hypothesis in rank]) for rank in ranks]
     scores = [score(rank, length_penalty) for rank in ranks]
@@ -51,7 +51,7 @@ def assemble(
 
 
 def score(sentences: Sequence[SentenceHypothesis], length_penalty: float) -> float | None:
-    """The length-normalised log-probability of sentences taken as one sequence, or None when they have no scores.
+    """Return the length-normalised log-probability of sentences taken as one sequence, None when they have no scores.
 
     A sentence's score is s = log p / n ** length_penalty, n being its tokens. So its log p is s * n ** length_penalty,
     and the whole has sum(log p) / sum(n) ** length_penalty. One sentence alone keeps its score to the bit.
