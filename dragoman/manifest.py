@@ -118,6 +118,11 @@ class Manifest:
         parsed = strict.parse(value, cls)
         if parsed.problems:
             raise BundleError(f"{origin}: {'; '.join(parsed.problems)}; the bundle is damaged, fetch it again")
+        try:
+            check_name(parsed.value.name)
+        except ConfigError as error:
+            # Whoever made the bundle has to: files and models are called by the name.
+            raise BundleError(f"{origin}: {error}; export the model again under another name") from error
         return typing.cast(Self, parsed.value)
 
 

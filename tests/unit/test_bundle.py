@@ -139,6 +139,14 @@ def test_a_name_that_some_target_would_refuse_is_refused_at_once(name: str):
         check_name(name)
 
 
+@pytest.mark.parametrize("name", ["../captions", "Captions", "a/b"])
+def test_a_bundle_of_such_a_name_is_refused_though_its_digest_is_right(copy: Path, name: str):
+    foreign = dataclasses.replace(manifest_of(copy), name=name).sealed()
+    (copy / "manifest.json").write_text(foreign.to_json(), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json: name must be lower-case letters and digits"):
+        open_bundle(copy)
+
+
 @pytest.mark.parametrize("name", ["a", "translation-en-de", "captions_v2", "a" * 63, "2fast"])
 def test_a_name_that_all_targets_take_is_taken(name: str):
     check_name(name)
