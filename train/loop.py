@@ -179,7 +179,9 @@ class _Loop:
                 if state.step % self.settings.log_every_steps == 0:
                     self.log()
                 improved = self.validation_due(before) and self.validate()
-                if improved or state.step % self.settings.checkpoint_every_steps == 0:
+                due = state.step % self.settings.checkpoint_every_steps == 0
+                # The last one is saved below, once what is said of it is complete: a checkpoint is written once.
+                if improved or (due and not self.spent()):
                     self.save()
         if state.validated_step != state.step and not self.patience_lost():
             self.log()

@@ -208,3 +208,14 @@ def test_the_speed_after_a_resumption_counts_only_what_was_computed_since(
     resumed = train("train.max_minutes=1000", folder="cut", state=state)
     first, second = [r.figures["train/items_per_second"] for r in resumed.reports if "train/loss" in r.figures][:2]
     assert first < 2 * second
+
+
+def test_the_last_checkpoint_knows_the_last_validation_though_one_was_due_at_the_same_step(
+    train: Callable[..., Run],
+) -> None:
+    run = train("train.validate_every_steps=30", "train.checkpoint_every_steps=10")
+    last = run.checkpoints.last()
+    assert last is not None
+    assert (last.step, last.validated_step, last.best_step) == (20, 20, 20)
+    again = train("train.validate_every_steps=30", "train.checkpoint_every_steps=10", state=last)
+    assert again.reports == []
