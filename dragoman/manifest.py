@@ -111,8 +111,8 @@ class Manifest:
         if isinstance(schema, int) and schema < SCHEMA:
             raise BundleError(
                 f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
-                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other settings "
-                "that RUN_DIR/config.yaml names"
+                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other "
+                "settings that RUN_DIR/config.yaml names"
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")
