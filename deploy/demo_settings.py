@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 
 from dragoman import strict
 from dragoman.errors import ConfigError
 from dragoman.strict import Setting
-from scoring.table import metric
+from scoring.table import METRICS, metric
 
 TASKS = Path(__file__).resolve().parent.parent / "configs" / "task"
 
@@ -21,7 +21,10 @@ class Demo:
     train: Annotated[tuple[str, ...], Setting("settings of python -m train, beside the task's own")] = ()
     minutes: Annotated[float, Setting("minutes of training", minimum=0)]
     search: Annotated[str | None, Setting("what `make tune` searches: a file of configs/tune")] = None
-    metric: Annotated[str, Setting("the score that says whether the model has learned")]
+    metric: Annotated[
+        Literal[tuple(METRICS)],  # type: ignore[valid-type]
+        Setting("the score that says whether the model has learned"),
+    ]
     reaches: Annotated[float, Setting("its value on the held-out test set, at least (at most where less is better)")]
 
     def has_learned(self, value: float) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy.bento.server import BentoServer
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
+from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.task_table import task_class
@@ -37,7 +38,9 @@ def running_servers(
             BentoServer(packaged.bento, log=logs / "bentoml.log", environment=environment, directory=logs)
         )
         report(f"starting TorchServe with {packaged.mar.name}")
-        torchserve = stack.enter_context(TorchServeProcess(packaged.mar, log=logs / "torchserve.log"))
+        torchserve = stack.enter_context(
+            TorchServeProcess(packaged.mar, log=logs / "torchserve.log", front_end=configured_front_end(packaged.mar))
+        )
         client = stack.enter_context(InferenceClient(torchserve.grpc_address))
         yield [
             OverHttp("Bento HTTP", f"{bento.url}{task_class(torchserve.task).route}"),

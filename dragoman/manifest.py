@@ -111,13 +111,19 @@ class Manifest:
         if isinstance(schema, int) and schema < SCHEMA:
             raise BundleError(
                 f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
-                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0"
+                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other "
+                "settings that RUN_DIR/config.yaml names"
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")
         parsed = strict.parse(value, cls)
         if parsed.problems:
             raise BundleError(f"{origin}: {'; '.join(parsed.problems)}; the bundle is damaged, fetch it again")
+        try:
+            check_name(parsed.value.name)
+        except ConfigError as error:
+            # Whoever made the bundle has to: files and models are called by the name.
+            raise BundleError(f"{origin}: {error}; export the model again under another name") from error
         return typing.cast(Self, parsed.value)
 
 

@@ -35,6 +35,8 @@ FORM_SLACK_BYTES = 2
 # Seconds for a batch; the documents that it leaves undone get an error. TorchServe would kill the worker at the
 # responseTimeout of model-config.yaml, and every request of the batch would fail.
 DEADLINE_S = 240
+# Read once, when a process first asks CUDA for its devices.
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Seq2SeqHandler:
@@ -46,6 +48,9 @@ class Seq2SeqHandler:
         # It looks this up at each request.
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         properties = context.system_properties
+        if properties["gpu_id"] is not None:
+            # Engines take the first GPU that they see, and TorchServe means each worker to have another.
+            os.environ[VISIBLE_GPUS] = _gpu_of_worker(properties["gpu_id"], os.environ.get(VISIBLE_GPUS))
         try:
             packaged = open_bundle(Path(properties["model_dir"]) / "bundle")
             engine = configured_engine(task_class(packaged.manifest.task).engines)
@@ -122,6 +127,15 @@ class Seq2SeqHandler:
             return _form_request(row, int(length) if length.isdecimal() else 0, limit)
         except DragomanError as error:
             return error_reply(error)
+
+
+def _gpu_of_worker(gpu_id: int, visible: str | None) -> str:
+    """The one GPU that a worker may see, of those that may be seen at all; TorchServe numbers these from 0."""
+    if visible is None:
+        return str(gpu_id)
+    names = visible.split(",")
+    # TorchServe takes an empty list for no limit, CUDA for no GPU.
+    return names[gpu_id].strip() if gpu_id < len(names) else visible
 
 
 def _is_rest(headers: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from dragoman import atomic
 from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
 from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
+from dragoman.signature import SIGNATURE
 from model_registry.connection import bounded_requests, connect, explained, without_password
 from model_registry.registration import ABSENT, register_bundle, restore_files
 from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
@@ -114,15 +115,16 @@ class Registry:
     def fetch(self, version: Version, folder: Path, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
         """Download a bundle to ``folder/NAME-BUNDLEVERSION`` and verify it; what is there already is verified and kept.
 
-        A copy that is there gets the signature that is stored now. ``opened`` verifies. Raises BundleError when a byte
-        differs from what was registered; nothing is left behind then.
+        A copy that is there gets the signature that is stored now, if it verifies with it. ``opened`` verifies. Raises
+        BundleError when a byte differs from what was registered; nothing is left behind then.
         """
         destination = folder / bundle_label(version)
         if destination.exists():
             log.info("%s is there already, verifying it", destination)
-            with explained(self.uri):
-                update_signature(self.client, version.name, version.number, destination)
-            return _checked(opened(destination), version)
+            with _kept_on_failure(destination / SIGNATURE):
+                with explained(self.uri):
+                    update_signature(self.client, version.name, version.number, destination)
+                return _checked(opened(destination), version)
         with (
             atomic.directory(destination) as staging,
             tempfile.TemporaryDirectory(prefix=".fetch-", dir=destination.parent) as scratch,
@@ -179,6 +181,20 @@ class Registry:
 def aliased(versions: list[Version], alias: str) -> Version | None:
     """The version that has the alias."""
     return next((version for version in versions if alias in version.aliases), None)
+
+
+@contextmanager
+def _kept_on_failure(signature: Path) -> Iterator[None]:
+    """Put a signature back when the bundle does not verify with the new one: servers may be using the copy."""
+    before = signature.read_bytes() if signature.is_file() else None
+    try:
+        yield
+    except BundleError:
+        if before is None:
+            signature.unlink(missing_ok=True)
+        else:
+            atomic.write_bytes(signature, before)
+        raise
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dragoman.errors import BundleError, ConfigError, DragomanError, OutputError
 from dragoman.following import Pointer
 from dragoman.manifest import VERSION_LENGTH
 from model_registry.client import Registry, bundle_label
+from model_registry.versions import Version
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +99,8 @@ class _Follower:
             except BundleError:
                 if not (self._into / label).exists():
                     raise
-                # What was fetched earlier is what is damaged.
-                shutil.rmtree(self._into / label)
-                registry.fetch(version, self._into)
+                # What was fetched earlier is what is damaged, or else this fails as well and changes nothing.
+                self._replace(registry, version)
             self._verified_at = self._clock()
             if label != before.bundle:
                 log.info("%s is version %d now, bundle %s", before.reference, version.number, label)
@@ -136,6 +137,14 @@ class _Follower:
         except (BundleError, OSError) as error:
             log.warning("%s; asking the registry", error)
         return Pointer(reference=reference)
+
+    def _replace(self, registry: Registry, version: Version) -> None:
+        """Fetch a version anew, and only then remove the copy that is here."""
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._into) as scratch:
+            fetched = registry.fetch(version, Path(scratch)).path
+            copy = self._into / fetched.name
+            shutil.rmtree(copy)
+            fetched.rename(copy)
 
     def _remove_all_but(self, kept: set[str]) -> None:
         for folder in self._into.iterdir():

@@ -110,8 +110,10 @@ def _failure(guard: Guard) -> str:
 
 def _difference(comparison: Comparison, settings: GateSettings) -> str:
     confidence = 100 * (1 - 2 * settings.alpha)
+    # Positive is better, which is the other way round where less is.
+    which = "difference" if metric_named(settings.metric).higher_is_better else "champion minus candidate"
     return (
-        f"{settings.metric} {comparison.candidate:.2f} against the champion's {comparison.champion:.2f}, difference "
+        f"{settings.metric} {comparison.candidate:.2f} against the champion's {comparison.champion:.2f}, {which} "
         f"{comparison.difference:+.2f} ({confidence:g} % interval {comparison.low:+.2f} to {comparison.high:+.2f})"
     )
 

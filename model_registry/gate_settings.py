@@ -84,7 +84,14 @@ class _GuardSection:
 
 def task_settings(task: str) -> GateSettings:
     """Read the gate of a task; raises ConfigError."""
-    return load_settings(TASK_CONFIGS / f"{task}.yaml")
+    path = TASK_CONFIGS / f"{task}.yaml"
+    value = _read(path)
+    if not isinstance(value, Mapping) or SECTION not in value:
+        raise ConfigError(
+            f"{path} has no section {SECTION}: with what a candidate must be, at least metric, margin and floor; "
+            "write one, or give the settings with --gate FILE"
+        )
+    return _settings(path, value[SECTION])
 
 
 def load_settings(path: Path) -> GateSettings:
@@ -92,14 +99,21 @@ def load_settings(path: Path) -> GateSettings:
 
     Raises ConfigError with all settings that are unknown, missing, wrong or contradictory.
     """
+    value = _read(path)
+    return _settings(path, value[SECTION] if isinstance(value, Mapping) and SECTION in value else value)
+
+
+def _read(path: Path) -> Any:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"cannot read the gate's settings {path}: {error}; give a file with a section like {SECTION}: of a file in "
             "configs/task/"
         ) from error
-    section = value[SECTION] if isinstance(value, Mapping) and SECTION in value else value
+
+
+def _settings(path: Path, section: Any) -> GateSettings:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path} must hold a group of settings, or a section {SECTION}: with one, got {section!r}")
     settings, problems = _parsed({"guards": {}, **section})

@@ -85,7 +85,8 @@ def read_held_out(path: Path) -> list[HeldOutItem]:
         table = parquet.ParquetFile(path).read()
     except (OSError, pyarrow.ArrowException) as error:
         raise HeldOutError(f"cannot read {path}: {error}; give a held-out set that training wrote") from error
-    found = {field.name: str(field.type) for field in table.schema}
+    # Some programs write the same with wider offsets, as large_string.
+    found = {field.name: str(field.type).removeprefix("large_") for field in table.schema}
     accepted = ({"id": "string", "input": kind, "reference": "string"} for kind in ("string", "binary"))
     if found not in accepted:
         columns = ", ".join(f"{name} ({kind})" for name, kind in found.items())

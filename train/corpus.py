@@ -91,12 +91,31 @@ def held_out_items(examples: Sequence[Example]) -> list[HeldOutItem]:
 
 
 def fingerprint(splits: Splits) -> str:
-    """``sha256:…`` over every row of every split, in order; moving one character between two cells changes it."""
+    """``sha256:…`` over every row of every split, in order; moving one character between two cells changes it.
+
+    Raises DataError for an example that cannot be stored: half a surrogate pair, or a reference that is no JSON.
+    """
     digest = hashlib.sha256()
     for name, examples in splits.items():
         digest.update(f"{name}\0{len(examples)}\0".encode())
-        digest.update(items_digest(held_out_items(examples)))
+        try:
+            digest.update(items_digest(held_out_items(examples)))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"example {_first_bad(examples)} of the {name} split of {splits.name} cannot be stored ({error}); mend "
+                "it, or leave it out"
+            ) from error
     return f"sha256:{digest.hexdigest()}"
+
+
+def _first_bad(examples: Sequence[Example]) -> int:
+    """Find the first example, counted from 1, that has no digest."""
+    for number, item in enumerate(held_out_items(examples), start=1):
+        try:
+            items_digest([item])
+        except (TypeError, ValueError):
+            return number
+    raise AssertionError("every example has a digest")
 
 
 def hold_out(name: str, examples: Sequence[Example], *, validation_size: int, test_size: int, seed: int) -> Splits:

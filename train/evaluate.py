@@ -103,9 +103,12 @@ def _examples(options: argparse.Namespace, bundle: Bundle) -> tuple[Path, list[E
     pair = (options.source, options.reference)
     if options.held_out is not None and pair == (None, None):
         try:
-            return options.held_out, [(item.input, item.reference) for item in read_held_out(options.held_out)]
+            items = read_held_out(options.held_out)
         except HeldOutError as error:
             raise DataError(str(error)) from error
+        if not items:
+            raise DataError(f"{options.held_out} holds no items; give a set with one at least")
+        return options.held_out, [(item.input, item.reference) for item in items]
     if options.held_out is None and None not in pair:
         return options.source, task_class(bundle.manifest.task).read_files(*pair)
     raise ConfigError("give a test set: --source FILE with --reference FILE, or --held-out FILE.parquet alone")

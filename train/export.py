@@ -20,7 +20,7 @@ from train.tasks.base import Encoded, Task
 
 SAMPLES = 20
 
-Row = Mapping[str, str]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ def help_text(settings: Sequence[str] = ()) -> str:
     defaults = compose_config(settings)
     task = task_class(defaults.task.name)
     lines = [INTRODUCTION.format(commands="\n".join(_commands(task.commands))), "Choices:"]
-    lines += [f"  {group}={'|'.join(choices(group))}" for group in GROUPS]
+    lines += [f"  {group}={'|'.join(choices(group, CONFIG_DIR))}" for group in GROUPS]
     lines += ["", "Settings of every run, with their defaults:"]
     hints = typing.get_type_hints(task.Settings, include_extras=True)
     for name, hint in hints.items():
@@ -58,22 +58,22 @@ def _group_rows(group: str, hint: Any, default: Any) -> Iterator[str]:
     if not variants:
         yield from ["", f"Settings of {group}:", *_rows(group, hint, default)]
         return
-    for kind, names in _choices_by_kind(group).items():
-        if kind not in variants[0].kinds:
+    for kind in variants[0].kinds:
+        hints = typing.get_type_hints(variants[0].resolve(kind), include_extras=True)
+        defaults_of = _defaults(group, kind, set(hints))
+        if not defaults_of:
             continue
-        yield from ["", f"Settings of {group}={'|'.join(names)}:"]
-        defaults_of = [_yaml(group, name) for name in names]
-        for key, inner in typing.get_type_hints(variants[0].resolve(kind), include_extras=True).items():
-            values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of))
+        yield from ["", f"Settings of {group}={'|'.join(defaults_of)}:"]
+        for key, inner in hints.items():
+            values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of.values()))
             if key != "kind":
                 yield _row(f"{group}.{key}", "|".join(values), inner)
 
 
-def _choices_by_kind(group: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in choices(group):
-        found.setdefault(_yaml(group, name)["kind"], []).append(name)
-    return found
+def _defaults(group: str, kind: str, settings: set[str]) -> dict[str, dict[str, Any]]:
+    """Read the choices of one kind by name; those of other tasks, which may call a kind the same, have other keys."""
+    found = {name: _yaml(group, name) for name in choices(group, CONFIG_DIR)}
+    return {name: own for name, own in found.items() if own.get("kind") == kind and set(own) == settings}
 
 
 def _yaml(group: str, name: str) -> dict[str, Any]:

@@ -147,7 +147,8 @@ class _Loop:
         )
         self.model, self.optimizer = self.accelerator.prepare(model, self.plain_optimizer)
         self.pending: list[_Pending] = []
-        if state.step:
+        # Also of step 0, where a run was stopped before it began.
+        if checkpoints.path(state.step).exists():
             checkpoints.restore(state.step, self.plain_model, self.plain_optimizer)
         minutes = settings.max_minutes
         self.budget = Budget(
@@ -157,6 +158,8 @@ class _Loop:
         )
         self.started = time.monotonic() - state.elapsed_seconds
         self.marked = time.monotonic()
+        # Computed before the clock was started, by the process that this one goes on for.
+        self.earlier_units = math.fsum(state.logged.get("units", []))
 
     def run(self, interrupted: Callable[[], bool]) -> Outcome:
         state = self.state
@@ -176,7 +179,9 @@ class _Loop:
                 if state.step % self.settings.log_every_steps == 0:
                     self.log()
                 improved = self.validation_due(before) and self.validate()
-                if improved or state.step % self.settings.checkpoint_every_steps == 0:
+                due = state.step % self.settings.checkpoint_every_steps == 0
+                # The last one is saved below, once what is said of it is complete: a checkpoint is written once.
+                if improved or (due and not self.spent()):
                     self.save()
         if state.validated_step != state.step and not self.patience_lost():
             self.log()
@@ -279,17 +284,18 @@ class _Loop:
         logged = self.state.logged
         if not logged:
             return
-        steps = len(logged["loss"])
+        steps, units = len(logged["loss"]), math.fsum(logged["units"])
+        speed = (units - self.earlier_units) / (time.monotonic() - self.marked)
         self.tell(
             {
                 "train/loss": math.fsum(logged["loss"]) / steps,
                 "train/grad_norm": math.fsum(logged["grad_norm"]) / steps,
                 "train/lr": logged["lr"][-1],
-                "train/padding_share": 1 - math.fsum(logged["units"]) / math.fsum(logged["padded"]),
-                f"train/{self.learner.unit}s_per_second": math.fsum(logged["units"]) / (time.monotonic() - self.marked),
+                "train/padding_share": 1 - units / math.fsum(logged["padded"]),
+                f"train/{self.learner.unit}s_per_second": speed,
             }
         )
-        self.state.logged, self.marked = {}, time.monotonic()
+        self.state.logged, self.marked, self.earlier_units = {}, time.monotonic(), 0.0
 
     def validate(self) -> bool:
         """Score the model on the validation set; return whether it is the best so far."""

@@ -59,6 +59,8 @@ def prepare(
     if resumed:
         check_corpus(run, corpus.fingerprint)
     task = task_class(config.task.name)(config)
+    # What the process has drawn before, a search's earlier trials say, must not be in the weights.
+    torch.manual_seed(config.train.seed)
     model = task.make_model(corpus.splits, run.assets if resumed else None)
     learner = TaskLearner(task, corpus.splits, config.train)
     corpus.reports["train"].dropped[f"too_many_{learner.unit}s"] = learner.too_long

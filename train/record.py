@@ -8,7 +8,7 @@ from typing import Any
 
 from dragoman import atomic
 from dragoman.bundle import open_unsigned
-from dragoman.errors import UnavailableError
+from dragoman.errors import DataError, UnavailableError
 from dragoman.manifest import Score
 from train.config import flatten
 from train.provenance import config_digest
@@ -50,7 +50,8 @@ def is_complete(run: RunDir) -> bool:
 
 
 def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
-    """Send what is missing of the record of a run that has its bundle; raises UnavailableError."""
+    """Send what is missing of the record of a run that has its bundle; raises DataError or UnavailableError."""
+    _check_files(run)
     try:
         recorder = open_recorder(facts(run, config, corpus_fingerprint(run)))
     except UnavailableError as error:
@@ -65,7 +66,7 @@ def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
 def send(run: RunDir, recorder: Recorder) -> None:
     """Send the files, scores and bundle of a run and close its record; UnavailableError says how to do it again.
 
-    Everything may be sent twice without harm but for the table, which would grow and therefore comes last.
+    Everything may be sent twice without harm.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     last = read_history(run)[-1]
@@ -114,6 +115,16 @@ def _patiently(action: Callable[[], object], deadline: float) -> None:
                 raise
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def _check_files(run: RunDir) -> None:
+    """Raise DataError when a file is gone that the record needs."""
+    needed = (run.corpus, run.history, run.curves, run.samples, run.held_out)
+    if lacking := ", ".join(path.name for path in needed if not path.exists()):
+        raise DataError(
+            f"{run.path} lacks {lacking}, which its record needs; put what is missing back, or give up the record and "
+            f"register the bundle: python -m model_registry register {run.path}"
+        )
 
 
 def _unsent(run: RunDir, error: UnavailableError) -> UnavailableError:

@@ -165,11 +165,11 @@ def rewind_history(run: RunDir, step: int) -> None:
     atomic.write_text(run.history, "".join(kept))
 
 
-def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write the outputs for each held-out set as a table without a header, separated by tabs."""
     run.outputs.mkdir(exist_ok=True)
     for name, rows in outputs.items():
-        lines = ("\t".join(" ".join(cell.split()) for cell in row.values()) + "\n" for row in rows)
+        lines = ("\t".join(" ".join(_text(cell).split()) for cell in row.values()) + "\n" for row in rows)
         atomic.write_text(run.outputs / f"{name}.tsv", "".join(lines))
 
 
@@ -180,15 +180,24 @@ def write_held_out(run: RunDir, splits: Splits) -> None:
         write_held_out_set(run.held_out / f"{name}.parquet", held_out_items(examples))
 
 
-def write_samples(run: RunDir, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write the table of samples."""
-    atomic.write_json(run.samples, list(rows))
+def write_samples(run: RunDir, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table of samples, in which every cell is text."""
+    atomic.write_json(run.samples, [{name: _text(cell) for name, cell in row.items()} for row in rows])
 
 
 def remove_unfinished(run: RunDir) -> None:
     """Remove what a killed process left of a bundle that it was writing."""
     for remains in run.path.glob(f".{run.bundle.name}.*"):
         shutil.rmtree(remains, ignore_errors=True)
+
+
+def _text(cell: Any) -> str:
+    """Show an input, a reference or an output of any task; nothing where there is none."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bytes):
+        return f"{len(cell)} bytes"
+    return "" if cell is None else json.dumps(cell, ensure_ascii=False)
 
 
 def _free_name(label: str) -> Path:

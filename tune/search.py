@@ -128,8 +128,13 @@ def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict
     asked = [text.partition("=")[2] for text in arguments if text.startswith("search=")]
     name = asked[-1] if asked else default_search(arguments)
     known = choices("tune", folder.parent)
+    if name is None:
+        raise ConfigError(
+            f"the task {chosen_task(arguments)} has no search of its own: name one with search=NAME, of "
+            f"{', '.join(known)}, or write configs/tune/NAME.yaml"
+        )
     if name not in known:
-        raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name or '', known)}")
+        raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
     loaded = OmegaConf.load(folder / f"{name}.yaml")
     value: dict[str, Any] = dict(OmegaConf.to_container(loaded, resolve=True))
     extra: list[str] = []

@@ -11,6 +11,7 @@ from benchmarks.peers import ROOT, RunningPeer
 from deploy.bento.server import BentoServer
 from deploy.commands import StepFailedError
 from deploy.servers import Packaged
+from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle
 from dragoman.task_table import task_class
@@ -61,7 +62,7 @@ class OurTorchServe(_Contract):
 
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
-        server = TorchServeProcess(self.packaged.mar, log=log)
+        server = TorchServeProcess(self.packaged.mar, log=log, front_end=configured_front_end(self.packaged.mar))
         return RunningPeer(url=server.url, process=server)
 
 

@@ -64,7 +64,7 @@ class Target:
 
 
 def targets(servers: Mapping[str, Tree], limits: Mapping[str, Tree]) -> list[Target]:
-    """Everything that issue 4 asks of the CPU servers; trees of servers that failed are left out by the caller."""
+    """Everything that is asked of the CPU servers; trees of servers that failed are left out by the caller."""
     bento, mar, core = servers.get(BENTO, {}), servers.get(MAR, {}), limits.get(CORE, {})
     at_32, alone = ("closed", "32", "requests_per_s"), ("closed", "1", "p50_ms")
     found: list[Target] = []

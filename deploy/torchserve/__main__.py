@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from deploy.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
+from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.errors import DataError, UnavailableError, run_cli
 from dragoman.task_table import task_class
@@ -47,7 +48,11 @@ def main() -> int:
     )
     log = None if arguments.log == OWN_OUTPUT else arguments.log
     try:
-        with TorchServeProcess(_archive(arguments.mar), log=log, ports=ports, host=arguments.host) as server:
+        mar = _archive(arguments.mar)
+        front_end = configured_front_end(mar)
+        if front_end is not None:
+            print(f"on CUDA, in place of the numbers in the archive's model-config.yaml: {front_end}", flush=True)
+        with TorchServeProcess(mar, log=log, ports=ports, host=arguments.host, front_end=front_end) as server:
             print(READY.format(**{**vars(server), **_example(server), "log": log or "below"}), flush=True)
             try:
                 server.wait()

@@ -12,6 +12,7 @@ import psutil
 
 from deploy.server_process import LOOPBACK, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
+from deploy.torchserve.front_end import FrontEnd, unpack
 from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
@@ -44,15 +45,16 @@ class TorchServeProcess(ServerProcess):
         log: Path | None,
         ports: Ports | None = None,
         host: str = LOOPBACK,
+        front_end: FrontEnd | None = None,
         ready_within_s: float = 120.0,
     ) -> None:
         """Serve an archive and wait until its worker has answered once; free ports unless they are given.
 
-        ``host`` is where all but management listens. Raises DataError or BundleError for an archive that is none,
-        ConfigError for ports that are taken, for a host that is not this machine's, for a directory to follow that is
-        none, for an engine that is none, for a directory of temporary files whose name is too long or when TorchServe
-        or Java is not installed, and UnavailableError with the reason, or the end of the log, when the server does not
-        become ready.
+        ``host`` is where all but management listens; ``front_end`` takes the place of the numbers in the archive's
+        model configuration. Raises DataError or BundleError for an archive that is none, ConfigError for ports that are
+        taken, for a host that is not this machine's, for a directory to follow that is none, for an engine that is
+        none, for a directory of temporary files whose name is too long or when TorchServe or Java is not installed, and
+        UnavailableError with the reason, or the end of the log, when the server does not become ready.
         """
         archive, self.ports = Archive.open(Path(mar).resolve()), ports or Ports.free()
         self.ports.check(host)
@@ -73,7 +75,7 @@ class TorchServeProcess(ServerProcess):
         with contextlib.ExitStack() as undo:
             undo.callback(self._private.cleanup)
             _check_length(self._home)
-            config = _write_config(archive, self.ports, self._home, host)
+            config = _write_config(archive, self.ports, self._home, host, front_end)
             atomic.write_json(self._home / EXAMPLE_FILE, self.example)
             super().__init__(
                 _command(self._home),
@@ -162,12 +164,16 @@ def _environment(home: Path, config: Path, followed: Path | None) -> dict[str, s
     }
 
 
-def _write_config(archive: Archive, ports: Ports, home: Path, host: str) -> Path:
+def _write_config(archive: Archive, ports: Ports, home: Path, host: str, front_end: FrontEnd | None) -> Path:
     store, config = home / "model-store", home / "config.properties"
     try:
         for folder in (store, home / "temp", home / "logs"):
             folder.mkdir()
-        (store / archive.path.name).symlink_to(archive.path)
+        # TorchServe takes a directory for an unpacked archive, whatever its name.
+        if front_end is None:
+            (store / archive.path.name).symlink_to(archive.path)
+        else:
+            unpack(archive, store / archive.path.name, front_end)
         config.write_text(properties(archive, ports, store, host), encoding="ascii")
     except OSError as error:
         raise OutputError(f"cannot write {config}: {error.strerror or error}; free some space") from error

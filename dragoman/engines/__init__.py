@@ -120,6 +120,11 @@ def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
         return False
 
 
+def torch_gpu_count(devices: Sequence[Path] = NVIDIA_DEVICES) -> int:
+    """Return how many CUDA devices PyTorch can compute on; asks no more than ``torch_sees_cuda`` does."""
+    return int(importlib.import_module("torch").cuda.device_count()) if torch_sees_cuda(devices) else 0
+
+
 def _problem(table: Mapping[str, str], bundle: "Bundle", name: str) -> str | None:
     try:
         problem: str | None = _engine_class(table[name]).cannot_open(bundle)

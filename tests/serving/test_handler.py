@@ -15,7 +15,7 @@ from dragoman.bodies import RawRequest, repeated_form_field
 from dragoman.bundle import open_bundle
 from dragoman.predictor import Predictor, load
 from dragoman.protocol import Reply, answer, error_reply
-from handlers.seq2seq_handler import DEADLINE_S
+from handlers.seq2seq_handler import DEADLINE_S, _gpu_of_worker
 from model_registry.mar import build_mar
 from model_registry.mar_config import load_model_config
 from tests.conftest import ROOT
@@ -61,6 +61,13 @@ def _rest(content_type: str | None, length: int) -> dict[str, Any]:
     """The headers of a REST request, with those that TorchServe makes of the inputs."""
     headers = {"body": {"content-type": content_type or ""}, "Host": "127.0.0.1", "content-length": str(length)}
     return headers if content_type is None else {**headers, "Content-Type": content_type}
+
+
+@pytest.mark.parametrize(("gpu_id", "visible", "own"), [(1, None, "1"), (1, "2, 3", "3"), (0, "", ""), (1, "", "")])
+def test_a_worker_sees_the_one_gpu_that_torchserve_gave_it_and_none_that_is_hidden(
+    gpu_id: int, visible: str | None, own: str
+) -> None:
+    assert _gpu_of_worker(gpu_id, visible) == own
 
 
 def test_the_handler_needs_nothing_but_its_archive(unpacked: Path) -> None:

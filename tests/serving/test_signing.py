@@ -16,9 +16,11 @@ from deploy.bento.server import BentoServer
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, UnavailableError
+from dragoman.following import Pointer
 from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint
 from model_registry.__main__ import main
 from model_registry.bento import build_bento
+from model_registry.following import follow
 from model_registry.mar import build_mar
 from model_registry.tracking import TrackedRun
 from tests.signing_keys import KeyPair, write_key_pair
@@ -152,6 +154,32 @@ def test_signing_anew_with_another_key_reaches_the_registry_the_copies_and_the_b
     assert f"signed by sha256:{fingerprint(others.public)}" in capsys.readouterr().out
     with pytest.raises(BundleError, match="was made with the key"):
         run(uri, "verify", "tiny-en-de@candidate")
+
+
+def test_a_signature_by_a_strangers_key_does_not_spoil_the_copy_that_servers_follow(
+    signed, keys, tmp_path, monkeypatch
+):
+    uri, into, strangers = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "into", tmp_path / "strangers"
+    strangers.mkdir()
+    run(uri, "register", signed)
+    now, looks = 0.0, 0
+
+    def wait(_: float) -> bool:
+        nonlocal now, looks
+        now, looks = now + 1000, looks + 1
+        if looks == 1:
+            monkeypatch.delenv(PUBLIC_KEY_VARIABLE)
+            run(uri, "sign", signed, "--private-key", write_key_pair(strangers).private)
+            run(uri, "register", signed)
+            monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(keys.public))
+        return looks == 3
+
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(keys.public))
+    follow("tiny-en-de", "candidate", into, every_s=1, tracking_uri=uri, wait=wait, clock=lambda: now)
+    pointer = Pointer.read(into)
+    assert pointer
+    assert "was made with the key" in str(pointer.error)
+    assert open_bundle(into / str(pointer.bundle)).manifest.digest == pointer.digest
 
 
 def test_a_bundle_that_does_not_verify_is_not_signed(signed: Path, keys: KeyPair):

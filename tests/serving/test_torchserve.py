@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from deploy.torchserve.config import Ports
+from deploy.torchserve.front_end import FrontEnd
 from deploy.torchserve.grpc_client import InferenceClient, checked
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bodies import RawRequest, repeated_form_field
@@ -227,6 +228,28 @@ def test_metrics_are_prometheus_metrics(client: httpx.Client, server: TorchServe
     _post(client, server, REQUESTS["a text"])
     metrics = client.get(server.metrics_url).text
     assert re.search(rf'^ts_inference_requests_total{{model_name="{server.model}",.*}} [1-9]', metrics, re.MULTILINE)
+
+
+def test_batch_size_and_workers_can_be_others_than_the_archives(
+    client: httpx.Client, mar: Path, tmp_path: Path, predictor: Predictor
+) -> None:
+    requests = [RawRequest(body=_payload(q=f"{SENTENCE} {number}"), content_type=JSON) for number in range(12)]
+    expected = answer(predictor, requests)
+
+    with TorchServeProcess(mar, log=tmp_path / "log", front_end=FrontEnd(batch_size=4, workers=1)) as changed:
+        (model,) = client.get(f"{changed.management_url}/models/{changed.model}").json()
+        with ThreadPoolExecutor(12) as pool:
+            responses = list(pool.map(lambda request: _post(client, changed, request), requests))
+
+    assert (model["batchSize"], model["minWorkers"], model["maxWorkers"], len(model["workers"])) == (4, 1, 1, 1)
+    # What the archive says besides stays.
+    assert (model["maxBatchDelay"], model["responseTimeout"]) == (5, 300)
+    assert [Reply(response.status_code, response.json()) for response in responses] == expected
+
+
+def test_the_archives_own_numbers_hold_unless_others_are_given(client: httpx.Client, server: TorchServeProcess) -> None:
+    (model,) = client.get(f"{server.management_url}/models/{server.model}").json()
+    assert (model["batchSize"], model["minWorkers"], len(model["workers"])) == (16, 2, 2)
 
 
 def test_a_server_whose_ports_are_taken_does_not_start(server: TorchServeProcess, mar: Path, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_a_manifest_that_was_edited_no_longer_matches_its_own_digest(copy: Path)
         ('{"schema": 3, "name": NaN}', "NaN is no JSON number"),
         # A bundle of an earlier version, and what to do with it.
         ('{"schema": 2, "languages": {}}', r"has schema 2, .*; export the model again from its run: python -m train"),
+        # A prefix that the weights have learned is not in them.
+        ('{"schema": 2}', r"train\.max_steps=0, with the other settings that RUN_DIR/config\.yaml names"),
     ],
 )
 def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, message: str):
@@ -162,6 +164,14 @@ def test_options_and_limits_are_what_the_task_says(copy: Path, change: dict[str,
 def test_a_name_that_some_target_would_refuse_is_refused_at_once(name: str):
     with pytest.raises(ConfigError, match="name must be lower-case letters and digits"):
         check_name(name)
+
+
+@pytest.mark.parametrize("name", ["../captions", "Captions", "a/b"])
+def test_a_bundle_of_such_a_name_is_refused_though_its_digest_is_right(copy: Path, name: str):
+    foreign = dataclasses.replace(manifest_of(copy), name=name).sealed()
+    (copy / "manifest.json").write_text(foreign.to_json(), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json: name must be lower-case letters and digits"):
+        open_bundle(copy)
 
 
 @pytest.mark.parametrize("name", ["a", "translation-en-de", "captions_v2", "a" * 63, "2fast"])

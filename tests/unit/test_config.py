@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,20 @@ def test_help_names_every_setting_and_choice() -> None:
     missing = [key for key in flatten(compose_config([])) if not key.endswith(".kind") and key not in text]
     assert missing == []
     assert all(name in text for group in GROUPS for name in choices(group))
+
+
+def test_the_help_of_a_task_passes_over_the_data_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = help_text().splitlines()
+    shutil.copytree(CONFIG_DIR, tmp_path / "configs")
+    data = tmp_path / "configs" / "data"
+    # Of a task whose data has no kinds, and of one that calls a kind as this task does.
+    (data / "numbers.yaml").write_text("name: numbers\n", encoding="utf-8")
+    (data / "news.yaml").write_text("kind: table\nname: news\npath: ???\nlabels: 4\n", encoding="utf-8")
+    monkeypatch.setattr("train.help.CONFIG_DIR", tmp_path / "configs")
+    after = help_text().splitlines()
+    assert [line for line in after if not line.startswith("  data=")] == [
+        line for line in before if not line.startswith("  data=")
+    ]
 
 
 def test_composing_neither_moves_nor_writes_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,3 +206,10 @@ def test_more_folds_than_sources_are_refused() -> None:
     splits = Splits(name="toy", train=[("a", "b")], validation=[("c", "d")], tests={})
     with pytest.raises(DataError, match="2 distinct inputs, too few for 3 folds"):
         folds(splits, count=3, seed=1)
+
+
+@pytest.mark.parametrize("example", [("half a pair: \ud83d", "gold"), ("text", "\ud83d"), (b"bytes", float("nan"))])
+def test_an_example_that_no_file_can_hold_is_named(example: tuple[object, object]) -> None:
+    splits = Splits(name="toy", train=[("a", 1), example], validation=[("b", 2)], tests={"test": [("c", 3)]})
+    with pytest.raises(DataError, match=r"example 2 of the train split of toy cannot be stored \(.*; mend it"):
+        fingerprint(splits)

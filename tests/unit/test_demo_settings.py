@@ -42,6 +42,7 @@ def test_a_model_has_learned_when_it_reaches_the_score() -> None:
         ("task: {name: some}", r"some\.yaml has no section 'demo'"),
         ("demo: {minutes: soon, metric: chrF, reaches: 1}", r"minutes must be .* got 'soon'"),
         ("demo: {minutes: 1, metric: chrF, reaches: 1, seconds: 5}", r"seconds"),
+        ("demo: {minutes: 1, metric: chrf, reaches: 1}", r"metric must be one of chrF, .* got 'chrf'"),
     ],
 )
 def test_a_section_that_is_missing_or_wrong_is_told(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.bundle import open_bundle
-from dragoman.engines import configured_engine, open_engine, select_engine, torch_sees_cuda
+from dragoman.engines import configured_engine, open_engine, select_engine, torch_gpu_count, torch_sees_cuda
 from dragoman.errors import ConfigError
 from dragoman.tasks.translation import TranslationTask
 from tests.conftest import ROOT
@@ -104,6 +104,16 @@ def test_beside_a_driver_torch_has_the_word(tmp_path, monkeypatch):
     for there in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert torch_sees_cuda([tmp_path / "nvidiactl"]) is there
+
+
+def test_gpus_are_counted_only_where_torch_sees_cuda(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert torch_gpu_count([tmp_path / "nvidiactl"]) == 0
+    (tmp_path / "nvidiactl").touch()
+    assert torch_gpu_count([tmp_path / "nvidiactl"]) == 2
 
 
 def test_a_torch_that_is_broken_sees_no_cuda(tmp_path, monkeypatch):

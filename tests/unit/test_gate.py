@@ -89,6 +89,7 @@ def test_where_lower_is_better_the_floor_is_a_ceiling_and_a_lower_score_wins(mon
     trial = judge(good, bad, HELD_OUT, settings(**by_errors))
     assert trial.verdict == "promoted"
     assert trial.comparison.difference == trial.sets[0].difference > 0
+    assert f"champion minus candidate {trial.comparison.difference:+.2f} (90 %" in trial.reason
     assert judge(bad, good, HELD_OUT, settings(**by_errors)).verdict == "rejected"
 
 

@@ -98,3 +98,12 @@ def test_what_is_no_group_of_settings_is_refused(tmp_path, text):
         load_settings(path)
     with pytest.raises(ConfigError, match="cannot read the gate's settings"):
         load_settings(tmp_path / "absent.yaml")
+
+
+def test_a_task_without_a_gate_is_told_what_it_lacks(tmp_path, monkeypatch):
+    written(tmp_path, {"task": {"name": "gate"}, "data": {"name": "numbers"}})
+    monkeypatch.setattr("model_registry.gate_settings.TASK_CONFIGS", tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"gate\.yaml has no section gate: with .*metric, margin and floor.*--gate FILE"
+    ):
+        task_settings("gate")

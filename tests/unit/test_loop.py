@@ -1,6 +1,7 @@
 """The loop with a learner of a few lines: what it counts, what it keeps, what it refuses."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -180,3 +181,41 @@ def test_training_of_no_steps_validates_and_keeps_the_weights_as_they_are(train:
     run.checkpoints.restore_model(0, other)
     expected = whole_state(network())
     assert all(torch.equal(tensor, expected[name]) for name, tensor in whole_state(other).items())
+
+
+def test_a_run_that_was_stopped_before_its_first_step_starts_from_the_weights_it_had(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    train(folder="cut", stop_at=0)
+    state = Checkpoints(tmp_path / "cut", keep=2).last()
+    assert state is not None
+    other = network()
+    torch.nn.init.zeros_(other[4].weight)
+    resumed = train(folder="cut", state=state, model=other)
+    expected = whole_state(train(folder="whole").model)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in whole_state(resumed.model).items())
+
+
+def test_the_speed_after_a_resumption_counts_only_what_was_computed_since(
+    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(folder="cut", stop_at=4)
+    state = Checkpoints(tmp_path / "cut", keep=2).last()
+    assert state is not None
+    # Every look at the clock is a second later than the one before.
+    seconds = itertools.count()
+    monkeypatch.setattr("train.loop.time.monotonic", lambda: float(next(seconds)))
+    resumed = train("train.max_minutes=1000", folder="cut", state=state)
+    first, second = [r.figures["train/items_per_second"] for r in resumed.reports if "train/loss" in r.figures][:2]
+    assert first < 2 * second
+
+
+def test_the_last_checkpoint_knows_the_last_validation_though_one_was_due_at_the_same_step(
+    train: Callable[..., Run],
+) -> None:
+    run = train("train.validate_every_steps=30", "train.checkpoint_every_steps=10")
+    last = run.checkpoints.last()
+    assert last is not None
+    assert (last.step, last.validated_step, last.best_step) == (20, 20, 20)
+    again = train("train.validate_every_steps=30", "train.checkpoint_every_steps=10", state=last)
+    assert again.reports == []

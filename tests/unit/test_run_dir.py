@@ -1,9 +1,20 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from dragoman.errors import ConfigError, DataError, OutputError
-from train.run_dir import RunDir, append_history, check_corpus, create, new_run_dir, read_history, rewind_history
+from train.run_dir import (
+    RunDir,
+    append_history,
+    check_corpus,
+    create,
+    new_run_dir,
+    read_history,
+    rewind_history,
+    write_outputs,
+    write_samples,
+)
 
 
 def test_a_run_without_a_directory_gets_a_name_under_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +66,18 @@ def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
     check_corpus(run, "sha256:aa")
     with pytest.raises(DataError, match=r"the corpus has changed since .* fingerprint sha256:bb, expected sha256:aa"):
         check_corpus(run, "sha256:bb")
+
+
+def test_outputs_and_samples_of_any_task_are_written_as_text(tmp_path: Path) -> None:
+    rows = [
+        {"input": "a\tb\n", "reference": 7, "output": {"label": "ü", "score": 0.5}},
+        {"input": b"\x89PNG", "reference": ["cat", "pet"], "output": None},
+    ]
+    run = RunDir(tmp_path)
+    write_outputs(run, {"test": rows})
+    write_samples(run, rows)
+    lines = (run.outputs / "test.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines == ['a b\t7\t{"label": "ü", "score": 0.5}', '4 bytes\t["cat", "pet"]\t']
+    samples = json.loads(run.samples.read_text(encoding="utf-8"))
+    assert samples[0] == {"input": "a\tb\n", "reference": "7", "output": '{"label": "ü", "score": 0.5}'}
+    assert samples[1] == {"input": "4 bytes", "reference": '["cat", "pet"]', "output": ""}

@@ -67,6 +67,15 @@ def test_a_table_that_is_no_held_out_set_is_told(tmp_path: Path, columns: dict[s
         read_held_out(tmp_path / "test.parquet")
 
 
+def test_the_large_types_that_other_programs_write_are_read_as_well(tmp_path: Path) -> None:
+    for items, kind in ((TEXTS, pyarrow.large_string()), (BYTES, pyarrow.large_binary())):
+        write_held_out(tmp_path / "ours.parquet", items)
+        ours = parquet.read_table(tmp_path / "ours.parquet")
+        large = {"id": pyarrow.large_string(), "input": kind, "reference": pyarrow.large_string()}
+        parquet.write_table(ours.cast(pyarrow.schema(large)), tmp_path / "large.parquet")
+        assert read_held_out(tmp_path / "large.parquet") == items
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(HeldOutError, match=r"cannot read .*none\.parquet"):
         read_held_out(tmp_path / "none.parquet")

@@ -7,6 +7,7 @@ import pytest
 from dragoman.errors import ConfigError
 from train.config import compose_config
 from train.provenance import training_digest
+from train.tasks.translation.task import Translation
 from tune.search import default_search, load_plan, trial_settings
 from tune.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
 
@@ -186,6 +187,12 @@ def test_there_is_a_default_search() -> None:
     default = default_search([])
     assert default is not None
     assert load_plan([]).search.study.startswith(default)
+
+
+def test_a_task_without_a_search_of_its_own_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Translation, "search", None)
+    with pytest.raises(ConfigError, match="the task translation has no search of its own: name one with search=NAME"):
+        load_plan([])
 
 
 def test_workers_that_record_or_compute_elsewhere_agree_about_the_study() -> None:
