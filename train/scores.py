@@ -19,8 +19,8 @@ def scores(
         if not all(map(math.isfinite, (score.value, score.low, score.high))):
             # No manifest can hold it.
             raise DataError(
-                f"{name} is {score.value} ({score.low} to {score.high}) on {test_set}; it has no value for these items, "
-                "so score them by another metric, or give a larger set"
+                f"{name} is {score.value} ({score.low} to {score.high}) on {test_set}; it has no value for these, so "
+                "score by another metric, or give a larger set"
             )
     return [
         Score(
