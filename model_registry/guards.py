@@ -56,11 +56,11 @@ def check_guards(
         ("latency_p95_ms", candidate.p95_ms, p95_ms, settings.latency_p95_ms.max),
         ("size_mb", candidate.size_mb, megabytes, settings.size_mb.max),
     ]
+    if p95_ms is not None:
+        # Nobody is slower than a champion that answers nothing.
+        checked.append(("latency_ratio", _ratio(candidate.p95_ms, p95_ms), 1.0, settings.latency_ratio.max))
     if champion:
-        checked += [
-            ("latency_ratio", _ratio(candidate.p95_ms, p95_ms), 1.0, settings.latency_ratio.max),
-            ("size_ratio", _ratio(candidate.size_mb, megabytes), 1.0, settings.size_ratio.max),
-        ]
+        checked.append(("size_ratio", _ratio(candidate.size_mb, megabytes), 1.0, settings.size_ratio.max))
     guards += [_guard(name, ours, theirs, Range(max=most)) for name, ours, theirs, most in checked if most is not None]
     return guards
 

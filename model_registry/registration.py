@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -24,7 +25,9 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 def register_bundle(client: MlflowClient, bundle: Bundle) -> int:
     """The number of the bundle's version, which is made if there is none."""
-    return _version_of(client, bundle.manifest) or _create_version(client, bundle)
+    number = _version_of(client, bundle.manifest) or _create_version(client, bundle)
+    _store_held_out(client, bundle, str(client.get_model_version(bundle.manifest.name, str(number)).run_id))
+    return number
 
 
 def restore_files(client: MlflowClient, bundle: Bundle, number: int) -> None:
@@ -106,11 +109,21 @@ def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
     run = create_run_once(client, experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
     for name in ("config.yaml", "MODEL_CARD.md"):
         client.log_artifact(run.info.run_id, str(bundle.path / name))
-    # A run directory holds the bundle beside the sets it was scored on, and the gate needs those.
-    for file in sorted((bundle.path.parent / FOLDER).glob(f"*{SUFFIX}")):
-        client.log_artifact(run.info.run_id, str(file), FOLDER)
     client.set_terminated(run.info.run_id, "FINISHED")
     return run
+
+
+def _store_held_out(client: MlflowClient, bundle: Bundle, run_id: str) -> None:
+    """Store the sets that the bundle was scored on, which the gate needs, unless training has done it.
+
+    A run directory holds them beside the bundle. A run that was imported lacks them, and so does one whose tracking
+    server was away at the end of its training.
+    """
+    if files := sorted((bundle.path.parent / FOLDER).glob(f"*{SUFFIX}")):
+        stored = {Path(entry.path).name for entry in client.list_artifacts(run_id, FOLDER)}
+        for file in files:
+            if file.name not in stored:
+                client.log_artifact(run_id, str(file), FOLDER)
 
 
 def _link(client: MlflowClient, model_id: str, name: str, number: int) -> None:

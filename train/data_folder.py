@@ -10,11 +10,14 @@ IN_CHECKOUT = Path(__file__).resolve().parent.parent / "data"
 
 
 def find_data(path: str, *, setting: str) -> Path:
-    """Find a file or folder of data by its path in the data folders, else from here; raises DataError naming all."""
+    """Find a file or folder of data by its path in the data folders, else from here; raises DataError naming all.
+
+    A file may be there with ``.gz`` after its name, which whoever reads it looks for.
+    """
     named = os.environ.get(VARIABLE)
     folders = [*([Path(named)] if named else []), IN_CHECKOUT, Path()]
     for folder in folders:
-        if (folder / path).exists():
+        if (folder / path).exists() or (folder / f"{path}.gz").is_file():
             return folder / path
     if Path(path).is_absolute():
         raise DataError(f"{setting}: {path} does not exist; give the path of the data")

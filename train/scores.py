@@ -1,8 +1,10 @@
 """The scores of a manifest: each metric with its signature and a bootstrap interval."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from dragoman.errors import DataError
 from dragoman.manifest import Score
 from scoring.bootstrap import estimate
 from scoring.table import metric
@@ -11,8 +13,15 @@ from scoring.table import metric
 def scores(
     metrics: Sequence[str], outputs: Sequence[Any], references: Sequence[Any], *, test_set: str, engine: str
 ) -> list[Score]:
-    """Score outputs by each metric (names of ``scoring.table``)."""
+    """Score outputs by each metric (names of ``scoring.table``); raises DataError for a score that is no number."""
     found = [(name, estimate(metric(name), outputs, references)) for name in metrics]
+    for name, score in found:
+        if not all(map(math.isfinite, (score.value, score.low, score.high))):
+            # No manifest can hold it.
+            raise DataError(
+                f"{name} is {score.value} ({score.low} to {score.high}) on {test_set}; it has no value for these, so "
+                "score by another metric, or give a larger set"
+            )
     return [
         Score(
             metric=name,

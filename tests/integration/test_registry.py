@@ -91,6 +91,20 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
     assert {line.split("==")[0] for line in requirements} >= {"mlflow", "ctranslate2", "sentencepiece", "sentencex"}
 
 
+def test_a_run_whose_record_was_never_sent_to_its_end_gets_its_held_out_sets_when_it_is_registered(
+    sqlite_uri, make_bundle, tmp_path
+):
+    run = TrackedRun.open(tracking_uri=sqlite_uri, experiment="cut", run_name="cut", params={}, tags={})
+    run.finish("FAILED")
+    bundle = make_bundle(50.0, run_id=run.run_id)
+    registry = Registry.open(sqlite_uri)
+    for _ in range(2):
+        version = registry.register(bundle)
+        assert version.run_id == run.run_id
+        stored = registry.held_out_files(version, tmp_path)
+        assert [file.name for file in stored] == ["test.parquet", "validation.parquet"]
+
+
 def test_a_fetched_bundle_is_the_registered_one_and_fetching_again_keeps_it(uri, make_bundle, tmp_path, capsys):
     bundle = make_bundle(50.0)
     main(["register", str(bundle.path), "--tracking-uri", uri])

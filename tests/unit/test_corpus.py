@@ -213,3 +213,23 @@ def test_an_example_that_no_file_can_hold_is_named(example: tuple[object, object
     splits = Splits(name="toy", train=[("a", 1), example], validation=[("b", 2)], tests={"test": [("c", 3)]})
     with pytest.raises(DataError, match=r"example 2 of the train split of toy cannot be stored \(.*; mend it"):
         fingerprint(splits)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["data=tsv", "data.path=own/pairs.tsv", "data.source_column=en", "data.target_column=de"],
+        ["data=parallel", "data.source=own/x.en", "data.target=own/x.de"],
+    ],
+)
+def test_files_of_ones_own_are_found_in_the_data_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: list[str]
+) -> None:
+    (tmp_path / "own").mkdir()
+    pairs = [(f"sentence {number}", f"Satz {number}") for number in range(20)]
+    write(tmp_path / "own" / "pairs.tsv.gz", "en\tde", *("\t".join(pair) for pair in pairs))
+    write(tmp_path / "own" / "x.en.gz", *(source for source, _ in pairs))
+    write(tmp_path / "own" / "x.de", *(target for _, target in pairs))
+    monkeypatch.setenv("DRAGOMAN_DATA", str(tmp_path))
+    splits = read(*settings)
+    assert sorted([*splits.train, *splits.validation, *splits.tests["test"]]) == sorted(pairs)

@@ -50,6 +50,15 @@ def test_each_fault_fails_its_own_guard():
     assert failed(REFERENCES, size_mb=11.0) == {"size_ratio"}
 
 
+def test_a_champion_that_answers_nothing_is_no_measure_of_speed():
+    outputs = Outputs(values=tuple(map(Translation, REFERENCES, ["stop"] * 20)), plain=tuple(REFERENCES), refused={})
+    candidate = Measured(outputs=outputs, changed_in_batches=0.0, p95_ms=10.0, size_mb=5.0)
+    champion = dataclasses.replace(candidate, p95_ms=None)
+    guards = check_guards(candidate, champion, SOURCES, REFERENCES, SETTINGS)
+    assert all(guard.passed for guard in guards)
+    assert "latency_ratio" not in {guard.name for guard in guards}
+
+
 def test_what_the_references_do_as_well_is_no_fault():
     names = ["Berlin", "OK", "bla bla bla bla", " "]
     assert failed(names * 5, cut=[2], sources=names * 5, references=names * 5) == set()

@@ -1,3 +1,9 @@
+import numpy
+import pytest
+
+from dragoman.errors import DataError
+from scoring.base import Metric
+from scoring.table import METRICS
 from train.scores import scores
 
 REFERENCES = [f"Das ist der Satz mit der Nummer {number}." for number in range(40)]
@@ -23,3 +29,21 @@ def test_the_interval_repeats() -> None:
 def test_one_item_has_an_interval_without_width() -> None:
     (chrf,) = scores(("chrF",), ["Ein Satz."], ["Ein Satz."], test_set="toy", engine="x")
     assert chrf.low == chrf.value == chrf.high
+
+
+class Undefined(Metric):
+    """A metric that has no value for any outputs."""
+
+    name = "undefined"
+
+    def counts(self, outputs, references):
+        return numpy.full((len(outputs), 1), numpy.nan)
+
+    def score(self, sums):
+        return float(sums[0])
+
+
+def test_a_score_that_is_no_number_is_told_with_its_metric_and_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "undefined", f"{__name__}:Undefined")
+    with pytest.raises(DataError, match=r"undefined is nan \(nan to nan\) on toy"):
+        scores(("undefined",), OUTPUTS, REFERENCES, test_set="toy", engine="x")

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from dragoman.errors import ConfigError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
 from train.corpus import Splits
+from train.data_folder import find_data
 from train.tasks.translation.pairs import Pair
 from train.tasks.translation.sources.held_out import with_held_out
 from train.tasks.translation.sources.lines import read_aligned
@@ -34,7 +34,7 @@ class Parallel:
         """Read the files."""
         return with_held_out(
             self,
-            read_aligned(Path(self.source), Path(self.target)),
+            _aligned("source", self.source, "target", self.target),
             _optional("validation", self.validation_source, self.validation_target),
             _optional("test", self.test_source, self.test_target),
         )
@@ -46,4 +46,10 @@ def _optional(split: str, source: str | None, target: str | None) -> Sequence[Pa
     if source is None or target is None:
         missing = f"data.{split}_{'source' if source is None else 'target'}"
         raise ConfigError(f"{missing} is not set though its partner is; set both files or neither")
-    return read_aligned(Path(source), Path(target))
+    return _aligned(f"{split}_source", source, f"{split}_target", target)
+
+
+def _aligned(source_setting: str, source: str, target_setting: str, target: str) -> Sequence[Pair]:
+    return read_aligned(
+        find_data(source, setting=f"data.{source_setting}"), find_data(target, setting=f"data.{target_setting}")
+    )

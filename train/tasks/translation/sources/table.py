@@ -10,6 +10,7 @@ from dragoman.errors import DataError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
 from train.corpus import Splits
+from train.data_folder import find_data
 from train.tasks.translation.pairs import Pair
 from train.tasks.translation.sources.held_out import with_held_out
 from train.tasks.translation.sources.lines import read_lines
@@ -35,14 +36,14 @@ class Table:
         """Read the files."""
         return with_held_out(
             self,
-            self._pairs(self.path),
-            None if self.validation_path is None else self._pairs(self.validation_path),
-            None if self.test_path is None else self._pairs(self.test_path),
+            self._pairs("path", self.path),
+            None if self.validation_path is None else self._pairs("validation_path", self.validation_path),
+            None if self.test_path is None else self._pairs("test_path", self.test_path),
         )
 
-    def _pairs(self, path: str) -> Sequence[Pair]:
+    def _pairs(self, setting: str, path: str) -> Sequence[Pair]:
         readers = {"tsv": _tsv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}
-        rows = readers[self.format](Path(path))
+        rows = readers[self.format](find_data(path, setting=f"data.{setting}"))
         pairs = [
             (self._cell(row, self.source_column, path, number), self._cell(row, self.target_column, path, number))
             for number, row in enumerate(rows, start=1)
