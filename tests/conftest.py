@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"the real data sets are not at {SHARED_DATA}")
+        pytest.skip(f"the real data sets are not at {SHARED_DATA}; DRAGOMAN_DATA names their folder")
     return SHARED_DATA
 
 

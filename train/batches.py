@@ -84,9 +84,3 @@ def units(rows: Indices, lengths: Lengths) -> Units:
     """Count the units of a batch with and without its padding."""
     chosen = lengths[rows]
     return Units(real=int(chosen.sum()), padded=len(rows) * int(chosen.max(axis=0).sum()))
-
-
-def padding_share(batches: Sequence[Indices], lengths: Lengths) -> float:
-    """Share of the padded units that are padding, between 0 and 1."""
-    counted = [units(rows, lengths) for rows in batches]
-    return 1 - sum(count.real for count in counted) / sum(count.padded for count in counted)

@@ -131,7 +131,7 @@ class Task:
     input_field: ClassVar[str] = "inputs"
     """The field of a request that holds one input or a list of them."""
     quick_body_bytes: ClassVar[int] = 0
-    """The size up to which a body is read on the event loop of a server, in a fraction of a millisecond."""
+    """The size up to which a body is read on a server's event loop: that must take a millisecond or two at most."""
     request_fields: ClassVar[Sequence[str]] = ()
     """The further fields of a request."""
     output_field: ClassVar[str] = "outputs"

@@ -1,7 +1,15 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from train.batches import EvenBatches, Lengths, by_length, cut, padding_share, units
+from train.batches import EvenBatches, Indices, Lengths, by_length, cut, units
+
+
+def padding_share(batches: Sequence[Indices], lengths: Lengths) -> float:
+    """Share of the padded units that are padding, between 0 and 1."""
+    counted = [units(rows, lengths) for rows in batches]
+    return 1 - sum(count.real for count in counted) / sum(count.padded for count in counted)
 
 
 def lengths(size: int = 5000, seed: int = 0) -> Lengths:
