@@ -3,7 +3,7 @@
     python -m model_registry package NAME@champion
     bentoml serve
 
-``dragoman.protocol`` alone decides what a body means and what is answered; this file carries bytes to it and back.
+``dragoman.http.protocol`` alone decides what a body means and what is answered; this file carries bytes to it and back.
 """
 
 import asyncio
@@ -26,8 +26,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from dragoman import openapi
-from dragoman.asgi import (
+from dragoman.batching.batcher import MicroBatcher
+from dragoman.bundle.store import open_bundle
+from dragoman.engines.mixing import configured_mixing
+from dragoman.engines.selection import configured_engine
+from dragoman.errors import ConfigError, DragomanError, InferenceError, UnavailableError
+from dragoman.http import openapi
+from dragoman.http.asgi import (
     CONTENT_TYPE_KEY,
     ClientGone,
     ContractMiddleware,
@@ -36,17 +41,12 @@ from dragoman.asgi import (
     retry_headers,
     while_connected,
 )
-from dragoman.batching import MicroBatcher
-from dragoman.bodies import JSON_TYPE, RawRequest
-from dragoman.bundle import open_bundle
-from dragoman.engines import configured_engine
-from dragoman.engines.mixing import configured_mixing
-from dragoman.errors import ConfigError, DragomanError, InferenceError, UnavailableError
-from dragoman.following import Following, followed_directory
-from dragoman.model_switch import ModelSwitch
+from dragoman.http.protocol import Reply, answer_with, check_body_size, error_reply
+from dragoman.items.bodies import JSON_TYPE, RawRequest
+from dragoman.live.pointer import Following, followed_directory
+from dragoman.live.switch import ModelSwitch
+from dragoman.metrics.prometheus import BatcherMetrics, ServingMetrics
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import Reply, answer_with, check_body_size, error_reply
-from dragoman.serving_metrics import BatcherMetrics, ServingMetrics
 from dragoman.task_table import task_class
 from dragoman.tasks.base import Task
 

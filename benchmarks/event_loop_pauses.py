@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dragoman.batching import MicroBatcher
+from dragoman.batching.batcher import MicroBatcher
 from dragoman.errors import run_cli
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Capacity, Size
 
 ITEMS = (100, 100_000)
 GOAL_MS = 20.0

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 import dragoman
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import DataError, run_cli
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from model_registry.gate_settings import load_settings, task_settings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Mode, compare, decide

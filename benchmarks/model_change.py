@@ -20,9 +20,9 @@ from deploy.bento.server import BentoServer
 from deploy.commands import run_command
 from deploy.conformance.corpus import load_corpus
 from deploy.servers import Packaged
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, UnavailableError, run_cli
-from dragoman.following import FOLLOW_VARIABLE, Pointer
+from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
 from dragoman.task_table import task_class
 
 WITHIN_S = 60.0

@@ -20,10 +20,10 @@ from deploy.conformance.outcome import item_table
 from deploy.conformance.targets import InProcess
 from deploy.demo_settings import Demo, load_demo, training_settings
 from deploy.servers import Packaged, running_servers
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.manifest import Score
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
-from dragoman.manifest import Score
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from dragoman.predictor import load
 from dragoman.task_table import TASKS, task_class
 from scoring.held_out import HeldOutItem, read_held_out

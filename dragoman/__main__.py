@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dragoman.atomic import to_json
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.run_lines import run_lines
-from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key
 
 EXIT_CODES = """
 exit codes: 0 done, 64 wrong command line or key, 65 bad input, 70 the engine failed, 73 cannot write the output,

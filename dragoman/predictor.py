@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dragoman.bundle import Bundle, open_bundle
-from dragoman.computing import Computing
+from dragoman.batching.computing import Computing
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import DragomanError, InferenceError
-from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.task_table import task_class
 from dragoman.tasks.base import Task
 

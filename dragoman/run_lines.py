@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, DragomanError, InferenceError, InvalidInput
-from dragoman.outcomes import Failure
+from dragoman.items.outcomes import Failure
 from dragoman.predictor import Predictor, load
 
 # Enough lines for well-filled batches, few enough that output flows and progress moves.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dragoman.tasks.base import Task
 
 TASKS = {
-    "translation": "dragoman.tasks.translation:TranslationTask",
+    "translation": "dragoman.tasks.translation.task:TranslationTask",
 }
 
 

@@ -1,4 +1,4 @@
-"""TorchServe's handler: it carries bytes to ``dragoman.protocol`` and answers back, whatever the bundle's task.
+"""TorchServe's handler: it carries bytes to ``dragoman.http.protocol`` and answers back, whatever the bundle's task.
 
 It runs inside a ``.mar`` that holds the ``dragoman`` package and the bundle beside it (``model_registry.mar``).
 TorchServe wants exactly one class in this file.
@@ -15,16 +15,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from dragoman.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, repeated_form_field
-from dragoman.bundle import open_bundle
-from dragoman.engines import configured_engine
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.mixing import unhurried
+from dragoman.engines.selection import configured_engine
 from dragoman.errors import DragomanError, InvalidInput
-from dragoman.following import LOOK_EVERY_S, Following
+from dragoman.http.protocol import Reply, answer, check_body_size, error_reply
+from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, repeated_form_field
+from dragoman.live.pointer import LOOK_EVERY_S, Following
+from dragoman.metrics.torchserve import TorchServeMetrics
 from dragoman.predictor import load
-from dragoman.protocol import Reply, answer, check_body_size, error_reply
 from dragoman.task_table import task_class
-from dragoman.torchserve_metrics import TorchServeMetrics
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.bundle import MANIFEST, Bundle, open_bundle, open_unsigned
+from dragoman.bundle.manifest import NAME_PATTERN
+from dragoman.bundle.store import MANIFEST, Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
-from dragoman.manifest import NAME_PATTERN
 from model_registry.command_line import NAMED, parser
 from model_registry.signing import sign_bundle, verify_bundle
 

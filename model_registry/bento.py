@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dragoman.bundle import MANIFEST, Bundle, open_bundle
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.signature import SIGNATURE
+from dragoman.bundle.store import MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
-from dragoman.manifest import Manifest
-from dragoman.signature import SIGNATURE
 from model_registry.verified_copy import copy_bundle
 
 ROOT = Path(__file__).resolve().parent.parent

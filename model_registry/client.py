@@ -19,10 +19,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman import atomic
-from dragoman.bundle import Bundle, open_bundle, open_unsigned
+from dragoman.bundle.manifest import NAME_PATTERN, VERSION_LENGTH
+from dragoman.bundle.signature import SIGNATURE
+from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
-from dragoman.manifest import NAME_PATTERN, VERSION_LENGTH
-from dragoman.signature import SIGNATURE
 from model_registry.connection import bounded_requests, connect, explained, without_password
 from model_registry.registration import ABSENT, register_bundle, restore_files
 from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError
 from model_registry.contender import loaded, put_on_trial
 from model_registry.gate import Trial, another_work

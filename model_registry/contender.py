@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 import dragoman
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
 from model_registry.client import Registry
 from model_registry.gate import Trial, judge

@@ -1,4 +1,4 @@
-"""Keeping a directory at what an alias names, for servers that follow it (``dragoman.following``).
+"""Keeping a directory at what an alias names, for servers that follow it (``dragoman.live.pointer``).
 
 One process asks the registry, fetches and verifies, and moves the pointer only then; a moment's outage, a damaged file
 or a full disk leave the last verified bundle where it is, and the pointer says why.
@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.manifest import VERSION_LENGTH
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError, OutputError, UnavailableError
-from dragoman.following import Pointer
-from dragoman.manifest import VERSION_LENGTH
+from dragoman.live.pointer import Pointer
 from model_registry.client import Registry, bundle_label
 from model_registry.versions import Version
 

@@ -6,7 +6,7 @@ A first champion has nothing to be compared with; it needs the floor that the se
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dragoman.manifest import Manifest
+from dragoman.bundle.manifest import Manifest
 from dragoman.task_table import task_class
 from model_registry.gate_settings import GateSettings
 from model_registry.guards import Guard, Measured, check_guards

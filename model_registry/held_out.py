@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dragoman.bundle.manifest import Manifest
 from dragoman.errors import DataError
-from dragoman.manifest import Manifest
 from dragoman.run_lines import read_lines
 from scoring.held_out import HeldOutError, HeldOutItem, items_digest, read_held_out, short_digest
 

@@ -16,8 +16,8 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from packaging.requirements import Requirement
 
 import dragoman
-from dragoman.bundle import Bundle
-from dragoman.manifest import Manifest
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle
 from dragoman.task_table import task_class
 from model_registry.versions import headline_scores
 

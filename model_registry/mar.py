@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError, OutputError
 from model_registry.mar_config import load_model_config
 from model_registry.verified_copy import bundle_files, copy_file

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.errors import InferenceError
+from dragoman.items.outcomes import Result
 from dragoman.latency import latencies_ms, p95
-from dragoman.outcomes import Result
 from dragoman.predictor import Predictor
 
 # Enough for well-filled batches, few enough that progress moves.

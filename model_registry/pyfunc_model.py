@@ -12,8 +12,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 import dragoman
-from dragoman.bodies import RawRequest
-from dragoman.protocol import answer
+from dragoman.http.protocol import answer
+from dragoman.items.bodies import RawRequest
 
 
 class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped

@@ -8,8 +8,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from dragoman.bundle import Bundle
-from dragoman.manifest import Manifest
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle
 from model_registry.connection import without_password
 from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
 from model_registry.new_run import create_run_once

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman import atomic
-from dragoman.bundle import Bundle, open_unsigned
+from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key, sign, verify_signature
+from dragoman.bundle.store import Bundle, open_unsigned
 from dragoman.errors import ConfigError
-from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key, sign, verify_signature
 
 if TYPE_CHECKING:
     from mlflow.entities import FileInfo

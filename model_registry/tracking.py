@@ -15,7 +15,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-from dragoman.bundle import open_unsigned
+from dragoman.bundle.store import open_unsigned
 from dragoman.errors import ConfigError, UnavailableError
 from model_registry.connection import (
     bounded_requests,

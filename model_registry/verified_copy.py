@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from dragoman.bundle import MANIFEST, Bundle
+from dragoman.bundle.signature import SIGNATURE
+from dragoman.bundle.store import MANIFEST, Bundle
 from dragoman.errors import BundleError
-from dragoman.signature import SIGNATURE
 
 CHUNK_BYTES = 1 << 20
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.manifest import VERSION_LENGTH, BaseModel, Manifest, Score
+from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
-from dragoman.manifest import VERSION_LENGTH, BaseModel, Manifest, Score
 from scoring.table import METRICS
 
 # The column is that wide in MLflow's databases.

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.batch_observer import Observer
-from dragoman.batch_requests import RequestClass
-from dragoman.batch_workers import Run
-from dragoman.batching import MicroBatcher
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.batching.batcher import MicroBatcher
+from dragoman.batching.observer import Observer
+from dragoman.batching.requests import RequestClass
+from dragoman.batching.workers import Run
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Capacity, Size
 
 
 @dataclass(frozen=True)

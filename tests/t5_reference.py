@@ -8,8 +8,8 @@ from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis
 from dragoman.engines.t5.model import T5Model
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID
 from dragoman.engines.t5.weights import load_weights
+from dragoman.text.tokenizer import EOS_ID, PAD_ID
 
 VOCABULARY = 90
 MAX_SOURCE, MAX_TARGET = 40, 30

@@ -5,9 +5,9 @@ import io
 from dataclasses import asdict
 from pathlib import Path
 
-from dragoman.bundle import write_bundle
+from dragoman.bundle.manifest import Provenance, Score
+from dragoman.bundle.store import write_bundle
 from dragoman.engines.seq2seq import Decoding
-from dragoman.manifest import Provenance, Score
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 
 # Small, so that tests reach them quickly.
@@ -88,7 +88,7 @@ def _write_weights(model_dir: Path, seed: int, width: int) -> None:
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
-    from dragoman.engines.t5.tokenizer import Tokenizer
+    from dragoman.text.tokenizer import Tokenizer
 
     torch.manual_seed(seed)
     config = T5Config(

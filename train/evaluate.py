@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.manifest import Manifest, Score
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DataError, run_cli
-from dragoman.manifest import Manifest, Score
 from dragoman.predictor import load
 from scoring.held_out import HeldOutError, read_held_out
 from train.corpus import Example

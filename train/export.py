@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dragoman.bundle import Bundle, open_unsigned, write_bundle
-from dragoman.manifest import Provenance, Score
+from dragoman.bundle.manifest import Provenance, Score
+from dragoman.bundle.store import Bundle, open_unsigned, write_bundle
 from dragoman.predictor import load
 from scoring.held_out import label
 from train.config import to_yaml

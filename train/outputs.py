@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.errors import InferenceError
-from dragoman.outcomes import Failure
+from dragoman.items.outcomes import Failure
 from dragoman.predictor import Predictor
 
 ITEMS_AT_ONCE = 512

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import torch
 
+from dragoman.bundle.manifest import Provenance
 from dragoman.engines.cpu import usable_cores
-from dragoman.manifest import Provenance
 from train.corpus import CleanCorpus
 from train.device import require_device
 from train.export import Contents

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError, UnavailableError
-from dragoman.manifest import BaseModel
 from train.hub_access import require_hub
 
 

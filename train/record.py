@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dragoman import atomic
-from dragoman.bundle import open_unsigned
+from dragoman.bundle.manifest import Score
+from dragoman.bundle.store import open_unsigned
 from dragoman.errors import DataError, UnavailableError
-from dragoman.manifest import Score
 from train.config import flatten
 from train.provenance import config_digest
 from train.recorder import OpenRecorder, Recorder, RunFacts

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from dragoman.bundle.manifest import Score
 from dragoman.errors import DataError
-from dragoman.manifest import Score
 from scoring.bootstrap import estimate
 from scoring.table import metric
 

@@ -6,8 +6,8 @@ A task adds its own sections in a subclass of ``Config``, beside the component t
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from dragoman.bundle.manifest import check_name
 from dragoman.errors import ConfigError
-from dragoman.manifest import check_name
 from dragoman.strict import Setting
 
 

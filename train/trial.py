@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from train import record
 from train.corpus import CleanCorpus
 from train.export import exporting

@@ -193,8 +193,8 @@ def _register(run: "RunDir", tracking: TrackingSettings) -> None:
     """Make the bundle a version; where bundles must be signed, that waits for a person with a key."""
     if not tracking.enabled:
         return
-    from dragoman.bundle import open_bundle
-    from dragoman.signature import SIGNATURE, configured_public_key
+    from dragoman.bundle.signature import SIGNATURE, configured_public_key
+    from dragoman.bundle.store import open_bundle
     from model_registry.client import Registry
 
     if configured_public_key() is not None and not (run.bundle / SIGNATURE).exists():

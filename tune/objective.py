@@ -10,7 +10,7 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.errors import DragomanError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import load

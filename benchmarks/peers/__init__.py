@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.server_process import ServerProcess
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKERS = os.cpu_count() or 1

@@ -13,7 +13,7 @@ from deploy.commands import StepFailedError
 from deploy.servers import Packaged
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.task_table import task_class
 
 

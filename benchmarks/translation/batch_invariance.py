@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import run_cli
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from dragoman.predictor import Predictor, load
 from dragoman.run_lines import read_lines
-from dragoman.tasks.translation import TranslationTask
 from dragoman.tasks.translation.request import TranslationItem
 from dragoman.tasks.translation.result import Translation
+from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 ENGINES = ("ctranslate2", "torch")
 # Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.

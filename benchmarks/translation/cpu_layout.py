@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, cpu_workers
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.items.batches import token_batches
+from dragoman.items.sizes import Capacity
 from dragoman.run_lines import read_lines
-from dragoman.sizes import Capacity
-from dragoman.tasks.translation import TranslationTask
-from dragoman.token_batches import token_batches
+from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 ALONE = 20
 # With fewer, the last batches leave workers idle, which layouts of many workers would pay for.

@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks.peers import ROOT
 from deploy.commands import run_command
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
 
 VERDICTS = (0, 1, 2)

@@ -30,9 +30,9 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import PACES, Lane, Pace
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID
 from dragoman.engines.t5.weights import Geometry, fuse
 from dragoman.errors import run_cli
+from dragoman.text.tokenizer import EOS_ID, PAD_ID
 
 MAX_SOURCE, MAX_TARGET = 128, 128
 # Where attention looks in the measured steps: sentences of up to 64 tokens.

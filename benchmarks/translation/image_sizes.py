@@ -25,7 +25,7 @@ from deploy.images.container import Container, ImageConfig
 from deploy.images.engine import Engine
 from deploy.images.standard import build_standard
 from deploy.server_process import LOOPBACK, free_port
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
 
 SERVICE = Path(__file__).parent / "peers" / "plain_huggingface.py"

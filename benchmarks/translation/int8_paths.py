@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.seq2seq import Hypothesis
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import T5Weights, load_weights
 from dragoman.errors import run_cli
 from dragoman.run_lines import read_lines
-from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 BATCHES = (1, 8, 32)
 ROUNDS = 3

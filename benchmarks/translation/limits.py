@@ -16,11 +16,11 @@ from pathlib import Path
 
 from benchmarks.load_figures import percentile
 from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
-from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import run_cli
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from dragoman.predictor import load
 from dragoman.run_lines import read_lines
+from dragoman.text.tokenizer import Tokenizer
 
 CORES = os.cpu_count() or 1
 # Of 512 to 4,096 the one from which on longer batches gain nothing that can be measured.

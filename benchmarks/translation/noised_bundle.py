@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.translation.rewritten_bundle import Tensors, rewrite
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 
 

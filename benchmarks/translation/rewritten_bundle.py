@@ -11,7 +11,7 @@ import torch
 from ctranslate2.converters import TransformersConverter
 from safetensors.torch import load_file, save_file
 
-from dragoman.bundle import Bundle, write_bundle
+from dragoman.bundle.store import Bundle, write_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 
 WEIGHTS = "model.safetensors"

@@ -36,9 +36,9 @@ from benchmarks.translation.workloads import data_folder, load_workloads
 from benchmarks.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
 from dragoman import atomic
-from dragoman.bundle import Bundle, open_bundle
-from dragoman.engines.t5.tokenizer import Tokenizer
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
+from dragoman.text.tokenizer import Tokenizer
 
 TABLE_WIDTH = 150
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.translation.rewritten_bundle import Tensors, model_configuration, rewrite
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")

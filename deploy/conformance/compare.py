@@ -8,8 +8,8 @@ from typing import Any
 
 from deploy.conformance.corpus import Case, Tie
 from deploy.conformance.targets import Target
-from dragoman.bodies import JSON_TYPE, RawRequest
-from dragoman.protocol import Reply
+from dragoman.http.protocol import Reply
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.tasks.base import Task
 
 CLIENTS = 16

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dragoman.bodies import JSON_TYPE, RawRequest
 from dragoman.errors import ConfigError
-from dragoman.protocol import Reply
+from dragoman.http.protocol import Reply
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 
 REQUESTS = Path(__file__).with_name("requests")
 # One would be "1 tickets".

@@ -11,8 +11,8 @@ from rich.table import Table
 from deploy.conformance.compare import Difference, ItemReport, compare_cases, compare_items
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.targets import InProcess, Target
-from dragoman.bundle import open_bundle
-from dragoman.engines import configured_engine
+from dragoman.bundle.store import open_bundle
+from dragoman.engines.selection import configured_engine
 from dragoman.predictor import load
 from dragoman.task_table import task_class
 

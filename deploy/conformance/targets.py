@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import httpx
 
 from deploy.torchserve.grpc_client import InferenceClient
-from dragoman.bodies import RawRequest
+from dragoman.http.protocol import Reply, answer
+from dragoman.items.bodies import RawRequest
 from dragoman.predictor import Predictor
-from dragoman.protocol import Reply, answer
 
 TIMEOUT_S = 60.0
 

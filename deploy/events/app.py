@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from deploy.events.journal import Event, Journal, now
 from deploy.events.signature import check_delivery
-from dragoman.bodies import JSON_TYPE
+from dragoman.bundle.manifest import NAME_PATTERN
 from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
-from dragoman.manifest import NAME_PATTERN
-from dragoman.protocol import check_body_size, error_reply
+from dragoman.http.protocol import check_body_size, error_reply
+from dragoman.items.bodies import JSON_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_WITHIN_S = 10.0

@@ -8,9 +8,9 @@ from pathlib import Path
 from deploy.commands import run_command
 from deploy.servers import Packaged
 from deploy.torchserve.config import Archive
-from dragoman.bundle import open_bundle
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, OutputError
-from dragoman.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What the starter of TorchServe consists of; the handler and its core are in the .mar.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.targets import Target
 from deploy.images.container import Container
-from dragoman.bodies import JSON_TYPE, RawRequest
-from dragoman.protocol import Reply
+from dragoman.http.protocol import Reply
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.task_table import task_class
 
 # More than the batches that TorchServe has in hand at once, so that some wait in its queue.

@@ -4,7 +4,7 @@ import subprocess
 from datetime import UTC, datetime
 
 from deploy.images.context import ROOT
-from dragoman.manifest import Manifest
+from dragoman.bundle.manifest import Manifest
 
 TITLES = {
     "bento": "Dragoman: a model served by BentoML",
@@ -25,10 +25,10 @@ def labels(image: str, version: str, manifest: Manifest | None = None) -> dict[s
     }
     if manifest:
         found |= {
-            "dragoman.bundle.name": manifest.name,
-            "dragoman.bundle.task": manifest.task,
-            "dragoman.bundle.version": manifest.version,
-            "dragoman.bundle.digest": manifest.digest,
+            "dragoman.bundle.store.name": manifest.name,
+            "dragoman.bundle.store.task": manifest.task,
+            "dragoman.bundle.store.version": manifest.version,
+            "dragoman.bundle.store.digest": manifest.digest,
             "dragoman.mlflow.run_id": manifest.provenance.mlflow_run_id,
             "dragoman.training.commit": manifest.provenance.git_commit,
         }

@@ -13,8 +13,8 @@ from deploy.images.engine import Engine
 from deploy.server_process import LOOPBACK, free_port
 from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
-from dragoman.bodies import JSON_TYPE, RawRequest
-from dragoman.manifest import Manifest
+from dragoman.bundle.manifest import Manifest
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.task_table import task_class
 from dragoman.tasks.base import Task
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from deploy.server_process import LOOPBACK, free_port, is_free
+from dragoman.bundle.manifest import Manifest
 from dragoman.errors import BundleError, ConfigError, DataError
-from dragoman.manifest import Manifest
 from dragoman.task_table import task_class
 
 TEMPLATE = Path(__file__).with_name("config.properties")

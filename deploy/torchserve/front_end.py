@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from deploy.torchserve.config import Archive
-from dragoman.engines import configured_engine, torch_gpu_count
+from dragoman.engines.selection import configured_engine, torch_gpu_count
 from dragoman.errors import BundleError
 from dragoman.task_table import task_class
 

@@ -17,9 +17,9 @@ from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
 from dragoman import atomic
-from dragoman.engines import configured_engine
+from dragoman.engines.selection import configured_engine
 from dragoman.errors import ConfigError, OutputError, UnavailableError
-from dragoman.following import FOLLOW_VARIABLE, followed_directory
+from dragoman.live.pointer import FOLLOW_VARIABLE, followed_directory
 from dragoman.task_table import task_class
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.

@@ -9,7 +9,7 @@ from typing import Any
 
 import ctranslate2
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.engines.cpu import kernel_settings, processor, usable_cores
 from dragoman.engines.mixing import (
     BY_WIDTH,
@@ -21,10 +21,10 @@ from dragoman.engines.mixing import (
     random_batches,
 )
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from dragoman.engines.verdicts import settled_verdict
 from dragoman.errors import ConfigError, InferenceError
-from dragoman.sizes import Capacity
+from dragoman.items.sizes import Capacity
+from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 log = logging.getLogger(__name__)
 

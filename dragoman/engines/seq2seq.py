@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from dragoman.engines import Engine
+from dragoman.engines.selection import Engine
 from dragoman.strict import Setting
 
 MAX_LENGTH_PENALTY = 5.0

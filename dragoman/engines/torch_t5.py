@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
-from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.engines.t5.weights import load_weights
 from dragoman.errors import ConfigError
-from dragoman.sizes import Capacity
+from dragoman.items.sizes import Capacity
+from dragoman.text.tokenizer import Tokenizer
 
 # Decoder rows computed at once.
 SLOTS = {"cpu": 32, "cuda": 256}

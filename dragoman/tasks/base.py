@@ -18,13 +18,13 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from dragoman import strict
-from dragoman.bodies import RawRequest, read_payload
-from dragoman.bundle import Bundle
-from dragoman.engines import open_engine
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle
+from dragoman.engines.selection import open_engine
 from dragoman.errors import BundleError, InvalidInput
-from dragoman.manifest import Manifest
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.items.bodies import RawRequest, read_payload
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Capacity, Size
 from dragoman.strict import Setting
 
 Schema = dict[str, Any]
@@ -264,7 +264,7 @@ class Task:
         """Compute one batch of equal keys: one outcome per item, in order.
 
         ``on_outcome`` gets items whose outcome is known before the others', in any thread. What this raises is put down
-        to an item or to the engine by ``dragoman.computing``.
+        to an item or to the engine by ``dragoman.batching.computing``.
         """
         raise NotImplementedError
 

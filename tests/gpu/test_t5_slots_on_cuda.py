@@ -10,7 +10,7 @@ import torch
 from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.lane import CUDA_PACE
 from dragoman.engines.t5.scheduler import SlotScheduler
-from dragoman.engines.t5.tokenizer import EOS_ID
+from dragoman.text.tokenizer import EOS_ID
 from tests.t5_reference import MAX_SOURCE, MAX_TARGET, VOCABULARY, Generate, open_model, write_random_t5
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

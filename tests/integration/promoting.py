@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.figure  # noqa: F401 - imported once, for all processes
 from mlflow.tracking import MlflowClient
 
-import dragoman.tasks.translation  # noqa: F401
+import dragoman.tasks.translation.task  # noqa: F401
 import model_registry.promotion  # noqa: F401
 from model_registry import lease
 from model_registry.__main__ import main

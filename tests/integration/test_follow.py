@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, OutputError
-from dragoman.following import Pointer
+from dragoman.live.pointer import Pointer
 from model_registry.__main__ import main
 from model_registry.client import Registry
 from model_registry.following import follow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, OutputError, UnavailableError
 from model_registry.__main__ import main
 from model_registry.client import Registry

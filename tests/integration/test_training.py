@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman.bundle import open_bundle
+from dragoman.bundle.manifest import Score
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
-from dragoman.manifest import Score
 from scoring.held_out import label, read_held_out
 from tests.conftest import ROOT
 from tests.integration.mlflow_server import free_port, mlflow_server

@@ -17,7 +17,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError, InferenceError
 from model_registry.study_tracking import TrackedStudy
 from tests.conftest import ROOT

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.translation.rewritten_bundle import model_configuration
 from benchmarks.translation.widened_bundle import Geometry, widened
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
 from dragoman.predictor import Result, load

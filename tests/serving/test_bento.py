@@ -24,11 +24,11 @@ import pytest
 import yaml
 
 from deploy.bento.server import BentoServer
-from dragoman.bodies import RawRequest
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import UnavailableError
+from dragoman.http.protocol import answer
+from dragoman.items.bodies import RawRequest
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import answer
 from model_registry.bento import build_bento
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle

@@ -8,10 +8,10 @@ import pytest
 from deploy.conformance.compare import compare_cases
 from deploy.conformance.corpus import Case, load_corpus
 from deploy.conformance.targets import InProcess
-from dragoman.bodies import RawRequest
-from dragoman.engines import ENGINE_VARIABLE
+from dragoman.engines.selection import ENGINE_VARIABLE
+from dragoman.http.protocol import Reply
+from dragoman.items.bodies import RawRequest
 from dragoman.predictor import load
-from dragoman.protocol import Reply
 from dragoman.tasks.translation.options import Limits
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle

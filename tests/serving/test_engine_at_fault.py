@@ -14,7 +14,7 @@ import pytest
 from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from model_registry.bento import build_bento
 from model_registry.mar import build_mar
 from tests.conftest import ROOT

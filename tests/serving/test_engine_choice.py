@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.bundle import Bundle, open_bundle
-from dragoman.engines import ENGINE_VARIABLE
+from dragoman.bundle.store import Bundle, open_bundle
+from dragoman.engines.selection import ENGINE_VARIABLE
 from model_registry.bento import build_bento
 from model_registry.mar import build_mar
 from tests.conftest import ROOT

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from deploy.events.signature import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, sign_delivery
 from deploy.server_process import free_port
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.tasks.translation.options import Limits
 from model_registry.__main__ import main

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dragoman.bodies import RawRequest, repeated_form_field
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
+from dragoman.http.protocol import Reply, answer, error_reply
+from dragoman.items.bodies import RawRequest, repeated_form_field
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import Reply, answer, error_reply
 from handlers.seq2seq_handler import DEADLINE_S, _gpu_of_worker
 from model_registry.mar import build_mar
 from model_registry.mar_config import load_model_config

@@ -18,9 +18,9 @@ from mlflow.tracking import MlflowClient
 from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, free_port
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import Bundle, open_bundle
-from dragoman.engines import ENGINE_VARIABLE
-from dragoman.following import FOLLOW_VARIABLE, Pointer
+from dragoman.bundle.store import Bundle, open_bundle
+from dragoman.engines.selection import ENGINE_VARIABLE
+from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
 from dragoman.predictor import Result, load
 from model_registry.__main__ import main
 from model_registry.bento import build_bento

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deploy.bento.server import BentoServer
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.predictor import Result, load
 from dragoman.tasks.translation.options import Limits
 from model_registry.bento import build_bento

@@ -14,10 +14,10 @@ import pytest
 
 from deploy.bento.server import BentoServer
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import Bundle, open_bundle, open_unsigned
+from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint
+from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, UnavailableError
-from dragoman.following import Pointer
-from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint
+from dragoman.live.pointer import Pointer
 from model_registry.__main__ import main
 from model_registry.bento import build_bento
 from model_registry.following import follow
@@ -243,7 +243,7 @@ def test_bento_serves_a_signed_bundle_and_refuses_an_altered_or_unsigned_one(
 
 
 def reseal_with_another_beam(bundle: Bundle) -> None:
-    from dragoman.manifest import Manifest
+    from dragoman.bundle.manifest import Manifest
 
     path = bundle.path / "manifest.json"
     content = json.loads(path.read_text())

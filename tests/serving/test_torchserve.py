@@ -21,11 +21,11 @@ from deploy.torchserve.config import Ports
 from deploy.torchserve.front_end import FrontEnd
 from deploy.torchserve.grpc_client import InferenceClient, checked
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bodies import RawRequest, repeated_form_field
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, InvalidInput, UnavailableError
+from dragoman.http.protocol import Reply, answer, error_reply
+from dragoman.items.bodies import RawRequest, repeated_form_field
 from dragoman.predictor import Predictor, load
-from dragoman.protocol import Reply, answer, error_reply
 from model_registry.mar import build_mar
 from tests.conftest import ROOT
 

@@ -17,8 +17,8 @@ from deploy.torchserve import config
 from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import open_bundle
-from dragoman.following import FOLLOW_VARIABLE
+from dragoman.bundle.store import open_bundle
+from dragoman.live.pointer import FOLLOW_VARIABLE
 from model_registry.mar import build_mar
 from tests.conftest import ROOT
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from model_registry.mar import build_mar
 from tests.conftest import ROOT
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, mark_answered, while_connected
-from dragoman.batching import MicroBatcher
-from dragoman.bodies import RawRequest
+from dragoman.batching.batcher import MicroBatcher
+from dragoman.http.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, mark_answered, while_connected
+from dragoman.http.protocol import Reply, answer, answer_with
+from dragoman.items.bodies import RawRequest
+from dragoman.items.sizes import Capacity
 from dragoman.predictor import Predictor
-from dragoman.protocol import Reply, answer, answer_with
-from dragoman.sizes import Capacity
 
 
 @pytest.fixture(scope="module")

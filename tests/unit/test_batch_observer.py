@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from tests.batcher_scenes import Engine, Notes, all_asked, asked, batcher_of, occupied, play
 
 

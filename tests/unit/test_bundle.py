@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dragoman.bundle import open_bundle
-from dragoman.contents import check_contents
+from dragoman.bundle.contents import check_contents
+from dragoman.bundle.manifest import FileEntry, Manifest, check_name
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError
-from dragoman.manifest import FileEntry, Manifest, check_name
 from tests.tiny_model import write_tiny_bundle
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman.computing import FAILURES_UNTIL_UNHEALTHY
+from dragoman.batching.computing import FAILURES_UNTIL_UNHEALTHY
 from dragoman.errors import InvalidInput
-from dragoman.outcomes import Failure, Result
+from dragoman.items.outcomes import Failure, Result
 from dragoman.predictor import Predictor
 
 TEXTS = ["the red car", "a dog", "our house", "the station", "a cup of tea", "my friend", "the man", "a woman"]

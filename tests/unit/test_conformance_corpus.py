@@ -9,9 +9,9 @@ import pytest
 from deploy.conformance import corpus
 from deploy.conformance.compare import compare_items
 from deploy.conformance.corpus import Case, Tie, load_corpus
-from dragoman.bodies import RawRequest
 from dragoman.errors import ConfigError
-from dragoman.protocol import Reply
+from dragoman.http.protocol import Reply
+from dragoman.items.bodies import RawRequest
 from dragoman.task_table import TASKS, task_class
 from dragoman.tasks.base import Task
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.ct2 import NARROWEST, cpu_workers
 from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
-from dragoman.tasks.translation import open_translation_engine
+from dragoman.tasks.translation.task import open_translation_engine
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.tiny_model import write_tiny_bundle
 from tests.unit.test_target_vocabulary import restricted
 

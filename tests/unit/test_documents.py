@@ -5,8 +5,8 @@ import sentencex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dragoman.tasks.translation import documents
-from dragoman.tasks.translation.documents import WINDOW, halves, join, sentence_spans
+from dragoman.text import documents
+from dragoman.text.documents import WINDOW, halves, join, sentence_spans
 
 # What splitters stumble over, beside any text at all.
 FRAGMENTS = [

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.bundle import open_bundle
-from dragoman.engines import configured_engine, open_engine, select_engine, torch_gpu_count, torch_sees_cuda
+from dragoman.bundle.store import open_bundle
+from dragoman.engines.selection import configured_engine, open_engine, select_engine, torch_gpu_count, torch_sees_cuda
 from dragoman.errors import ConfigError
-from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.task import TranslationTask
 from tests.conftest import ROOT
 
 TABLE = {
@@ -90,7 +90,7 @@ def test_a_name_that_is_unknown_is_refused_with_those_that_are_not(names, messag
 
 def test_without_a_driver_torch_is_not_asked(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from dragoman.engines import torch_sees_cuda;"
+        "import sys; from pathlib import Path; from dragoman.engines.selection import torch_sees_cuda;"
         f"print(torch_sees_cuda([Path({str(tmp_path / 'nvidiactl')!r})]), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from ctranslate2.converters import TransformersConverter
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION
 from dragoman.engines.seq2seq import Decoding
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
-from dragoman.tasks.translation import open_translation_engine
+from dragoman.tasks.translation.task import open_translation_engine
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.unit.test_target_vocabulary import rebundled
 
 # Two sums of the same float32 numbers in another order differ by about this much; a choice between two tokens, or two

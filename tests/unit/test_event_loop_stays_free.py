@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from benchmarks.event_loop_pauses import rounds_of
-from dragoman.batch_line import ITEMS_IN_LINE, ITEMS_PER_STEP
-from dragoman.batching import MicroBatcher
+from dragoman.batching.batcher import MicroBatcher
+from dragoman.batching.line import ITEMS_IN_LINE, ITEMS_PER_STEP
 from dragoman.errors import UnavailableError
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Capacity, Size
 
 LARGEST_REQUEST = 100_000
 BATCH_COST = 512

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
-from dragoman.following import FOLLOW_VARIABLE, POINTER, Following, Pointer
+from dragoman.live.pointer import FOLLOW_VARIABLE, POINTER, Following, Pointer
 from tests.tiny_model import write_tiny_bundle
 
 

@@ -4,8 +4,8 @@ import random
 import numpy
 import pytest
 
+from dragoman.bundle.manifest import Manifest, Provenance
 from dragoman.engines.seq2seq import Decoding
-from dragoman.manifest import Manifest, Provenance
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 from model_registry.gate import another_work, judge
 from model_registry.gate_settings import task_settings

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 import dragoman
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import InferenceError
 from model_registry.contender import loaded, put_on_trial
 from model_registry.gate_settings import Limit, Range, SampledShare, task_settings

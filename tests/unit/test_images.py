@@ -22,7 +22,7 @@ from deploy.images.labels import commit, labels
 from deploy.images.left_over import left_over
 from deploy.images.smoke import STANDARD, Checked
 from deploy.servers import Packaged
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from tests.conftest import ROOT
 
@@ -65,8 +65,8 @@ def test_torchserve_gets_its_extra_without_the_client_of_its_grpc() -> None:
 def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
     found = labels("bento", "1", manifest)
-    assert found["dragoman.bundle.digest"] == manifest.digest
-    assert found["dragoman.bundle.version"] == manifest.version
+    assert found["dragoman.bundle.store.digest"] == manifest.digest
+    assert found["dragoman.bundle.store.version"] == manifest.version
     assert found["org.opencontainers.image.version"] == "1"
     assert found["org.opencontainers.image.revision"] == commit()
     assert "dragoman.mlflow.run_id" not in found
@@ -311,8 +311,8 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ({"healthy": False}, "its health check fails"),
         ({"healthy": None}, "it has no health check"),
         (
-            {"wrong_labels": ["dragoman.bundle.digest", "dragoman.mlflow.run_id"]},
-            "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
+            {"wrong_labels": ["dragoman.bundle.store.digest", "dragoman.mlflow.run_id"]},
+            "labels that do not say what they must: dragoman.bundle.store.digest, dragoman.mlflow.run_id",
         ),
         ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
         ({"items": 0}, "it was asked nothing"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from dragoman.following import Pointer
+from dragoman.live.pointer import Pointer
 from model_registry import command_line
 from tests.kubernetes import OVERLAYS, environment, named, of_kind, render
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, OutputError
 from model_registry.mar import MODEL_CONFIG, build_mar
 from model_registry.mar_config import load_model_config
@@ -108,7 +108,7 @@ def test_a_file_that_was_added_since_the_bundle_was_opened_stays_out(tiny_bundle
 def test_each_file_of_the_bundle_is_read_once_to_be_archived(tiny_bundle: Path, tmp_path: Path) -> None:
     code = f"""
 import collections, pathlib, sys
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from model_registry.mar import build_mar
 bundle, read = open_bundle({str(tiny_bundle)!r}), collections.Counter()
 

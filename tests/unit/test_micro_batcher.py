@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dragoman.batch_queue import BatchQueue, WaitingItem
+from dragoman.batching.queue import BatchQueue, WaitingItem
 from dragoman.errors import UnavailableError
-from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.items.outcomes import Failure, OnOutcome, Result
 from tests.batcher_scenes import Engine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
 
 
@@ -168,7 +168,7 @@ def test_a_document_alone_has_all_workers():
 
 
 def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_come(monkeypatch):
-    monkeypatch.setattr("dragoman.batch_workers.KEEP_FREE_S", 0.05)
+    monkeypatch.setattr("dragoman.batching.workers.KEEP_FREE_S", 0.05)
 
     async def scene():
         batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
@@ -472,9 +472,9 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
         assert notes.queue == (0, 0)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("dragoman.batch_line.ITEMS_PER_STEP", per_step)
-        patched.setattr("dragoman.batching.ITEMS_PER_STEP", per_step)
-        patched.setattr("dragoman.batch_line.ITEMS_IN_LINE", in_line)
+        patched.setattr("dragoman.batching.line.ITEMS_PER_STEP", per_step)
+        patched.setattr("dragoman.batching.batcher.ITEMS_PER_STEP", per_step)
+        patched.setattr("dragoman.batching.line.ITEMS_IN_LINE", in_line)
         play(scene)
 
 

@@ -6,12 +6,12 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from dragoman.batching import MicroBatcher
+from dragoman.batching.batcher import MicroBatcher
 from dragoman.engines import mixing
-from dragoman.following import Following
-from dragoman.model_switch import ModelSwitch
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Capacity, Size
+from dragoman.live.pointer import Following
+from dragoman.live.switch import ModelSwitch
 
 
 class Model:
@@ -136,7 +136,7 @@ def test_a_model_that_is_to_take_over_is_checked_without_hurry_beside_the_one_th
 
 
 def test_a_failure_while_following_does_not_end_it(monkeypatch: Any) -> None:
-    monkeypatch.setattr("dragoman.model_switch.LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("dragoman.live.switch.LOOK_EVERY_S", 0.001)
     first, second = Model("first"), Model("second")
     looks = itertools.chain([RuntimeError("nobody foresaw this"), None, second], itertools.repeat(None))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dragoman.sizes import Capacity
+from dragoman.items.sizes import Capacity
 from tests.conftest import ROOT
 from tests.monitoring import MONITORING, alerts, dashboard, dashboard_expressions, metrics_of, panels
 

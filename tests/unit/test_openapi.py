@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from dragoman import errors, openapi
+from dragoman import errors
+from dragoman.bundle.manifest import Manifest, Provenance
 from dragoman.engines.seq2seq import Decoding
 from dragoman.errors import InvalidInput
-from dragoman.manifest import Manifest, Provenance
+from dragoman.http import openapi
 from dragoman.tasks.base import Task
-from dragoman.tasks.translation import TranslationTask
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 from dragoman.tasks.translation.request import FIELDS, parse_request
+from dragoman.tasks.translation.task import TranslationTask
 
 OPTIONS = Options(
     languages=Languages(source="en", target="fr"), preprocessing=Preprocessing(), decoding=Decoding(num_beams=2)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import dragoman
-from dragoman.bodies import RawRequest
-from dragoman.protocol import answer
+from dragoman.http.protocol import answer
+from dragoman.items.bodies import RawRequest
 from dragoman.tasks.translation.options import Limits
 
 
@@ -135,7 +135,7 @@ def test_the_longest_text_fits_into_a_body_however_it_is_escaped():
 
 
 def test_more_sentences_than_any_text_has_are_refused(predictor, monkeypatch):
-    monkeypatch.setattr("dragoman.tasks.translation.MAX_SENTENCES", 10)
+    monkeypatch.setattr("dragoman.tasks.translation.task.MAX_SENTENCES", 10)
     assert ask(predictor, {"q": ["a\n" * 5, "b\n" * 5]}).status == 200
     reply = ask(predictor, {"q": ["a\n" * 5, "b\n" * 6]})
     assert (reply.status, reply.body["code"], reply.body["field"]) == (413, "text_too_long", "q[1]")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.rank_heap import RankHeap
+from dragoman.batching.rank_heap import RankHeap
 
 
 @dataclass(eq=False)

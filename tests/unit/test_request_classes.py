@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from dragoman.errors import UnavailableError
-from dragoman.outcomes import Result
-from dragoman.sizes import Capacity
+from dragoman.items.outcomes import Result
+from dragoman.items.sizes import Capacity
 from tests.batcher_scenes import Engine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
 
 # Of the largest document that a bundle's limits allow, 200,000 characters.
@@ -188,7 +188,7 @@ def test_what_a_client_who_leaves_shares_with_another_is_computed_at_that_ones_e
 
 
 def test_sentences_far_apart_in_a_list_longer_than_the_line_are_all_answered(monkeypatch):
-    monkeypatch.setattr("dragoman.batch_line.ITEMS_IN_LINE", 10)
+    monkeypatch.setattr("dragoman.batching.line.ITEMS_IN_LINE", 10)
 
     async def scene():
         batcher = batcher_of((engine := Engine(held=False)).run, parallel_batches=2)

@@ -48,6 +48,8 @@ def test_what_the_search_looks_for_is_found(line: str, tmp_path: Path, monkeypat
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     for name in ("dragoman/task_table.py", "train/loop.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(f'TASKS = {{\n    "translation": "dragoman.tasks.translation:Task",\n{line}\n}}\n')
+        (tmp_path / name).write_text(
+            f'TASKS = {{\n    "translation": "dragoman.tasks.translation.task:Task",\n{line}\n}}\n'
+        )
     assert len(spoken_of("dragoman/task_table.py")) == 1
     assert len(spoken_of("train/loop.py")) == 2

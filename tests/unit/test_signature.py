@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dragoman
-from dragoman.bundle import open_bundle, open_unsigned
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint, sign, verify_signature
+from dragoman.bundle.store import open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError
-from dragoman.manifest import Manifest
-from dragoman.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint, sign, verify_signature
 from tests.signing_keys import KeyPair, write_key_pair
 from tests.tiny_model import write_tiny_bundle
 

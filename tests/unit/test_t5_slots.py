@@ -20,9 +20,9 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import CPU_PACE, CUDA_PACE, Lane
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
-from dragoman.engines.t5.tokenizer import EOS_ID
 from dragoman.engines.t5.weights import Geometry, load_weights
 from dragoman.errors import InferenceError, InvalidInput
+from dragoman.text.tokenizer import EOS_ID
 from tests.t5_reference import MAX_SOURCE, MAX_TARGET, VOCABULARY, Generate, open_model, write_random_t5
 
 

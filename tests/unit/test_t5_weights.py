@@ -11,11 +11,11 @@ from transformers import T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
 import dragoman
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.seq2seq import Decoding
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.engines.t5.weights import Geometry, load_weights, relative_bias
 from dragoman.errors import BundleError
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.conftest import ROOT
 from tests.t5_reference import Generate, write_random_t5
 from tests.unit.test_layout import BLOCKER

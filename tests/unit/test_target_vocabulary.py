@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.bundle import Bundle, open_bundle, write_bundle
+from dragoman.bundle.store import Bundle, open_bundle, write_bundle
 from dragoman.engines.seq2seq import Decoding
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
-from dragoman.tasks.translation import open_translation_engine
+from dragoman.tasks.translation.task import open_translation_engine
+from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from train.tasks.translation.conversion import ENGINE, convert
 
 DECODING = Decoding(max_new_tokens=16)

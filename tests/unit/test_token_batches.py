@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragoman.token_batches import token_batches
+from dragoman.items.batches import token_batches
 
 LENGTHS = st.lists(st.integers(min_value=1, max_value=600), max_size=80)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deploy.torchserve.config import Archive, Ports, properties
-from dragoman.bundle import open_bundle
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError
-from dragoman.manifest import Manifest
 from model_registry.mar import build_mar
 
 

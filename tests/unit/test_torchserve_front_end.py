@@ -9,10 +9,10 @@ import yaml
 
 from deploy.torchserve.config import Archive
 from deploy.torchserve.front_end import CUDA_BATCH_SIZE, FrontEnd, configured_front_end, front_end_for, unpack
-from dragoman.bundle import open_bundle
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.torch_t5 import SLOTS
 from dragoman.errors import BundleError
-from dragoman.tasks.translation import TranslationTask
+from dragoman.tasks.translation.task import TranslationTask
 from model_registry.mar import MODEL_CONFIG, build_mar
 
 WITHOUT_TORCH = {"ctranslate2": "module:Class"}

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 import dragoman
 from dragoman.engines.seq2seq import Decoding
-from dragoman.engines.t5.tokenizer import EOS_ID
 from dragoman.errors import ConfigError, InvalidInput
-from dragoman.tasks.translation import TranslationTask
-from dragoman.tasks.translation.documents import join
 from dragoman.tasks.translation.options import Limits
 from dragoman.tasks.translation.request import TranslationItem
+from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.documents import join
+from dragoman.text.tokenizer import EOS_ID
 from tests.tiny_model import write_tiny_bundle
 
 

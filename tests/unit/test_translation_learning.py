@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from dragoman.engines.t5.tokenizer import Tokenizer
 from dragoman.errors import DataError
 from dragoman.tasks.translation.options import Languages
+from dragoman.text.tokenizer import Tokenizer
 from tests.toy_corpus import toy_pairs
 from train.config import compose_config
 from train.corpus import Splits

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.signature import SIGNATURE
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError
-from dragoman.signature import SIGNATURE
 from model_registry.verified_copy import copy_bundle
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError
-from dragoman.manifest import BaseModel
 from dragoman.task_table import task_class as run_time_class
 from scoring.table import metric
 from train.corpus import CleanCorpus, Example, Splits

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
 from deploy.server_process import ServerProcess, answers_ok, free_port
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 
 TARGET = "benchmarks.translation.peers.bento_service:Batched"
 MAX_BATCH_SIZE = 32

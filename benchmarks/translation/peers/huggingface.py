@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from dragoman.manifest import Manifest
-from dragoman.tasks.translation import TranslationTask
+from dragoman.bundle.manifest import Manifest
+from dragoman.tasks.translation.task import TranslationTask
 
 
 class HuggingFaceTranslator:

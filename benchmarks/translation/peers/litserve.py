@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
 from deploy.server_process import ServerProcess, answers_ok, free_port
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
 
 LABELS = {"huggingface": "generate", "ctranslate2": "CTranslate2"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import ctranslate2
 from sentencepiece import SentencePieceProcessor
 
-from dragoman.manifest import Manifest
-from dragoman.tasks.translation import TranslationTask
+from dragoman.bundle.manifest import Manifest
+from dragoman.tasks.translation.task import TranslationTask
 
 END = "</s>"
 

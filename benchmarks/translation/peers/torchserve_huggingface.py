@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.peers import START_WITHIN_S, WORKERS, RunningPeer
 from deploy.commands import StepFailedError
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.bundle import Bundle
+from dragoman.bundle.store import Bundle
 
 HANDLER = Path(__file__).with_name("torchserve_handler.py")
 BATCH_SIZE = 16

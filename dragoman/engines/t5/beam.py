@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Report, Slots
-from dragoman.engines.t5.tokenizer import EOS_ID
+from dragoman.text.tokenizer import EOS_ID
 
 # Added to a score, this puts it behind every possible one; the value is that of generate.
 IMPOSSIBLE = -1.0e9

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.slots import Report
-from dragoman.engines.t5.tokenizer import EOS_ID
 from dragoman.errors import InferenceError
+from dragoman.text.tokenizer import EOS_ID
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Report, Slots
-from dragoman.engines.t5.tokenizer import EOS_ID
+from dragoman.text.tokenizer import EOS_ID
 
 
 class GreedySlots(Slots):

@@ -10,8 +10,8 @@ from dragoman.engines.t5.calls import Item
 from dragoman.engines.t5.graphs import StepGraphs
 from dragoman.engines.t5.model import Encoded, T5Model
 from dragoman.engines.t5.slots import Report, Slots
-from dragoman.engines.t5.tokenizer import PAD_ID
-from dragoman.token_batches import token_batches
+from dragoman.items.batches import token_batches
+from dragoman.text.tokenizer import PAD_ID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dragoman.engines.t5.model import Encoded, T5Model
-from dragoman.engines.t5.tokenizer import PAD_ID
+from dragoman.text.tokenizer import PAD_ID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """How translation shows itself: LibreTranslate's bodies as schemas, the list of languages, and the model card."""
 
+from dragoman.bundle.manifest import Manifest
 from dragoman.engines.seq2seq import MAX_LENGTH_PENALTY
-from dragoman.manifest import Manifest
 from dragoman.tasks.base import Card, Interface, Page, Schema
 from dragoman.tasks.translation.options import Languages, Limits, Options
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dragoman.tasks.translation.documents import Span, join
+from dragoman.text.documents import Span, join
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from dragoman.engines.t5.tokenizer import EOS_ID, UNK_ID, Tokenizer
 from dragoman.strict import Setting
+from dragoman.text.tokenizer import EOS_ID, UNK_ID, Tokenizer
 
 ENGINE = "ct2-int8"
 VOCABULARY_MAP = "vmap.txt"

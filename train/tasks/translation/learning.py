@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID
+from dragoman.text.tokenizer import EOS_ID, PAD_ID
 from train.batches import Indices
 from train.tasks.base import Encoded, padded
 

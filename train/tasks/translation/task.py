@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dragoman.engines.t5.tokenizer import EOS_ID, Tokenizer
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from train.batches import Indices, Lengths
 from train.corpus import CleanCorpus, Splits
 from train.tasks.base import Encoded, Task

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dragoman.atomic import to_json
-from dragoman.engines.t5.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from dragoman.errors import DataError
+from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from train.data_folder import find_data
 
 SPIECE = "spiece.model"

@@ -3,7 +3,7 @@
 from safetensors.numpy import load_file
 
 from dragoman.errors import InvalidInput
-from dragoman.outcomes import Result
+from dragoman.items.outcomes import Result
 from dragoman.tasks.base import Input, Request, Task, one_or_list
 
 LABELS = ("even", "odd")

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dragoman.bundle.manifest import Manifest
 from dragoman.errors import BundleError
-from dragoman.manifest import Manifest
 from dragoman.task_table import task_class
 
 COMMON = (

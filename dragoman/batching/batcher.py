@@ -20,14 +20,14 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from dragoman.batch_line import ITEMS_PER_STEP, WaitingLine
-from dragoman.batch_observer import GuardedObserver, Observer
-from dragoman.batch_queue import WaitingItem
-from dragoman.batch_requests import overloaded
-from dragoman.batch_workers import Batch, Run, Workers
+from dragoman.batching.line import ITEMS_PER_STEP, WaitingLine
+from dragoman.batching.observer import GuardedObserver, Observer
+from dragoman.batching.queue import WaitingItem
+from dragoman.batching.requests import overloaded
+from dragoman.batching.workers import Batch, Run, Workers
 from dragoman.errors import UnavailableError
-from dragoman.outcomes import Failure, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.items.outcomes import Failure, Result
+from dragoman.items.sizes import Capacity, Size
 
 
 class MicroBatcher:

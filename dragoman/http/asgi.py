@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from types import FrameType
 from typing import Any, TypeVar
 
-from dragoman.bodies import JSON_TYPE
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.protocol import Reply, error_reply
+from dragoman.http.protocol import Reply, error_reply
+from dragoman.items.bodies import JSON_TYPE
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from dragoman.batch_queue import WaitingItem
+from dragoman.batching.queue import WaitingItem
 from dragoman.errors import InferenceError
-from dragoman.outcomes import Failure, OnOutcome, Result
+from dragoman.items.outcomes import Failure, OnOutcome, Result
 
 log = logging.getLogger(__name__)
 

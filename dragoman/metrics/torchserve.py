@@ -7,8 +7,8 @@ names (``deploy/torchserve/metrics.yaml`` has all of these); whatever that file 
 from collections.abc import Sequence
 from typing import Any
 
-from dragoman.following import Following
-from dragoman.outcomes import Failure, Result
+from dragoman.items.outcomes import Failure, Result
+from dragoman.live.pointer import Following
 from dragoman.predictor import Predictor
 
 

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dragoman.batch_queue import WaitingItem
+from dragoman.batching.queue import WaitingItem
 from dragoman.errors import UnavailableError
-from dragoman.outcomes import Failure, Result
+from dragoman.items.outcomes import Failure, Result
 
 RequestClass = Literal["short", "long"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from dragoman.rank_heap import RankHeap
+from dragoman.batching.rank_heap import RankHeap
 
 # Two items share a batch when the longer is at most twice as long as the shorter, or this much wider. A batch takes as
 # many steps as its longest item needs, and the short one, which is done long before, is padded for nothing. Where both

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dragoman.batching import MicroBatcher
-from dragoman.bodies import RawRequest
+from dragoman.batching.batcher import MicroBatcher
 from dragoman.errors import DragomanError, InferenceError, InvalidInput
-from dragoman.outcomes import Failure, Result
+from dragoman.items.bodies import RawRequest
+from dragoman.items.outcomes import Failure, Result
 from dragoman.predictor import Predictor
 from dragoman.tasks.base import Request
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dragoman.following import Following
-from dragoman.outcomes import Failure, Result
+from dragoman.items.outcomes import Failure, Result
+from dragoman.live.pointer import Following
 from dragoman.predictor import Predictor
 from dragoman.tasks.base import Task
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dragoman.batching import MicroBatcher
+from dragoman.batching.batcher import MicroBatcher
 from dragoman.engines.mixing import unhurried
-from dragoman.following import LOOK_EVERY_S, Following
+from dragoman.live.pointer import LOOK_EVERY_S, Following
 from dragoman.predictor import Predictor
 
 log = logging.getLogger(__name__)

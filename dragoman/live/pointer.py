@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Self
 
 from dragoman import atomic
-from dragoman.bundle import Bundle, open_bundle
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError
-from dragoman.manifest import Manifest
 from dragoman.predictor import Predictor
 from dragoman.task_table import task_class
 

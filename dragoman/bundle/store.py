@@ -9,8 +9,8 @@
     MODEL_CARD.md      written from the manifest
     model.sig          the signature, once there is one; the only file that the manifest does not list
 
-Opening a bundle checks every digest, that it holds nothing that could run code (``dragoman.contents``), and where a
-public key is configured, its signature (``dragoman.signature``).
+Opening a bundle checks every digest, that it holds nothing that could run code (``dragoman.bundle.contents``), and
+where a public key is configured, its signature (``dragoman.bundle.signature``).
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from dragoman import atomic
-from dragoman.contents import check_contents
+from dragoman.bundle.contents import check_contents
+from dragoman.bundle.manifest import FileEntry, Manifest, Provenance, Score, check_name
+from dragoman.bundle.model_card import model_card
+from dragoman.bundle.signature import SIGNATURE, configured_public_key, verify_signature
 from dragoman.errors import BundleError, ConfigError
-from dragoman.manifest import FileEntry, Manifest, Provenance, Score, check_name
-from dragoman.model_card import model_card
-from dragoman.signature import SIGNATURE, configured_public_key, verify_signature
 
 MANIFEST = "manifest.json"
 

@@ -18,10 +18,10 @@ import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from dragoman.batch_queue import BatchQueue, WaitingItem
-from dragoman.batch_requests import Budget, Request, overloaded
-from dragoman.outcomes import Failure, Result
-from dragoman.sizes import Capacity, Size
+from dragoman.batching.queue import BatchQueue, WaitingItem
+from dragoman.batching.requests import Budget, Request, overloaded
+from dragoman.items.outcomes import Failure, Result
+from dragoman.items.sizes import Capacity, Size
 
 # A step takes about a millisecond.
 ITEMS_PER_STEP = 100

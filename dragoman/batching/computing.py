@@ -24,10 +24,10 @@ from time import monotonic
 from typing import Any
 
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.outcomes import Failure, OnOutcome, Result
-from dragoman.sizes import Size
+from dragoman.items.batches import token_batches
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Size
 from dragoman.tasks.base import Task
-from dragoman.token_batches import token_batches
 
 log = logging.getLogger(__name__)
 

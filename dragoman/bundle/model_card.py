@@ -1,6 +1,6 @@
 """The model card of a bundle, written from its manifest alone (so it can be written again, byte for byte)."""
 
-from dragoman.manifest import BaseModel, Manifest
+from dragoman.bundle.manifest import BaseModel, Manifest
 from dragoman.task_table import task_class
 
 

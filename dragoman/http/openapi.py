@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
-from dragoman.bodies import FORM_TYPE, JSON_TYPE, TEXT_TYPE
+from dragoman.bundle.manifest import Manifest
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.manifest import Manifest
+from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, TEXT_TYPE
 from dragoman.task_table import task_class
 from dragoman.tasks.base import Interface, Page
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from dragoman.batch_requests import RequestClass
-from dragoman.outcomes import Failure, Result
+from dragoman.batching.requests import RequestClass
+from dragoman.items.outcomes import Failure, Result
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The interface of both servers: requests, answers, errors and the page that describes them."""

@@ -1,0 +1,1 @@
+"""A change of the model under a running server."""

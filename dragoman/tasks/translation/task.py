@@ -1,0 +1,293 @@
+"""Translation at run time: texts in, texts out, sentence by sentence, over either engine."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle
+from dragoman.engines.selection import open_engine
+from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
+from dragoman.errors import InvalidInput
+from dragoman.items.outcomes import Failure, OnOutcome, Result
+from dragoman.items.sizes import Size
+from dragoman.tasks.base import Card, Columns, Interface, Page, Task
+from dragoman.tasks.translation.contents import FILES, MODEL_CONFIG_KEYS
+from dragoman.tasks.translation.options import Limits, Options
+from dragoman.tasks.translation.request import FIELDS, TranslationItem, TranslationRequest, parse_request
+from dragoman.tasks.translation.result import SentenceHypothesis, Translation, assemble
+from dragoman.tasks.translation import interface
+from dragoman.text.documents import Span, halves, sentence_spans
+from dragoman.text.tokenizer import EOS_ID, Tokenizer
+
+# A sentence that is too long for the model is cut into parts of at most so many tokens: few enough that they share
+# batches with other sentences, and that a translation a third longer ends before the usual limit of 128 tokens.
+PART_TOKENS = 96
+# Sentences that one request may hold: as many as 200,000 characters can have, when each is a letter on a line. Lists of
+# such texts would have answers many times as long as the question.
+MAX_SENTENCES = 100_000
+
+
+class Search(NamedTuple):
+    """How the sentences of a batch are decoded."""
+
+    decoding: Decoding
+    num_hypotheses: int
+    return_scores: bool
+
+
+@dataclass(frozen=True)
+class PreparedItem:
+    """A sentence as source ids, with the options it is decoded with; equal items have equal answers."""
+
+    ids: tuple[int, ...]
+    search: Search
+
+    @property
+    def rows(self) -> int:
+        """The rows of a batch that the model computes for it."""
+        return self.search.decoding.num_beams
+
+
+@dataclass(frozen=True)
+class PreparedText:
+    """A text, the spans of its sentences, and an item for each."""
+
+    text: str
+    spans: tuple[Span, ...]
+    items: tuple[PreparedItem, ...]
+
+
+def open_translation_engine(bundle: Bundle, tokenizer: Tokenizer, *, engine: str, device: str) -> Seq2SeqEngine:
+    """Load the engine of a bundle, for what its limits allow; raises BundleError or ConfigError."""
+    limits = TranslationTask.limits_of(bundle.manifest)
+    opened: Seq2SeqEngine = open_engine(
+        TranslationTask.engines,
+        bundle,
+        engine=engine,
+        device=device,
+        tokenizer=tokenizer,
+        max_source_tokens=limits.max_source_tokens,
+        max_new_tokens=limits.max_new_tokens,
+        max_beams=limits.max_beams,
+    )
+    return opened
+
+
+class TranslationTask(Task):
+    """A bundle's tokenizer and engine, spoken to in texts."""
+
+    Options = Options
+    Limits = Limits
+    engines: ClassVar = {
+        "ctranslate2": "dragoman.engines.ct2:CTranslate2Engine",
+        "torch": "dragoman.engines.torch_t5:TorchEngine",
+    }
+    files = FILES
+    model_config_keys = MODEL_CONFIG_KEYS
+    route = "/translate"
+    input_field, output_field = "q", "translatedText"
+    # A tenth of a millisecond as a rule, and two where every other character is a line end. A thread costs as much as
+    # the first, and a wait for the interpreter's lock.
+    quick_body_bytes = 500
+    request_fields = FIELDS
+    page_paths = ("/languages",)
+    takes_text = True
+    text_fields = frozenset({"q", "source", "target", "format", "api_key"})
+    # It has letters, digits and punctuation.
+    example_item = "Room 12, please."
+    no_output = ""
+
+    def open(self, bundle: Bundle, *, engine: str, device: str) -> Seq2SeqEngine:
+        """Load the tokenizer and the engine; raises BundleError or ConfigError."""
+        self._tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
+        return open_translation_engine(bundle, self._tokenizer, engine=engine, device=device)
+
+    @classmethod
+    def work(cls, manifest: Manifest) -> str:
+        """Name the pair: only models of one pair can be compared."""
+        languages = cls.options_of(manifest).languages
+        return f"{manifest.task} {languages.source}-{languages.target}"
+
+    @classmethod
+    def interface(cls, manifest: Manifest) -> Interface:
+        """See ``interface``."""
+        return interface.route(manifest, cls.options_of(manifest), cls.limits_of(manifest))
+
+    @classmethod
+    def pages(cls, manifest: Manifest) -> Mapping[str, Page]:
+        """List the languages, as LibreTranslate does."""
+        return {cls.page_paths[0]: interface.languages_page(cls.options_of(manifest).languages)}
+
+    @classmethod
+    def columns(cls, manifest: Manifest) -> Columns:
+        """Describe a request as a row of a table."""
+        decoding = cls.options_of(manifest).decoding
+        return Columns(
+            inputs={"q": "string"},
+            outputs={"translation": "translatedText", "finish_reason": "finish_reason"},
+            params={"num_beams": decoding.num_beams, "max_new_tokens": decoding.max_new_tokens},
+        )
+
+    @classmethod
+    def card(cls, manifest: Manifest) -> Card:
+        """Describe the model for its card."""
+        return interface.card(cls.options_of(manifest), cls.limits_of(manifest))
+
+    @staticmethod
+    def output(value: Translation) -> str:
+        """Give the text."""
+        return value.text
+
+    @classmethod
+    def sample(cls, item: Any, reference: Any, output: Any) -> dict[str, Any]:
+        """Give the row of a table of samples."""
+        return {"source": item, "reference": reference, "hypothesis": output}
+
+    def prepare(self, item: str | TranslationItem) -> PreparedText:
+        """Split and tokenize a text (a plain string takes the bundle's decoding defaults); raises InvalidInput."""
+        if not isinstance(item, TranslationItem):
+            item = TranslationItem(text=item, decoding=self.options.decoding)
+        self._check(item.text, field="q")
+        return self._prepare(item, field="q", most=MAX_SENTENCES)
+
+    def parse(self, payload: Any) -> TranslationRequest:
+        """See ``request.parse_request``; raises InvalidInput naming the field."""
+        request = parse_request(payload, self.options, self.limits)
+        fields = list(zip(request.texts, request.fields, strict=True))
+        # All are checked before the first is tokenized, which takes longer.
+        characters = 0
+        for item, field in fields:
+            self._check(item.text, field)
+            characters += len(item.text)
+            if characters > self.limits.max_characters:
+                raise InvalidInput(
+                    f"{field} takes the texts of this request beyond {self.limits.max_characters} characters, "
+                    "the limit of all together; send several requests",
+                    field=field,
+                    code="text_too_long",
+                )
+        inputs: list[PreparedText] = []
+        left = MAX_SENTENCES
+        for item, field in fields:
+            inputs.append(self._prepare(item, field, most=left))
+            left -= len(inputs[-1].spans)
+        return request.with_inputs(inputs)
+
+    def batch_key(self, item: PreparedItem) -> Hashable:
+        """Mix what is decoded alike, in lengths that the engine mixes."""
+        return (item.search, self.engine.batch_class(len(item.ids)))
+
+    def size(self, item: PreparedItem) -> Size:
+        """Count the tokens of a sentence, once for each row of the beam."""
+        return Size(len(item.ids), item.rows)
+
+    def output_size(self, result: Result) -> int:
+        """Count the tokens of the best translation of a sentence."""
+        hypotheses: tuple[SentenceHypothesis, ...] = result.value
+        return hypotheses[0].num_tokens
+
+    def run(self, batch: Sequence[PreparedItem], *, on_outcome: OnOutcome | None = None) -> list[Result | Failure]:
+        """Decode one batch; ``on_outcome`` hears of translations that end before the rest of their batch."""
+        decoding, num_hypotheses, return_scores = batch[0].search
+
+        def report(place: int, row: list[Hypothesis]) -> None:
+            assert on_outcome is not None
+            on_outcome(batch[place], self._result(row))
+
+        rows = self.engine.decode(
+            [item.ids for item in batch],
+            decoding,
+            num_hypotheses=num_hypotheses,
+            return_scores=return_scores,
+            on_answer=report if on_outcome else None,
+        )
+        return [self._result(row) for row in rows]
+
+    def assemble(self, prepared: PreparedText, outcomes: Sequence[Result | Failure]) -> Result | Failure:
+        """Make the Translation of a text from the outcomes of its items, or the first failure among them."""
+        sentences: list[tuple[SentenceHypothesis, ...]] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                return outcome
+            sentences.append(outcome.value)
+        length_penalty = prepared.items[0].search.decoding.length_penalty
+        return Result(assemble(prepared.text, prepared.spans, sentences, length_penalty=length_penalty))
+
+    def render(self, request: TranslationRequest, results: Sequence[Result]) -> dict[str, Any]:
+        """Make LibreTranslate's response, with our own fields beside it."""
+        translations: list[Translation] = [result.value for result in results]
+        columns: dict[str, list[Any]] = {"translatedText": [translation.text for translation in translations]}
+        if request.alternatives:
+            columns["alternatives"] = [list(translation.alternatives) for translation in translations]
+        if request.return_scores:
+            columns["scores"] = [list(translation.scores) for translation in translations]
+        columns["finish_reason"] = [translation.finish_reason for translation in translations]
+        body: dict[str, Any] = {name: column if request.is_list else column[0] for name, column in columns.items()}
+        body["model"] = self.identity()
+        return body
+
+    def _prepare(self, item: TranslationItem, field: str, *, most: int) -> PreparedText:
+        search = Search(item.decoding, 1 + item.alternatives, item.return_scores)
+        spans, items = [], []
+        sentences = sentence_spans(item.text, self.options.languages.source)
+        if len(sentences) > most:
+            raise InvalidInput(
+                f"{field} is the text that takes the request beyond {MAX_SENTENCES} sentences; send smaller requests",
+                field=field,
+                code="text_too_long",
+            )
+        for span, ids in self._tokenized(item.text, sentences, field):
+            spans.append(span)
+            items.append(PreparedItem(ids, search))
+        return PreparedText(item.text, tuple(spans), tuple(items))
+
+    def _check(self, text: Any, field: str) -> None:
+        if not isinstance(text, str):
+            raise InvalidInput(f"{field} must be text, got {type(text).__name__}", field=field)
+        if not text.strip():
+            raise InvalidInput(f"{field} is empty; give a text to translate", field=field)
+        if len(text) > (limit := self.limits.max_characters):
+            raise InvalidInput(
+                f"{field} has {len(text)} characters, the limit is {limit}; split it into shorter texts",
+                field=field,
+                code="text_too_long",
+            )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"{field} holds half of a surrogate pair at character {error.start}; send valid Unicode", field=field
+            ) from error
+
+    def _tokenized(self, text: str, spans: Sequence[Span], field: str) -> Iterator[tuple[Span, tuple[int, ...]]]:
+        """Yield the sentences of a text with their ids, in order, and one beyond the model's limit in several parts."""
+        most = self.limits.max_source_tokens
+        waiting = [(span, most) for span in reversed(spans)]
+        while waiting:
+            span, limit = waiting.pop()
+            sentence = text[span[0] : span[1]]
+            ids = (*self._tokenizer.encode(self.options.preprocessing.prefix + sentence), EOS_ID)
+            if len(ids) <= limit:
+                yield span, ids
+            elif len(sentence) > 1:
+                waiting += [(part, min(most, PART_TOKENS)) for part in reversed(halves(text, span))]
+            elif len(ids) <= most:
+                yield span, ids
+            else:
+                raise InvalidInput(
+                    f"{field} holds {sentence!a}, which has {len(ids)} tokens, and the limit is {most}; leave it out",
+                    field=field,
+                    code="text_too_long",
+                )
+
+    def _result(self, row: Sequence[Hypothesis]) -> Result:
+        return Result(tuple(map(self._hypothesis, row)))
+
+    def _hypothesis(self, hypothesis: Hypothesis) -> SentenceHypothesis:
+        return SentenceHypothesis(
+            text=self._tokenizer.decode(hypothesis.ids),
+            num_tokens=hypothesis.num_tokens,
+            score=hypothesis.score,
+            finished=hypothesis.finished,
+        )

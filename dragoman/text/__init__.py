@@ -1,0 +1,1 @@
+"""Text as models and tasks need it: tokens, sentences, lines."""
