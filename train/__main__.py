@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dragoman.errors import ConfigError, run_cli
-from train.config import compose_config, load_config
-from train.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
-from train.settings import TrackingSettings
+from train.config.compose import compose_config, load_config
+from train.config.settings import TrackingSettings
+from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 
 
 def main() -> int:
     """Parse, build, call."""
     settings = sys.argv[1:]
     if {"-h", "--help"} & set(settings):
-        from train.help import help_text
+        from train.config.help import help_text
 
         print(help_text([text for text in settings if text.startswith("task=")]))
         return 0

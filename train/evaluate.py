@@ -19,9 +19,9 @@ from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DataError, run_cli
 from dragoman.predictor import load
 from scoring.held_out import HeldOutError, read_held_out
-from train.corpus import Example
-from train.outputs import answer
-from train.scores import scores
+from train.data.corpus import Example
+from train.run.outputs import answer
+from train.run.scores import scores
 from train.task_table import task_class
 
 

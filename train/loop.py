@@ -29,10 +29,10 @@ import torch
 from dragoman.errors import DragomanError
 from train.batches import Indices, Units
 from train.checkpoint import Checkpoints, TrainingState, whole_state
+from train.config.settings import TrainSettings
 from train.device import make_accelerator
 from train.prefetch import Batch, EpochBatches, Fetched, Prefetcher
 from train.schedule import Budget, learning_rate
-from train.settings import TrainSettings
 
 
 class Learner(Protocol):

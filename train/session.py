@@ -1,11 +1,11 @@
 """One run from its configuration to its bundle.
 
-1. prepare   read and clean the corpus, make the model, encode               train.prepare
-2. open      the record of the run, so that curves can be watched             train.recorder
-3. fit       the loop, with checkpoints; a signal ends it politely            train.fitting, train.loop
-4. choose    the best checkpoint, or the average of the last                  train.fitting
-5. export    convert, judge, write outputs and held-out sets, then the bundle train.export
-6. send      files, scores and bundle to the record                           train.record
+1. prepare   read and clean the corpus, make the model, encode               train.fitting.prepare
+2. open      the record of the run, so that curves can be watched             train.run.recorder
+3. fit       the loop, with checkpoints; a signal ends it politely            train.fitting.fit, train.loop
+4. choose    the best checkpoint, or the average of the last                  train.fitting.fit
+5. export    convert, judge, write outputs and held-out sets, then the bundle train.fitting.export
+6. send      files, scores and bundle to the record                           train.run.record
 
 What is on disk at the end of a step is all that the next one needs: a run that was killed in 3 goes on from its last
 checkpoint, and one whose bundle is there only sends its record.
@@ -15,14 +15,15 @@ import logging
 from pathlib import Path
 
 from dragoman.errors import UnavailableError
-from train import record
-from train.export import exporting
-from train.figures import draw_curves
-from train.fitting import Fitting
-from train.prepare import Prepared, contents, prepare
-from train.progress import Display, TrainingProgress
-from train.recorder import OpenRecorder, Recorder
-from train.run_dir import (
+from train.config.settings import Config
+from train.fitting.export import exporting
+from train.fitting.fit import Fitting
+from train.fitting.prepare import Prepared, contents, prepare
+from train.run import record
+from train.run.figures import draw_curves
+from train.run.progress import Display, TrainingProgress
+from train.run.recorder import OpenRecorder, Recorder
+from train.run.run_dir import (
     RunDir,
     new_run_dir,
     read_history,
@@ -31,7 +32,6 @@ from train.run_dir import (
     write_outputs,
     write_samples,
 )
-from train.settings import Config
 from train.signals import StopRequest
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
-from train.settings import Config, TrackingSettings
+from train.config.settings import Config, TrackingSettings
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from train.run_dir import RunDir
+    from train.run.run_dir import RunDir
     from tune.plan import Joined
     from tune.recorder import StudyRecord
 
@@ -181,7 +181,7 @@ def _then_train(joined: "Joined") -> int:
 
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
     from train.__main__ import run_recorder
-    from train.config import compose_config
+    from train.config.compose import compose_config
     from tune.best import settings_of
     from tune.final import train_whole
 

@@ -4,9 +4,9 @@ import copy
 import dataclasses
 
 from dragoman.errors import DataError
-from train.corpus import CleanCorpus, fingerprint, folds
-from train.prepare import read_corpus
-from train.settings import Config
+from train.config.settings import Config
+from train.data.corpus import CleanCorpus, fingerprint, folds
+from train.fitting.prepare import read_corpus
 
 # The same folds for every trial and worker, so that they can be compared.
 FOLD_SEED = 0

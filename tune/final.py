@@ -8,9 +8,9 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from train.config import compose_config
-from train.recorder import OpenRecorder
-from train.run_dir import RunDir
+from train.config.compose import compose_config
+from train.run.recorder import OpenRecorder
+from train.run.run_dir import RunDir
 from tune.best import settings_of
 from tune.folder import claim_folder, final_run
 from tune.lock import attempt

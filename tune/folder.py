@@ -3,7 +3,7 @@
 ::
 
     runs/tune/STUDY/study.json            the study that all of this belongs to
-    runs/tune/STUDY/trial-0007/           an attempt, laid out like any run (see train.run_dir)
+    runs/tune/STUDY/trial-0007/           an attempt, laid out like any run (see train.run.run_dir)
     runs/tune/STUDY/trial-0007/fold-1/    … and so for each fold
     runs/tune/STUDY/*.png, trials.csv     the results
     runs/tune/STUDY/best-trial-0007/      the full-length training with the best trial's settings
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, OutputError
-from train.config import load_config
-from train.provenance import training_digest
-from train.run_dir import RUNS, RunDir
-from train.settings import Config
+from train.config.compose import load_config
+from train.config.settings import Config
+from train.run.provenance import training_digest
+from train.run.run_dir import RUNS, RunDir
 
 
 def study_folder(study: str) -> Path:

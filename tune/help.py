@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dragoman.strict import Setting, describe, describe_range
-from train.config import CONFIG_DIR, choices
+from train.config.compose import CONFIG_DIR, choices
 from tune.settings import MEASURED, PRUNERS, SamplerSettings, Search
 from tune.space import KINDS
 

@@ -14,13 +14,13 @@ from dragoman.bundle.store import Bundle
 from dragoman.errors import DragomanError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import load
-from train.config import compose_config, flatten
-from train.corpus import CleanCorpus
+from train.config.compose import compose_config, flatten
+from train.config.settings import Config
+from train.data.corpus import CleanCorpus
+from train.fitting.trial import Fitted, run_trial
 from train.loop import Report
-from train.progress import Display
-from train.recorder import Recorder
-from train.settings import Config
-from train.trial import Fitted, run_trial
+from train.run.progress import Display
+from train.run.recorder import Recorder
 from tune.corpora import Corpora
 from tune.folder import inherit, last_step, trial_folder
 from tune.heartbeat import Heartbeat, TrialLostError

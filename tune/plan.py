@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from dragoman.errors import ConfigError
-from train.config import flatten
+from train.config.compose import flatten
 from tune.experimental import accepted
 from tune.folder import claim_folder
 from tune.lock import exclusive

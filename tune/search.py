@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
-from train.config import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
-from train.settings import Config
+from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
+from train.config.settings import Config
 from train.task_table import task_class
 from tune.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
 from tune.space import Space, as_settings, corners, parse_space

@@ -22,10 +22,10 @@ from tests.conftest import ROOT
 from tests.integration.mlflow_server import free_port, mlflow_server
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
-from train.config import compose_config, load_config
-from train.record import final_figures
-from train.recorder import Recorder, RunFacts, Unrecorded
-from train.run_dir import RunDir, read_history
+from train.config.compose import compose_config, load_config
+from train.run.record import final_figures
+from train.run.recorder import Recorder, RunFacts, Unrecorded
+from train.run.run_dir import RunDir, read_history
 from train.session import resume, start
 
 STEPS = 60
@@ -229,7 +229,7 @@ class Cut(Unrecorded):
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.record.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("train.run.record.PATIENCE_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("_impatient")

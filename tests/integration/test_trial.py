@@ -8,13 +8,13 @@ import pytest
 
 import dragoman
 from tests.toy_corpus import write_toy_corpus
-from train.config import compose_config
+from train.config.compose import compose_config
+from train.config.settings import Config
+from train.fitting.prepare import read_corpus
+from train.fitting.trial import Fitted, run_trial
 from train.loop import Report
-from train.prepare import read_corpus
-from train.recorder import Unrecorded
-from train.run_dir import RunDir
-from train.settings import Config
-from train.trial import Fitted, run_trial
+from train.run.recorder import Unrecorded
+from train.run.run_dir import RunDir
 
 GRID_UNITS = 2_000
 

@@ -107,8 +107,8 @@ def test_a_version_registered_unsigned_gets_the_signature_that_is_made_later(
 @pytest.mark.usefixtures("key_configured")
 def test_a_configured_key_does_not_stand_in_the_way_of_training(tmp_path: Path):
     from tests.toy_corpus import write_toy_corpus
-    from train.config import compose_config
-    from train.run_dir import RunDir
+    from train.config.compose import compose_config
+    from train.run.run_dir import RunDir
     from train.session import start
 
     def tracked(facts: Any) -> TrackedRun:

@@ -4,7 +4,7 @@ import pytest
 
 from dragoman.errors import DataError
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits
+from train.data.corpus import Splits
 from train.tasks.translation.cleaning import SCRIPTS, CleaningSettings, clean, script_share
 
 Pair = tuple[str, str]

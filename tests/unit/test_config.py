@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from dragoman.errors import ConfigError
-from train.config import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
-from train.help import help_text
+from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
+from train.config.help import help_text
 from train.task_table import TASKS, task_class
 from train.tasks.translation.sources import KINDS, settings_class
 
@@ -197,7 +197,7 @@ def test_the_help_of_a_task_passes_over_the_data_of_others(tmp_path: Path, monke
     # Of a task whose data has no kinds, and of one that calls a kind as this task does.
     (data / "numbers.yaml").write_text("name: numbers\n", encoding="utf-8")
     (data / "news.yaml").write_text("kind: table\nname: news\npath: ???\nlabels: 4\n", encoding="utf-8")
-    monkeypatch.setattr("train.help.CONFIG_DIR", tmp_path / "configs")
+    monkeypatch.setattr("train.config.help.CONFIG_DIR", tmp_path / "configs")
     after = help_text().splitlines()
     assert [line for line in after if not line.startswith("  data=")] == [
         line for line in before if not line.startswith("  data=")

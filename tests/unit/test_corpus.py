@@ -7,8 +7,8 @@ import pytest
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
-from train.config import compose_config
-from train.corpus import Splits, fingerprint, folds, hold_out
+from train.config.compose import compose_config
+from train.data.corpus import Splits, fingerprint, folds, hold_out
 from train.tasks.translation.pairs import oriented
 from train.tasks.translation.sources.lines import read_aligned, read_lines
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import DataError
-from train import data_folder
-from train.data_folder import VARIABLE, find_data
+from train.data import folder as data_folder
+from train.data.folder import VARIABLE, find_data
 
 
 @pytest.fixture

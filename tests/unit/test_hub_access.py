@@ -4,9 +4,9 @@ import time
 import pytest
 
 from dragoman.errors import UnavailableError
-from train import hub_access
-from train.config import compose_config
-from train.hub_access import require_hub
+from train.config.compose import compose_config
+from train.data import hub as hub_access
+from train.data.hub import require_hub
 
 
 @pytest.fixture(autouse=True)

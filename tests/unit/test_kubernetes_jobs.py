@@ -42,7 +42,7 @@ def test_a_search_has_as_many_workers_as_indices_and_its_settings_are_right() ->
 
 
 def test_a_training_starts_and_after_a_lost_node_goes_on(tmp_path: Path) -> None:
-    from train.config import compose_config
+    from train.config.compose import compose_config
 
     objects = render(TRAINING)
     (job,) = of_kind(objects, "Job")

@@ -13,9 +13,9 @@ import torch
 
 from train.batches import EvenBatches, Indices, Units, units
 from train.checkpoint import Checkpoints, TrainingState, whole_state
-from train.config import compose_config
+from train.config.compose import compose_config
+from train.config.settings import TrainSettings
 from train.loop import NonFiniteLossError, Outcome, Report, fit
-from train.settings import TrainSettings
 
 ROWS = 24
 

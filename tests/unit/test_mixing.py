@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from dragoman.engines.mixing import Kind, check_mixing, configured_mixing, kinds_of_decoding, random_batches
 from dragoman.engines import mixing
+from dragoman.engines.mixing import Kind, check_mixing, configured_mixing, kinds_of_decoding, random_batches
 from dragoman.errors import ConfigError, InferenceError
 
 BATCHES = random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000)

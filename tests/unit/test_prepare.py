@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from train.config import compose_config
-from train.corpus import CleanCorpus, Example, Splits
+from train.config.compose import compose_config
+from train.config.settings import TaskSettings
+from train.data.corpus import CleanCorpus, Example, Splits
+from train.fitting.prepare import prepare
 from train.loop import Report
-from train.prepare import prepare
-from train.run_dir import RunDir
-from train.settings import TaskSettings
+from train.run.run_dir import RunDir
 from train.task_table import TASKS
 from train.tasks.base import Encoded, Task
 

@@ -5,7 +5,7 @@ import huggingface_hub
 import pytest
 
 from dragoman.errors import DataError
-from train.pretrained import files_digest, find_pretrained
+from train.data.pretrained import files_digest, find_pretrained
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import ConfigError, DataError, OutputError
-from train.run_dir import (
+from train.run.run_dir import (
     RunDir,
     append_history,
     check_corpus,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from train.figures import draw_curves
 from train.loop import Report
-from train.progress import TrainingProgress
+from train.run.figures import draw_curves
+from train.run.progress import TrainingProgress
 from train.signals import StopRequest
 
 

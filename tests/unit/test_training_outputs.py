@@ -6,7 +6,7 @@ import pytest
 
 import dragoman
 from dragoman.errors import InferenceError
-from train.outputs import answer
+from train.run.outputs import answer
 
 
 def test_an_item_that_is_refused_counts_as_no_output(tiny_bundle: Path, toy_sentences: list[str]) -> None:

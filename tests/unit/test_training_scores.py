@@ -4,7 +4,7 @@ import pytest
 from dragoman.errors import DataError
 from scoring.base import Metric
 from scoring.table import METRICS
-from train.scores import scores
+from train.run.scores import scores
 
 REFERENCES = [f"Das ist der Satz mit der Nummer {number}." for number in range(40)]
 OUTPUTS = [text.replace("der Nummer", "Nummer") if number % 2 else text for number, text in enumerate(REFERENCES)]

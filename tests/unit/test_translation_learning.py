@@ -9,9 +9,9 @@ from dragoman.errors import DataError
 from dragoman.tasks.translation.options import Languages
 from dragoman.text.tokenizer import Tokenizer
 from tests.toy_corpus import toy_pairs
-from train.config import compose_config
-from train.corpus import Splits
-from train.learner import TaskLearner
+from train.config.compose import compose_config
+from train.data.corpus import Splits
+from train.fitting.learner import TaskLearner
 from train.tasks.translation.learning import IGNORED
 from train.tasks.translation.model import parameter_groups, t5_config
 from train.tasks.translation.task import Translation

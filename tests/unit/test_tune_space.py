@@ -5,8 +5,8 @@ import optuna
 import pytest
 
 from dragoman.errors import ConfigError
-from train.config import compose_config
-from train.provenance import training_digest
+from train.config.compose import compose_config
+from train.run.provenance import training_digest
 from train.tasks.translation.task import Translation
 from tune.search import default_search, load_plan, trial_settings
 from tune.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest

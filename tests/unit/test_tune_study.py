@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from dragoman.errors import ConfigError, UnavailableError
 from train.loop import Report
-from train.run_dir import RunDir
+from train.run.run_dir import RunDir
 from tune import database
 from tune.best import settings_of
 from tune.database import check, option, parse_url

@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 
 from dragoman.errors import UnavailableError
 from tests.toy_corpus import write_toy_corpus
+from train.config.settings import Config
+from train.fitting.trial import Fitted
 from train.loop import Report
-from train.settings import Config
-from train.trial import Fitted
 from tune.corpora import Corpora
 from tune.database import parse_url
 from tune.display import SearchDisplay

@@ -17,8 +17,8 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError
 from dragoman.task_table import task_class as run_time_class
 from scoring.table import metric
-from train.corpus import CleanCorpus, Example, Splits
-from train.settings import Config
+from train.config.settings import Config
+from train.data.corpus import CleanCorpus, Example, Splits
 
 if TYPE_CHECKING:
     import torch

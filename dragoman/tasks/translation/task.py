@@ -12,11 +12,11 @@ from dragoman.errors import InvalidInput
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Size
 from dragoman.tasks.base import Card, Columns, Interface, Page, Task
+from dragoman.tasks.translation import interface
 from dragoman.tasks.translation.contents import FILES, MODEL_CONFIG_KEYS
 from dragoman.tasks.translation.options import Limits, Options
 from dragoman.tasks.translation.request import FIELDS, TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation.result import SentenceHypothesis, Translation, assemble
-from dragoman.tasks.translation import interface
 from dragoman.text.documents import Span, halves, sentence_spans
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 

@@ -21,7 +21,7 @@ from typing import Annotated
 
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import CleanCorpus, SplitReport, Splits
+from train.data.corpus import CleanCorpus, SplitReport, Splits
 from train.tasks.translation.pairs import Pair
 
 LATIN = frozenset({"LATIN"})

@@ -14,7 +14,7 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError
 from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
-from train.pretrained import find_pretrained
+from train.data.pretrained import find_pretrained
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
 from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vocabulary, write_tokenizer_files
 

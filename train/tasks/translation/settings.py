@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from dragoman.engines.seq2seq import Decoding
 from dragoman.strict import Setting, Variants
 from dragoman.tasks.translation.options import Limits
-from train.settings import Config, TaskSettings
+from train.config.settings import Config, TaskSettings
 from train.tasks.translation.cleaning import CleaningSettings
 from train.tasks.translation.conversion import ExportSettings
 from train.tasks.translation.model_settings import MODEL_KINDS, PretrainedModel

@@ -10,7 +10,7 @@ import numpy as np
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from train.batches import Indices, Lengths
-from train.corpus import CleanCorpus, Splits
+from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Encoded, Task
 from train.tasks.translation.cleaning import clean
 from train.tasks.translation.model_settings import ScratchModel

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from dragoman.atomic import to_json
 from dragoman.errors import DataError
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
-from train.data_folder import find_data
+from train.data.folder import find_data
 
 SPIECE = "spiece.model"
 # Few word forms need few pieces (Gowda and May 2020), but a small model also learns faster from short sequences, which

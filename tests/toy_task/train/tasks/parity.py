@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from train.corpus import Splits
-from train.settings import Config
+from train.config.settings import Config
+from train.data.corpus import Splits
 from train.tasks.base import Task
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from train.corpus import Splits, hold_out
+from train.data.corpus import Splits, hold_out
 from train.tasks.translation.pairs import Pair
 
 

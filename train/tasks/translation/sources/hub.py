@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from dragoman.errors import DataError, UnavailableError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits
-from train.hub_access import require_hub
+from train.data.corpus import Splits
+from train.data.hub import require_hub
 from train.tasks.translation.pairs import Pair
 
 SHUFFLE_BUFFER = 10_000

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits
-from train.data_folder import find_data
+from train.data.corpus import Splits
+from train.data.folder import find_data
 from train.tasks.translation.pairs import oriented
 from train.tasks.translation.sources.lines import read_aligned
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from dragoman.errors import ConfigError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits
-from train.data_folder import find_data
+from train.data.corpus import Splits
+from train.data.folder import find_data
 from train.tasks.translation.pairs import Pair
 from train.tasks.translation.sources.held_out import with_held_out
 from train.tasks.translation.sources.lines import read_aligned

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits
+from train.data.corpus import Splits
 from train.tasks.translation.pairs import oriented
 
 

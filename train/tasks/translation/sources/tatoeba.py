@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from dragoman.errors import DataError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.corpus import Splits, hold_out
-from train.data_folder import find_data
+from train.data.corpus import Splits, hold_out
+from train.data.folder import find_data
 from train.tasks.translation.pairs import Pair, oriented
 from train.tasks.translation.sources.lines import read_lines
 

@@ -5,10 +5,10 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from train.config import to_yaml
-from train.settings import Config
+from train.config.compose import to_yaml
+from train.config.settings import Config
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def config_digest(config: Config) -> str:

@@ -8,14 +8,14 @@ import torch
 
 from dragoman.bundle.manifest import Provenance
 from dragoman.engines.cpu import usable_cores
-from train.corpus import CleanCorpus
+from train.config.settings import Config
+from train.data.corpus import CleanCorpus
 from train.device import require_device
-from train.export import Contents
-from train.learner import TaskLearner
-from train.progress import Display
-from train.provenance import config_digest, git_commit
-from train.run_dir import RunDir, check_corpus
-from train.settings import Config
+from train.fitting.export import Contents
+from train.fitting.learner import TaskLearner
+from train.run.progress import Display
+from train.run.provenance import config_digest, git_commit
+from train.run.run_dir import RunDir, check_corpus
 from train.task_table import task_class
 from train.tasks.base import Task
 

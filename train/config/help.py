@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dragoman.strict import MISSING, Setting, Variants, describe, describe_range
-from train.config import CONFIG_DIR, GROUPS, choices, compose_config
+from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config
 from train.task_table import task_class
 
 INTRODUCTION = """\

@@ -11,8 +11,8 @@ from dragoman.errors import DataError
 from scoring.base import score_of
 from scoring.table import metric
 from train.batches import EvenBatches, Indices, Units, by_length, cut, units
-from train.corpus import Splits
-from train.settings import TrainSettings
+from train.config.settings import TrainSettings
+from train.data.corpus import Splits
 from train.tasks.base import Encoded, Task
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dragoman.errors import DataError
 
 VARIABLE = "DRAGOMAN_DATA"
-IN_CHECKOUT = Path(__file__).resolve().parent.parent / "data"
+IN_CHECKOUT = Path(__file__).resolve().parents[2] / "data"
 
 
 def find_data(path: str, *, setting: str) -> Path:

@@ -12,10 +12,10 @@ from dragoman.bundle.manifest import Provenance, Score
 from dragoman.bundle.store import Bundle, open_unsigned, write_bundle
 from dragoman.predictor import load
 from scoring.held_out import label
-from train.config import to_yaml
-from train.corpus import Splits, held_out_items
-from train.outputs import answer
-from train.scores import scores
+from train.config.compose import to_yaml
+from train.data.corpus import Splits, held_out_items
+from train.run.outputs import answer
+from train.run.scores import scores
 from train.tasks.base import Encoded, Task
 
 SAMPLES = 20

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dragoman.bundle.store import Bundle
-from train import record
-from train.corpus import CleanCorpus
-from train.export import exporting
-from train.fitting import Fitting
+from train.config.settings import Config
+from train.data.corpus import CleanCorpus
+from train.fitting.export import exporting
+from train.fitting.fit import Fitting
+from train.fitting.prepare import contents, prepare
 from train.loop import Report
-from train.prepare import contents, prepare
-from train.progress import Display
-from train.recorder import OpenRecorder
-from train.run_dir import RunDir, read_history
-from train.settings import Config
+from train.run import record
+from train.run.progress import Display
+from train.run.recorder import OpenRecorder
+from train.run.run_dir import RunDir, read_history
 from train.signals import StopRequest
 
 

@@ -16,10 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
-from train.settings import Config
+from train.config.settings import Config
 from train.task_table import TASKS, task_class
 
-CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs"
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 GROUPS = ("task", "data", "model")
 MAIN = "config"
 # Sections of a task's file that others read, and who.

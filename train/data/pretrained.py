@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError, UnavailableError
-from train.hub_access import require_hub
+from train.data.hub import require_hub
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from dragoman import atomic
 from dragoman.bundle.manifest import Score
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import DataError, UnavailableError
-from train.config import flatten
-from train.provenance import config_digest
-from train.recorder import OpenRecorder, Recorder, RunFacts
-from train.run_dir import RunDir, corpus_fingerprint, read_history
-from train.settings import Config
+from train.config.compose import flatten
+from train.config.settings import Config
+from train.run.provenance import config_digest
+from train.run.recorder import OpenRecorder, Recorder, RunFacts
+from train.run.run_dir import RunDir, corpus_fingerprint, read_history
 
 # How long a server that does not answer is asked again: a restart of it takes less.
 PATIENCE_SECONDS = 60.0

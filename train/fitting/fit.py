@@ -5,14 +5,14 @@ from typing import Any
 
 from dragoman.errors import DataError
 from train.checkpoint import Checkpoints, TrainingState, set_state
-from train.config import to_yaml
+from train.config.compose import to_yaml
+from train.fitting.prepare import Prepared
 from train.loop import Outcome, Report, fit
-from train.prepare import Prepared
-from train.progress import Display
-from train.provenance import training_digest
-from train.record import note_place
-from train.recorder import Recorder
-from train.run_dir import append_history, create, read_history, rewind_history
+from train.run.progress import Display
+from train.run.provenance import training_digest
+from train.run.record import note_place
+from train.run.recorder import Recorder
+from train.run.run_dir import append_history, create, read_history, rewind_history
 from train.signals import StopRequest
 
 

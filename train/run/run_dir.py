@@ -27,7 +27,7 @@ from typing import Any
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, OutputError
 from scoring.held_out import write_held_out as write_held_out_set
-from train.corpus import Splits, held_out_items
+from train.data.corpus import Splits, held_out_items
 
 RUNS = Path("runs")
 

@@ -1,0 +1,1 @@
+"""The configuration of a training: YAML and overrides in, checked settings out."""

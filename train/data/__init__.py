@@ -1,0 +1,1 @@
+"""The corpus and the weights that a training starts from."""
