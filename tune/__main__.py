@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from train.run.run_dir import RunDir
-    from tune.plan import Joined
-    from tune.recorder import StudyRecord
+    from tune.study.plan import Joined
+    from tune.study.recorder import StudyRecord
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     if arguments[:1] == ["best"]:
         return best(arguments[1:])
     if {"-h", "--help"} & set(arguments):
-        from tune.help import help_text
+        from tune.search.help import help_text
 
         print(help_text())
         return 0
@@ -33,20 +33,20 @@ def main() -> int:
 
 def search(arguments: Sequence[str]) -> int:
     """Join a study, work on it, and train the best settings if that was asked for."""
-    from tune.search import load_plan
+    from tune.search.definition import load_plan
 
     plan = load_plan(arguments)
     settings = plan.search
-    from tune.database import check, parse_url
+    from tune.study.database import check, parse_url
 
     # Before anything that takes seconds to import.
     url = parse_url(settings.storage)
     check(url, _tracking_uri(plan.base.tracking))
     _before_torch()
     from tune.corpora import Corpora
-    from tune.display import SearchDisplay
-    from tune.plan import join, running_elsewhere
-    from tune.storage import open_storage
+    from tune.results.display import SearchDisplay
+    from tune.study.plan import join, running_elsewhere
+    from tune.study.storage import open_storage
     from tune.worker import Worker
 
     corpora = Corpora(settings.folds)
@@ -80,11 +80,11 @@ def best(arguments: Sequence[str]) -> int:
         raise ConfigError(f"then must be train, got {then!r}")
     if which is not None and not which.isdecimal():
         raise ConfigError(f"which must be the number of a trial, got {which!r}")
-    from tune.best import choose_trial, command_line, load_study, objectives_of, settings_of
-    from tune.database import check, parse_url
-    from tune.display import describe
-    from tune.slots import best_trials
-    from tune.storage import open_storage
+    from tune.results.best import choose_trial, command_line, load_study, objectives_of, settings_of
+    from tune.results.display import describe
+    from tune.study.database import check, parse_url
+    from tune.study.slots import best_trials
+    from tune.study.storage import open_storage
 
     url = parse_url(options.storage)
     check(url, None, create=False)
@@ -98,7 +98,7 @@ def best(arguments: Sequence[str]) -> int:
     if then is None:
         return 0
     _before_torch()
-    from tune.final import alone
+    from tune.results.final import alone
 
     with alone(storage, study, chosen.number) as nobody_else:
         if not nobody_else:
@@ -127,10 +127,10 @@ def _best_parser() -> argparse.ArgumentParser:
 
 
 def _show(joined: "Joined", display: "object") -> None:
-    from tune.database import option
-    from tune.display import SearchDisplay
-    from tune.folder import study_folder
-    from tune.slots import best_trials, feasible
+    from tune.results.display import SearchDisplay
+    from tune.study.database import option
+    from tune.study.folder import study_folder
+    from tune.study.slots import best_trials, feasible
 
     assert isinstance(display, SearchDisplay)
     study, settings = joined.study, joined.plan.search
@@ -151,10 +151,10 @@ def _show(joined: "Joined", display: "object") -> None:
 
 
 def _then_train(joined: "Joined") -> int:
-    from tune.best import choose_trial
-    from tune.database import option
-    from tune.final import alone, finished_elsewhere, note_finished
-    from tune.plan import running_elsewhere
+    from tune.results.best import choose_trial
+    from tune.results.final import alone, finished_elsewhere, note_finished
+    from tune.study.database import option
+    from tune.study.plan import running_elsewhere
 
     study = joined.study
     if running_elsewhere(joined):
@@ -182,8 +182,8 @@ def _then_train(joined: "Joined") -> int:
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
     from train.__main__ import run_recorder
     from train.config.compose import compose_config
-    from tune.best import settings_of
-    from tune.final import train_whole
+    from tune.results.best import settings_of
+    from tune.results.final import train_whole
 
     config: Config = compose_config([*settings_of(study, trial), *more])
     return *train_whole(study, trial, more, run_recorder(config.tracking)), config.tracking
@@ -209,7 +209,7 @@ def _register(run: "RunDir", tracking: TrackingSettings) -> None:
 
 
 def _study_record(tracking: TrackingSettings) -> "StudyRecord":
-    from tune.recorder import UnrecordedStudy
+    from tune.study.recorder import UnrecordedStudy
 
     if not tracking.enabled:
         return UnrecordedStudy()

@@ -22,15 +22,15 @@ from train.loop import Report
 from train.run.progress import Display
 from train.run.recorder import Recorder
 from tune.corpora import Corpora
-from tune.folder import inherit, last_step, trial_folder
-from tune.heartbeat import Heartbeat, TrialLostError
-from tune.plan import Joined
-from tune.recorder import TrialRecorder
-from tune.samplers import units_of_trial
-from tune.search import of_the_worker, trial_settings
-from tune.settings import WilcoxonSettings
-from tune.space import suggest
-from tune.storage import SLOT
+from tune.search.definition import of_the_worker, trial_settings
+from tune.search.settings import WilcoxonSettings
+from tune.search.space import suggest
+from tune.study.folder import inherit, last_step, trial_folder
+from tune.study.heartbeat import Heartbeat, TrialLostError
+from tune.study.plan import Joined
+from tune.study.recorder import TrialRecorder
+from tune.study.samplers import units_of_trial
+from tune.study.storage import SLOT
 
 FOLDS_DONE, RESUMED = "folds_done", "resumed_from"
 WARM_UP_ITEMS, TIMED_ITEMS = 5, 60

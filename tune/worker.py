@@ -12,17 +12,17 @@ from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
 from dragoman.errors import DragomanError, InferenceError, OutputError, UnavailableError
-from tune.best import write_best
 from tune.corpora import Corpora
-from tune.display import SearchDisplay, describe
-from tune.experimental import accepted
-from tune.folder import drop_checkpoints, study_folder, trial_folder
-from tune.heartbeat import Heartbeat, TrialLostError
 from tune.objective import StoppedError, TrialRun
-from tune.pictures import draw
-from tune.plan import Joined, add_slots, reconcile, running_elsewhere
-from tune.slots import ERROR, HANDED_BACK, best_trials, by_slot, slot_of, states, summary
-from tune.storage import NothingWaitsError
+from tune.results.best import write_best
+from tune.results.display import SearchDisplay, describe
+from tune.results.pictures import draw
+from tune.study.experimental import accepted
+from tune.study.folder import drop_checkpoints, study_folder, trial_folder
+from tune.study.heartbeat import Heartbeat, TrialLostError
+from tune.study.plan import Joined, add_slots, reconcile, running_elsewhere
+from tune.study.slots import ERROR, HANDED_BACK, best_trials, by_slot, slot_of, states, summary
+from tune.study.storage import NothingWaitsError
 
 log = logging.getLogger(__name__)
 FAILURES_IN_A_ROW = 3

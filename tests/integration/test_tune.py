@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.signing_keys import write_key_pair
 from tests.toy_corpus import write_toy_corpus
 from tune.__main__ import best, search
-from tune.recorder import SlotState
+from tune.study.recorder import SlotState
 
 SPACE = (
     "space={train.lr: {kind: float, low: 0.001, high: 0.05, log: true},"

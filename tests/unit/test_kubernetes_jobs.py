@@ -25,8 +25,8 @@ def test_jobs_give_up_at_once_where_the_same_again_would_fail_again() -> None:
 
 
 def test_a_search_has_as_many_workers_as_indices_and_its_settings_are_right() -> None:
-    from tune.database import parse_url
-    from tune.search import load_plan
+    from tune.search.definition import load_plan
+    from tune.study.database import parse_url
 
     (job,) = of_kind(render(SEARCH), "Job")
     assert job["spec"]["completionMode"] == "Indexed"

@@ -5,10 +5,10 @@ import pytest
 
 from deploy.tuning import _parser
 from train.loop import Report
-from tune.display import SearchDisplay
-from tune.help import help_text
-from tune.recorder import Summary
-from tune.settings import PRUNERS, Search
+from tune.results.display import SearchDisplay
+from tune.search.help import help_text
+from tune.search.settings import PRUNERS, Search
+from tune.study.recorder import Summary
 
 STANDING = Summary(
     counts={"COMPLETE": 2, "PRUNED": 2, "RUNNING": 1, "WAITING": 5}, best_number=3, best_values={"chrf": 41}
@@ -33,7 +33,7 @@ def test_the_time_left_is_shared_by_all_workers_this_one_included(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 60.0])
-    monkeypatch.setattr("tune.display.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("tune.results.display.time.monotonic", lambda: next(clock))
     standing = Summary(counts={"COMPLETE": 4, "RUNNING": 1, "WAITING": 5}, best_number=None, best_values={})
     SearchDisplay(study="s", planned=10, hours=None).end(7, "chrf 40.00", standing)
     # Six trials of a minute each, by this worker and the one that runs a trial at the moment.

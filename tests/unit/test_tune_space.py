@@ -8,8 +8,8 @@ from dragoman.errors import ConfigError
 from train.config.compose import compose_config
 from train.run.provenance import training_digest
 from train.tasks.translation.task import Translation
-from tune.search import default_search, load_plan, trial_settings
-from tune.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
+from tune.search.definition import default_search, load_plan, trial_settings
+from tune.search.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
 
 
 def mistakes(*arguments: str) -> str:

@@ -16,21 +16,21 @@ from sqlalchemy.exc import OperationalError
 from dragoman.errors import ConfigError, UnavailableError
 from train.loop import Report
 from train.run.run_dir import RunDir
-from tune import database
-from tune.best import settings_of
-from tune.database import check, option, parse_url
-from tune.experimental import accepted
-from tune.final import alone, finished_elsewhere, note_finished
-from tune.heartbeat import Heartbeat, TrialLostError
-from tune.lock import exclusive
 from tune.objective import Watcher
-from tune.pictures import write_table
-from tune.plan import Joined, add_slots, join, reconcile
-from tune.recorder import UnrecordedStudy
-from tune.samplers import make_pruner, make_sampler, units_of_trial
-from tune.search import load_plan
-from tune.slots import ERROR, HANDED_BACK, best_trials, by_slot, states, summary
-from tune.storage import NothingWaitsError, PatientStorage, open_storage
+from tune.results.best import settings_of
+from tune.results.final import alone, finished_elsewhere, note_finished
+from tune.results.pictures import write_table
+from tune.search.definition import load_plan
+from tune.study import database
+from tune.study.database import check, option, parse_url
+from tune.study.experimental import accepted
+from tune.study.heartbeat import Heartbeat, TrialLostError
+from tune.study.lock import exclusive
+from tune.study.plan import Joined, add_slots, join, reconcile
+from tune.study.recorder import UnrecordedStudy
+from tune.study.samplers import make_pruner, make_sampler, units_of_trial
+from tune.study.slots import ERROR, HANDED_BACK, best_trials, by_slot, states, summary
+from tune.study.storage import NothingWaitsError, PatientStorage, open_storage
 
 JoinStudy = Callable[..., Joined]
 
@@ -201,7 +201,7 @@ def test_a_trial_that_never_gave_a_sign_of_life_is_found(join_study: JoinStudy, 
     reconcile(joined)
     assert slot_states(joined) == ["RUNNING"]
     later = time.monotonic() + joined.plan.search.grace_seconds + 1
-    monkeypatch.setattr("tune.plan.time.monotonic", lambda: later)
+    monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later)
     reconcile(joined)
     assert slot_states(joined) == ["WAITING"]
 
@@ -473,7 +473,7 @@ def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_o
     join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = join_study("trials=1").storage
-    monkeypatch.setattr("tune.storage.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("tune.study.storage.PATIENCE_SECONDS", 0.3)
     calls = []
 
     def lost() -> None:

@@ -15,13 +15,13 @@ from train.config.settings import Config
 from train.fitting.trial import Fitted
 from train.loop import Report
 from tune.corpora import Corpora
-from tune.database import parse_url
-from tune.display import SearchDisplay
-from tune.plan import Joined, join
-from tune.recorder import SlotState, StudyRecord, Summary, TrialRecorder, UnrecordedStudy, UnrecordedTrial
-from tune.search import load_plan
-from tune.slots import HANDED_BACK, best_trials
-from tune.storage import open_storage
+from tune.results.display import SearchDisplay
+from tune.search.definition import load_plan
+from tune.study.database import parse_url
+from tune.study.plan import Joined, join
+from tune.study.recorder import SlotState, StudyRecord, Summary, TrialRecorder, UnrecordedStudy, UnrecordedTrial
+from tune.study.slots import HANDED_BACK, best_trials
+from tune.study.storage import open_storage
 from tune.worker import Worker
 
 BEST_LR = 10**-2.5

@@ -6,8 +6,8 @@ from typing import Any
 
 from dragoman.strict import Setting, describe, describe_range
 from train.config.compose import CONFIG_DIR, choices
-from tune.settings import MEASURED, PRUNERS, SamplerSettings, Search
-from tune.space import KINDS
+from tune.search.settings import MEASURED, PRUNERS, SamplerSettings, Search
+from tune.search.space import KINDS
 
 INTRODUCTION = """\
 Searches for good settings of python -m train: many short trials, then one full-length training with the best settings.

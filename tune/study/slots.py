@@ -7,8 +7,8 @@ from typing import cast
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.recorder import SlotState, State, Summary
-from tune.storage import SLOT
+from tune.study.recorder import SlotState, State, Summary
+from tune.study.storage import SLOT
 
 ERROR = "error"
 """The user attribute of a trial that failed by itself, and would fail again."""

@@ -17,8 +17,8 @@ from dragoman.strict import did_you_mean, parse
 from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
 from train.config.settings import Config
 from train.task_table import task_class
-from tune.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
-from tune.space import Space, as_settings, corners, parse_space
+from tune.search.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
+from tune.search.space import Space, as_settings, corners, parse_space
 
 FOLDER = CONFIG_DIR / "tune"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

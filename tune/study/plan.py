@@ -14,15 +14,15 @@ from optuna.trial import TrialState
 
 from dragoman.errors import ConfigError
 from train.config.compose import flatten
-from tune.experimental import accepted
-from tune.folder import claim_folder
-from tune.lock import exclusive
-from tune.recorder import StudyRecord
-from tune.samplers import directions, make_pruner, make_sampler
-from tune.search import Plan
-from tune.slots import by_slot, slot_of, states, to_retry
-from tune.space import baseline
-from tune.storage import SLOT, PatientStorage
+from tune.search.definition import Plan
+from tune.search.space import baseline
+from tune.study.experimental import accepted
+from tune.study.folder import claim_folder
+from tune.study.lock import exclusive
+from tune.study.recorder import StudyRecord
+from tune.study.samplers import directions, make_pruner, make_sampler
+from tune.study.slots import by_slot, slot_of, states, to_retry
+from tune.study.storage import SLOT, PatientStorage
 
 DEFINITION, TOKEN, WORKERS = "definition", "token", "workers"
 

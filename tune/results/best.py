@@ -12,11 +12,11 @@ from sqlalchemy.engine import URL
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError
-from tune.database import shown
-from tune.plan import DEFINITION
-from tune.slots import best_trials, feasible
-from tune.space import as_settings
-from tune.storage import PatientStorage
+from tune.search.space import as_settings
+from tune.study.database import shown
+from tune.study.plan import DEFINITION
+from tune.study.slots import best_trials, feasible
+from tune.study.storage import PatientStorage
 
 
 def load_study(storage: PatientStorage, url: URL, name: str) -> Study:

@@ -12,7 +12,7 @@ from rich.status import Status
 from rich.table import Table
 
 from train.loop import Report
-from tune.recorder import Summary
+from tune.study.recorder import Summary
 
 TABLE_ROWS = 5
 

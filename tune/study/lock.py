@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
 from dragoman.errors import UnavailableError
-from tune.database import PATIENCE_SECONDS, shown
+from tune.study.database import PATIENCE_SECONDS, shown
 
 RETRY_SECONDS = 0.5
 

@@ -4,9 +4,9 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from tune.experimental import accepted
-from tune.search import Plan
-from tune.settings import HyperbandSettings, MedianSettings, WilcoxonSettings
+from tune.search.definition import Plan
+from tune.search.settings import HyperbandSettings, MedianSettings, WilcoxonSettings
+from tune.study.experimental import accepted
 
 
 def make_sampler(plan: Plan, worker: int) -> BaseSampler:

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial
 from train.config.compose import compose_config
 from train.run.recorder import OpenRecorder
 from train.run.run_dir import RunDir
-from tune.best import settings_of
-from tune.folder import claim_folder, final_run
-from tune.lock import attempt
-from tune.plan import TOKEN, Joined
-from tune.storage import PatientStorage
+from tune.results.best import settings_of
+from tune.study.folder import claim_folder, final_run
+from tune.study.lock import attempt
+from tune.study.plan import TOKEN, Joined
+from tune.study.storage import PatientStorage
 
 FINISHED = "final_training"
 

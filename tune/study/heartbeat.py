@@ -9,7 +9,7 @@ from typing import Self
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from tune.storage import PatientStorage
+from tune.study.storage import PatientStorage
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 
 from dragoman.errors import UnavailableError
-from tune.database import PATIENCE_SECONDS, connect_arguments, shown
-from tune.experimental import accepted
-from tune.lock import exclusive
+from tune.study.database import PATIENCE_SECONDS, connect_arguments, shown
+from tune.study.experimental import accepted
+from tune.study.lock import exclusive
 
 FIRST_WAIT_SECONDS, LAST_WAIT_SECONDS = 0.2, 5.0
 # The attribute by which the creation of a trial can be repeated: its slot, and how many died in it before.

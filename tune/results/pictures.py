@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from dragoman import atomic
-from tune.slots import ERROR, slot_of
+from tune.study.slots import ERROR, slot_of
 
 log = logging.getLogger(__name__)
 # Importance and slices say nothing about a single trial.

@@ -1,0 +1,1 @@
+"""The results of a study: tables, pictures, the best trial, its final training."""

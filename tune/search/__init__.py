@@ -1,0 +1,1 @@
+"""The description of a search: its space, its limits, its settings."""

@@ -1,0 +1,1 @@
+"""A study in its database, shared by all workers."""
