@@ -20,7 +20,7 @@ import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import DataError, run_cli
 from dragoman.items.outcomes import Result
-from model_registry.gate_settings import load_settings, task_settings
+from model_registry.gate.settings import load_settings, task_settings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Mode, compare, decide
 from scoring.held_out import HeldOutError, read_held_out

@@ -15,16 +15,16 @@ from dragoman.bundle.manifest import NAME_PATTERN
 from dragoman.bundle.store import MANIFEST, Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, DataError, run_cli
 from model_registry.command_line import NAMED, parser
-from model_registry.signing import sign_bundle, verify_bundle
+from model_registry.versions.signing import sign_bundle, verify_bundle
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from model_registry.client import Registry
-    from model_registry.gate_settings import GateSettings
-    from model_registry.held_out import HeldOut
-    from model_registry.promotion import Promotion, SettingsOf
-    from model_registry.versions import Version
+    from model_registry.gate.held_out import HeldOut
+    from model_registry.gate.settings import GateSettings
+    from model_registry.promotion.promote import Promotion, SettingsOf
+    from model_registry.versions.registry import Registry
+    from model_registry.versions.version import Version
 
 # By name, since this module is called __main__ when it runs.
 log = logging.getLogger("model_registry")
@@ -63,7 +63,7 @@ def promote(options: argparse.Namespace) -> int:
     """``promote NAME VERSION``."""
     # What is wrong with files is told before MLflow is waited for.
     settings_of, held_out = _gate_settings(options), _held_out(options)
-    from model_registry.promotion import promote
+    from model_registry.promotion.promote import promote
 
     promotion = promote(_registry(options), options.name, options.version, settings_of, held_out)
     _show(promotion, as_json=options.json)
@@ -74,8 +74,8 @@ def compare(options: argparse.Namespace) -> int:
     """``compare CANDIDATE CHAMPION``."""
     settings_of, held_out = _gate_settings(options), _held_out(options)
     candidate, champion = bundle_directory(options.candidate), bundle_directory(options.champion)
-    from model_registry import report
-    from model_registry.comparison import compare_bundles
+    from model_registry.gate.comparison import compare_bundles
+    from model_registry.promotion import report
 
     trial = compare_bundles(candidate, champion, settings_of, held_out)
     if options.json:
@@ -89,7 +89,7 @@ def compare(options: argparse.Namespace) -> int:
 def rollback(options: argparse.Namespace) -> int:
     """``rollback NAME``."""
     registry = _registry(options)
-    from model_registry.promotion import rollback
+    from model_registry.promotion.promote import rollback
 
     _show(rollback(registry, options.name, options.reason), as_json=False)
     return 0
@@ -98,7 +98,7 @@ def rollback(options: argparse.Namespace) -> int:
 def history(options: argparse.Namespace) -> int:
     """``history NAME``."""
     registry = _registry(options)
-    from model_registry.promotion import history
+    from model_registry.promotion.promote import history
 
     decisions = history(registry, options.name)
     if options.json:
@@ -127,7 +127,7 @@ def follow(options: argparse.Namespace) -> int:
     name, found, alias = options.target.partition("@")
     if not (NAME_PATTERN.fullmatch(name) and found and alias):
         raise ConfigError(f"{options.target!r} is not NAME@ALIAS, as captions@champion is")
-    from model_registry.following import follow
+    from model_registry.versions.following import follow
 
     # An interrupt, which SIGTERM is as well, ends the waiting, and whatever is being fetched leaves nothing behind.
     follow(
@@ -145,8 +145,8 @@ def package(options: argparse.Namespace) -> int:
     """``package NAME@ALIAS|BUNDLE``."""
     path = Path(options.target)
     bundle = open_bundle(bundle_directory(path)) if path.exists() else _fetched(options)
-    from model_registry.bento import build_bento
-    from model_registry.mar import build_mar
+    from model_registry.packaging.bento import build_bento
+    from model_registry.packaging.mar import build_mar
 
     log.info("building the TorchServe archive")
     print(f"mar: {build_mar(bundle, options.out)}", flush=True)
@@ -174,7 +174,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def webhook(options: argparse.Namespace) -> int:
     """``webhook --url URL --secret-file FILE``."""
-    from model_registry.webhooks import subscribe
+    from model_registry.versions.webhooks import subscribe
 
     print(subscribe(options.tracking_uri, name=options.name, url=options.url, secret_file=options.secret_file))
     return 0
@@ -223,7 +223,7 @@ def parse_reference(target: str) -> tuple[str, str]:
 
 def _registry(options: argparse.Namespace, *, create: bool = False) -> "Registry":
     # MLflow takes seconds to import: help and wrong command lines should not wait for it.
-    from model_registry.client import Registry
+    from model_registry.versions.registry import Registry
 
     return Registry.open(options.tracking_uri, create=create)
 
@@ -241,7 +241,7 @@ def _fetched(options: argparse.Namespace, opened: Callable[[Path], Bundle] = ope
 
 def _gate_settings(options: argparse.Namespace) -> "SettingsOf":
     """Read the settings that were given, or those of the candidate's task once it is known."""
-    from model_registry.gate_settings import load_settings, task_settings
+    from model_registry.gate.settings import load_settings, task_settings
 
     given = load_settings(options.gate) if options.gate else None
 
@@ -253,7 +253,7 @@ def _gate_settings(options: argparse.Namespace) -> "SettingsOf":
 
 
 def _held_out(options: argparse.Namespace) -> "HeldOut | None":
-    from model_registry.held_out import from_file, from_lines
+    from model_registry.gate.held_out import from_file, from_lines
 
     if (options.inputs is None) != (options.references is None):
         raise ConfigError("--inputs and --references belong together; give both or neither")
@@ -267,13 +267,13 @@ def _held_out(options: argparse.Namespace) -> "HeldOut | None":
 def _console() -> "Console":
     from rich.console import Console
 
-    from model_registry.report import WIDTH
+    from model_registry.promotion.report import WIDTH
 
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _show(promotion: "Promotion", *, as_json: bool) -> None:
-    from model_registry import report
+    from model_registry.promotion import report
 
     if as_json:
         print(json.dumps(report.as_dict(promotion), indent=2, ensure_ascii=False))

@@ -47,7 +47,7 @@ def run_recorder(tracking: TrackingSettings) -> OpenRecorder:
     """What opens the MLflow runs of trainings, or keeps no record where tracking is off."""
 
     def open_run(facts: RunFacts) -> Recorder:
-        from model_registry.tracking import TrackedRun
+        from model_registry.mlflow_store.tracking import TrackedRun
 
         return TrackedRun.open(
             tracking_uri=facts.tracking_uri,

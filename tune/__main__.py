@@ -195,7 +195,7 @@ def _register(run: "RunDir", tracking: TrackingSettings) -> None:
         return
     from dragoman.bundle.signature import SIGNATURE, configured_public_key
     from dragoman.bundle.store import open_bundle
-    from model_registry.client import Registry
+    from model_registry.versions.registry import Registry
 
     if configured_public_key() is not None and not (run.bundle / SIGNATURE).exists():
         store = "" if tracking.uri is None else " --tracking-uri URI"
@@ -213,7 +213,7 @@ def _study_record(tracking: TrackingSettings) -> "StudyRecord":
 
     if not tracking.enabled:
         return UnrecordedStudy()
-    from model_registry.study_tracking import TrackedStudy
+    from model_registry.mlflow_store.study_tracking import TrackedStudy
 
     return TrackedStudy(tracking_uri=tracking.uri, experiment=tracking.experiment)
 
@@ -221,7 +221,7 @@ def _study_record(tracking: TrackingSettings) -> "StudyRecord":
 def _tracking_uri(tracking: TrackingSettings) -> str | None:
     if not tracking.enabled:
         return None
-    from model_registry.connection import resolve_uri
+    from model_registry.mlflow_store.connection import resolve_uri
 
     return resolve_uri(tracking.uri)
 

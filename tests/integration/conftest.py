@@ -10,7 +10,7 @@ import yaml
 import dragoman
 from dragoman.bundle.manifest import Provenance, Score
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
-from model_registry.gate_settings import SECTION, TASK_CONFIGS
+from model_registry.gate.settings import SECTION, TASK_CONFIGS
 from scoring.held_out import FOLDER, HeldOutItem, label, write_held_out
 from tests.integration.mlflow_server import Server, free_port, mlflow_server
 

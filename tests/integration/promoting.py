@@ -11,11 +11,11 @@ import matplotlib.figure  # noqa: F401 - imported once, for all processes
 from mlflow.tracking import MlflowClient
 
 import dragoman.tasks.translation.task  # noqa: F401
-import model_registry.promotion  # noqa: F401
-from model_registry import lease
+import model_registry.promotion.promote  # noqa: F401
 from model_registry.__main__ import main
-from model_registry.connection import connect
-from model_registry.decisions import DecisionLog
+from model_registry.mlflow_store.connection import connect
+from model_registry.promotion import lease
+from model_registry.promotion.decisions import DecisionLog
 
 # Every write that a promotion or a rollback makes, in the order in which they come.
 WRITES = (

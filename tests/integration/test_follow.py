@@ -10,8 +10,8 @@ from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, OutputError
 from dragoman.live.pointer import Pointer
 from model_registry.__main__ import main
-from model_registry.client import Registry
-from model_registry.following import follow
+from model_registry.versions.following import follow
+from model_registry.versions.registry import Registry
 from tests.integration.conftest import MakeBundle
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.mlflow_server import Server, free_port

@@ -11,14 +11,14 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
-from model_registry import flip
 from model_registry.__main__ import main
-from model_registry.client import Registry
-from model_registry.connection import connect
-from model_registry.decisions import DecisionLog
-from model_registry.flip import INTENT_TAG
-from model_registry.lease import LEASE_TAG, Lease, lease
-from model_registry.tracking import TrackedRun
+from model_registry.mlflow_store.connection import connect
+from model_registry.mlflow_store.tracking import TrackedRun
+from model_registry.promotion import flip
+from model_registry.promotion.decisions import DecisionLog
+from model_registry.promotion.flip import INTENT_TAG
+from model_registry.promotion.lease import LEASE_TAG, Lease, lease
+from model_registry.versions.registry import Registry
 from tests.integration import promoting
 from tests.integration.fault_proxy import FaultProxy, every_second
 
@@ -43,8 +43,8 @@ def in_processes() -> Callable[..., list[int]]:
 
 @pytest.fixture
 def quick_lease(monkeypatch) -> None:
-    monkeypatch.setattr("model_registry.lease.SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr("model_registry.lease.LOOK_AND_WRITE_SECONDS", 60.0)
+    monkeypatch.setattr("model_registry.promotion.lease.SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr("model_registry.promotion.lease.LOOK_AND_WRITE_SECONDS", 60.0)
 
 
 def aliases(uri: str, name: str) -> dict[str, int]:
@@ -147,7 +147,7 @@ def test_a_dead_holder_of_the_lease_is_succeeded_at_once_and_a_living_one_is_wai
     with lease(client, name) as held:
         held.check()
         assert time.monotonic() - started < 10
-        monkeypatch.setattr("model_registry.lease.PATIENCE_SECONDS", 1.0)
+        monkeypatch.setattr("model_registry.promotion.lease.PATIENCE_SECONDS", 1.0)
         with pytest.raises(UnavailableError, match="others have been promoting"), lease(client, name):
             pass
         # Requests end in seconds while it is held, and as before when it is not.
@@ -179,7 +179,7 @@ def test_a_run_that_nobody_writes_any_more_is_ended_and_one_that_is_being_writte
     far = log.open(promoting.REJECTION, {}, None)
     client.set_tag(far, "writer", json.dumps({"machine": "far away", "pid": 1, "started": 0}))
     assert not flip.mend(client, name)
-    monkeypatch.setattr("model_registry.decisions.LONGEST_DECISION_SECONDS", -1.0)
+    monkeypatch.setattr("model_registry.promotion.decisions.LONGEST_DECISION_SECONDS", -1.0)
     assert flip.mend(client, name)
     assert status(client, far) == "KILLED"
     # What was carried out stays in the history, whatever is found to be left over.

@@ -15,11 +15,11 @@ import requests
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, OutputError, UnavailableError
 from model_registry.__main__ import main
-from model_registry.client import Registry
-from model_registry.connection import bounded_requests
-from model_registry.gate_settings import task_settings
-from model_registry.promotion import promote
-from model_registry.tracking import TrackedRun
+from model_registry.gate.settings import task_settings
+from model_registry.mlflow_store.connection import bounded_requests
+from model_registry.mlflow_store.tracking import TrackedRun
+from model_registry.promotion.promote import promote
+from model_registry.versions.registry import Registry
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.mlflow_server import free_port, mlflow_server
 
@@ -304,7 +304,7 @@ def test_what_did_not_reach_a_server_at_the_end_is_told_and_sent_once_when_the_r
         run.metrics({"loss": points[1]}, step=1, units=10)
     for step in range(2, 50):
         run.metrics({"loss": points[step]}, step=step, units=10 * step)
-    monkeypatch.setattr("model_registry.outbox.PATIENCE_AT_THE_END_SECONDS", 0.1)
+    monkeypatch.setattr("model_registry.mlflow_store.outbox.PATIENCE_AT_THE_END_SECONDS", 0.1)
     with pytest.raises(UnavailableError, match=r"points of run .* did not reach"):
         run.finish("FINISHED")
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError, InferenceError
-from model_registry.study_tracking import TrackedStudy
+from model_registry.mlflow_store.study_tracking import TrackedStudy
 from tests.conftest import ROOT
 from tests.signing_keys import write_key_pair
 from tests.toy_corpus import write_toy_corpus

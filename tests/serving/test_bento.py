@@ -29,7 +29,7 @@ from dragoman.errors import UnavailableError
 from dragoman.http.protocol import answer
 from dragoman.items.bodies import RawRequest
 from dragoman.predictor import Predictor, load
-from model_registry.bento import build_bento
+from model_registry.packaging.bento import build_bento
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle
 

@@ -15,8 +15,8 @@ from deploy.bento.server import BentoServer
 from deploy.server_process import ServerProcess, answers_ok, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import open_bundle
-from model_registry.bento import build_bento
-from model_registry.mar import build_mar
+from model_registry.packaging.bento import build_bento
+from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
 
 FAILING_ENGINE = Path(__file__).parent / "failing_engine"

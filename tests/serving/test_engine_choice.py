@@ -10,8 +10,8 @@ import pytest
 
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.selection import ENGINE_VARIABLE
-from model_registry.bento import build_bento
-from model_registry.mar import build_mar
+from model_registry.packaging.bento import build_bento
+from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
 
 WITHOUT_TORCH = str(Path(__file__).parent / "blocked_imports")

@@ -24,8 +24,8 @@ from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.tasks.translation.options import Limits
 from model_registry.__main__ import main
-from model_registry.client import Registry
-from model_registry.webhooks import subscribe
+from model_registry.versions.registry import Registry
+from model_registry.versions.webhooks import subscribe
 from tests.conftest import ROOT
 from tests.integration.mlflow_server import mlflow_server
 from tests.signing_keys import write_key_pair

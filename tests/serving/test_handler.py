@@ -16,8 +16,8 @@ from dragoman.http.protocol import Reply, answer, error_reply
 from dragoman.items.bodies import RawRequest, repeated_form_field
 from dragoman.predictor import Predictor, load
 from handlers.seq2seq_handler import DEADLINE_S, _gpu_of_worker
-from model_registry.mar import build_mar
-from model_registry.mar_config import load_model_config
+from model_registry.packaging.mar import build_mar
+from model_registry.packaging.mar_config import load_model_config
 from tests.conftest import ROOT
 
 SCRIPT = Path(__file__).with_name("handler_alone.py")

@@ -23,9 +23,9 @@ from dragoman.engines.selection import ENGINE_VARIABLE
 from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
 from dragoman.predictor import Result, load
 from model_registry.__main__ import main
-from model_registry.bento import build_bento
-from model_registry.client import Registry
-from model_registry.mar import build_mar
+from model_registry.packaging.bento import build_bento
+from model_registry.packaging.mar import build_mar
+from model_registry.versions.registry import Registry
 from tests.conftest import ROOT
 from tests.integration.mlflow_server import Server, mlflow_server
 from tests.tiny_model import write_tiny_bundle

@@ -13,7 +13,7 @@ from deploy.bento.server import BentoServer
 from dragoman.bundle.store import open_bundle
 from dragoman.predictor import Result, load
 from dragoman.tasks.translation.options import Limits
-from model_registry.bento import build_bento
+from model_registry.packaging.bento import build_bento
 from tests.tiny_model import write_tiny_bundle
 
 CLIENTS = 8

@@ -19,10 +19,10 @@ from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, UnavailableError
 from dragoman.live.pointer import Pointer
 from model_registry.__main__ import main
-from model_registry.bento import build_bento
-from model_registry.following import follow
-from model_registry.mar import build_mar
-from model_registry.tracking import TrackedRun
+from model_registry.mlflow_store.tracking import TrackedRun
+from model_registry.packaging.bento import build_bento
+from model_registry.packaging.mar import build_mar
+from model_registry.versions.following import follow
 from tests.signing_keys import KeyPair, write_key_pair
 
 SENTENCE = "The man sees the red car."

@@ -26,7 +26,7 @@ from dragoman.errors import ConfigError, InvalidInput, UnavailableError
 from dragoman.http.protocol import Reply, answer, error_reply
 from dragoman.items.bodies import RawRequest, repeated_form_field
 from dragoman.predictor import Predictor, load
-from model_registry.mar import build_mar
+from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
 
 SENTENCE = "The man sees the red car."

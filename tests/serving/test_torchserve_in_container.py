@@ -19,7 +19,7 @@ from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import open_bundle
 from dragoman.live.pointer import FOLLOW_VARIABLE
-from model_registry.mar import build_mar
+from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
 
 CLIENTS = 40

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import open_bundle
-from model_registry.mar import build_mar
+from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
 
 # More than TorchServe's queue holds (jobQueueSize in handlers/model-config.yaml).

@@ -7,11 +7,11 @@ import pytest
 from dragoman.bundle.manifest import Manifest, Provenance
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
-from model_registry.gate import another_work, judge
-from model_registry.gate_settings import task_settings
-from model_registry.guards import Measured
-from model_registry.held_out import HeldOut, HeldOutSet
-from model_registry.outputs import Outputs
+from model_registry.gate.guards import Measured
+from model_registry.gate.held_out import HeldOut, HeldOutSet
+from model_registry.gate.outputs import Outputs
+from model_registry.gate.settings import task_settings
+from model_registry.gate.verdict import another_work, judge
 from scoring.base import Metric
 from scoring.held_out import HeldOutItem
 from scoring.table import METRICS

@@ -6,11 +6,11 @@ import pytest
 import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import InferenceError
-from model_registry.contender import loaded, put_on_trial
-from model_registry.gate_settings import Limit, Range, SampledShare, task_settings
-from model_registry.guards import Measured, check_guards
-from model_registry.held_out import HeldOut, HeldOutSet
-from model_registry.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, spread
+from model_registry.gate.contender import loaded, put_on_trial
+from model_registry.gate.guards import Measured, check_guards
+from model_registry.gate.held_out import HeldOut, HeldOutSet
+from model_registry.gate.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, spread
+from model_registry.gate.settings import Limit, Range, SampledShare, task_settings
 from scoring.held_out import HeldOutItem
 
 SETTINGS = task_settings("translation")

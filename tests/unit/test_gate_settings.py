@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from dragoman.errors import ConfigError
-from model_registry.gate_settings import TASK_CONFIGS, Range, load_settings, task_settings
+from model_registry.gate.settings import TASK_CONFIGS, Range, load_settings, task_settings
 
 DEFAULT = yaml.safe_load((TASK_CONFIGS / "translation.yaml").read_text(encoding="utf-8"))["gate"]
 
@@ -102,7 +102,7 @@ def test_what_is_no_group_of_settings_is_refused(tmp_path, text):
 
 def test_a_task_without_a_gate_is_told_what_it_lacks(tmp_path, monkeypatch):
     written(tmp_path, {"task": {"name": "gate"}, "data": {"name": "numbers"}})
-    monkeypatch.setattr("model_registry.gate_settings.TASK_CONFIGS", tmp_path)
+    monkeypatch.setattr("model_registry.gate.settings.TASK_CONFIGS", tmp_path)
     with pytest.raises(
         ConfigError, match=r"gate\.yaml has no section gate: with .*metric, margin and floor.*--gate FILE"
     ):

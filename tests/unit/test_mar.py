@@ -12,8 +12,8 @@ import pytest
 
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, OutputError
-from model_registry.mar import MODEL_CONFIG, build_mar
-from model_registry.mar_config import load_model_config
+from model_registry.packaging.mar import MODEL_CONFIG, build_mar
+from model_registry.packaging.mar_config import load_model_config
 from tests.conftest import ROOT
 
 
@@ -109,7 +109,7 @@ def test_each_file_of_the_bundle_is_read_once_to_be_archived(tiny_bundle: Path, 
     code = f"""
 import collections, pathlib, sys
 from dragoman.bundle.store import open_bundle
-from model_registry.mar import build_mar
+from model_registry.packaging.mar import build_mar
 bundle, read = open_bundle({str(tiny_bundle)!r}), collections.Counter()
 
 def note(event, arguments):

@@ -8,8 +8,8 @@ from mlflow.exceptions import MlflowException
 
 from dragoman.errors import BundleError, ConfigError, DataError, UnavailableError
 from model_registry.__main__ import bundle_directory, main, parse_reference
-from model_registry.connection import connect, explained, resolve_uri, without_password
-from model_registry.versions import Version, select
+from model_registry.mlflow_store.connection import connect, explained, resolve_uri, without_password
+from model_registry.versions.version import Version, select
 
 
 def version(number: int, *aliases: str, bundle_version: str = "") -> Version:

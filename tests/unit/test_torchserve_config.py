@@ -13,7 +13,7 @@ from deploy.torchserve.config import Archive, Ports, properties
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError
-from model_registry.mar import build_mar
+from model_registry.packaging.mar import build_mar
 
 
 @pytest.fixture

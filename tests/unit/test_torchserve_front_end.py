@@ -13,7 +13,7 @@ from dragoman.bundle.store import open_bundle
 from dragoman.engines.torch_t5 import SLOTS
 from dragoman.errors import BundleError
 from dragoman.tasks.translation.task import TranslationTask
-from model_registry.mar import MODEL_CONFIG, build_mar
+from model_registry.packaging.mar import MODEL_CONFIG, build_mar
 
 WITHOUT_TORCH = {"ctranslate2": "module:Class"}
 

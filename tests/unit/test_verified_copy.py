@@ -6,7 +6,7 @@ import pytest
 from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError
-from model_registry.verified_copy import copy_bundle
+from model_registry.packaging.verified_copy import copy_bundle
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dragoman import atomic
-from model_registry.gate import Trial
-from model_registry.gate_settings import GateSettings
+from model_registry.gate.settings import GateSettings
+from model_registry.gate.verdict import Trial
 from scoring.bootstrap import Comparison
 from scoring.table import metric
 
 if TYPE_CHECKING:
-    from model_registry.promotion import Promotion
+    from model_registry.promotion.promote import Promotion
 
 WIDTH = 120
 

@@ -17,9 +17,9 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
-from model_registry.verified_copy import copy_bundle
+from model_registry.packaging.verified_copy import copy_bundle
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SERVICE_FILES = ("service.py", "bentofile.yaml")
 # service.py finds packaged models by this label.
 BUNDLE_LABEL = "dragoman-bundle"
@@ -35,7 +35,7 @@ def build_bento(bundle: Bundle) -> str:
     # In a process of its own, because BentoML changes the working directory, the import path and the logging of the
     # process that builds, and holds on to the first BENTOML_HOME it sees.
     completed = subprocess.run(
-        [sys.executable, "-m", "model_registry.bento", str(bundle.path.resolve()), bundle.manifest.digest],
+        [sys.executable, "-m", "model_registry.packaging.bento", str(bundle.path.resolve()), bundle.manifest.digest],
         cwd=ROOT,
         env={**os.environ, "BENTOML_DO_NOT_TRACK": "true"},
         capture_output=True,

@@ -23,10 +23,10 @@ from dragoman.bundle.manifest import NAME_PATTERN, VERSION_LENGTH
 from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
-from model_registry.connection import bounded_requests, connect, explained, without_password
-from model_registry.registration import ABSENT, register_bundle, restore_files
-from model_registry.signing import ARTIFACT_FOLDER, store_signature, update_signature
-from model_registry.versions import Version, from_mlflow, select
+from model_registry.mlflow_store.connection import bounded_requests, connect, explained, without_password
+from model_registry.versions.registration import ABSENT, register_bundle, restore_files
+from model_registry.versions.signing import ARTIFACT_FOLDER, store_signature, update_signature
+from model_registry.versions.version import Version, from_mlflow, select
 from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
-from model_registry.client import CHAMPION, PREVIOUS
-from model_registry.connection import without_password
-from model_registry.decisions import DecisionLog
-from model_registry.lease import Lease, lease, look_first
+from model_registry.mlflow_store.connection import without_password
+from model_registry.promotion.decisions import DecisionLog
+from model_registry.promotion.lease import Lease, lease, look_first
+from model_registry.versions.registry import CHAMPION, PREVIOUS
 
 INTENT_TAG = "promotion_intent"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_registry.gate_settings import GateSettings, Range
-from model_registry.outputs import Outputs
+from model_registry.gate.outputs import Outputs
+from model_registry.gate.settings import GateSettings, Range
 from scoring.table import guard
 
 

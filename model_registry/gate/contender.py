@@ -12,13 +12,13 @@ from rich.progress import MofNCompleteColumn, Progress
 import dragoman
 from dragoman.bundle.store import Bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
-from model_registry.client import Registry
-from model_registry.gate import Trial, judge
-from model_registry.gate_settings import GateSettings
-from model_registry.guards import Measured
-from model_registry.held_out import HeldOut
-from model_registry.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, size_mb
-from model_registry.versions import Version
+from model_registry.gate.guards import Measured
+from model_registry.gate.held_out import HeldOut
+from model_registry.gate.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, size_mb
+from model_registry.gate.settings import GateSettings
+from model_registry.gate.verdict import Trial, judge
+from model_registry.versions.registry import Registry
+from model_registry.versions.version import Version
 
 
 class Contender:

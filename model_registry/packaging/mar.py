@@ -15,10 +15,10 @@ from pathlib import Path
 
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError, OutputError
-from model_registry.mar_config import load_model_config
-from model_registry.verified_copy import bundle_files, copy_file
+from model_registry.packaging.mar_config import load_model_config
+from model_registry.packaging.verified_copy import bundle_files, copy_file
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HANDLER = ROOT / "handlers" / "seq2seq_handler.py"
 MODEL_CONFIG = ROOT / "handlers" / "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, UnavailableError
-from model_registry.connection import connect, explained, without_password
+from model_registry.mlflow_store.connection import connect, explained, without_password
 
 EVENT = "model_version_alias.created"
 # As the receiver demands it, which is a program of its own.

@@ -10,9 +10,9 @@ from pathlib import Path
 from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
 
-from model_registry.new_run import create_run_once
-from model_registry.processes import is_dead, this_process
-from model_registry.tracking import experiment_id
+from model_registry.mlflow_store.new_run import create_run_once
+from model_registry.mlflow_store.tracking import experiment_id
+from model_registry.promotion.processes import is_dead, this_process
 
 PAGE = 1000
 WRITER_TAG = "writer"

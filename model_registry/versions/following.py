@@ -19,8 +19,8 @@ from dragoman.bundle.manifest import VERSION_LENGTH
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError, OutputError, UnavailableError
 from dragoman.live.pointer import Pointer
-from model_registry.client import Registry, bundle_label
-from model_registry.versions import Version
+from model_registry.versions.registry import Registry, bundle_label
+from model_registry.versions.version import Version
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from mlflow.tracking import MlflowClient
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
-from model_registry.connection import without_password
-from model_registry.logged_model import find_logged_model, log_bundle, upload_bundle
-from model_registry.new_run import create_run_once
-from model_registry.tracking import experiment_id
-from model_registry.versions import description, version_tags
+from model_registry.mlflow_store.connection import without_password
+from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle, upload_bundle
+from model_registry.mlflow_store.new_run import create_run_once
+from model_registry.mlflow_store.tracking import experiment_id
+from model_registry.versions.version import description, version_tags
 from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)

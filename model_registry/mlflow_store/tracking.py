@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import ConfigError, UnavailableError
-from model_registry.connection import (
+from model_registry.mlflow_store.connection import (
     bounded_requests,
     connect,
     explained,
@@ -25,9 +25,9 @@ from model_registry.connection import (
     sqlite_path,
     without_password,
 )
-from model_registry.logged_model import log_bundle
-from model_registry.new_run import create_run_once
-from model_registry.outbox import MetricOutbox
+from model_registry.mlflow_store.logged_model import log_bundle
+from model_registry.mlflow_store.new_run import create_run_once
+from model_registry.mlflow_store.outbox import MetricOutbox
 
 log = logging.getLogger(__name__)
 

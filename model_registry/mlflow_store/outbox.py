@@ -9,7 +9,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from model_registry.connection import without_password
+from model_registry.mlflow_store.connection import without_password
 
 log = logging.getLogger(__name__)
 

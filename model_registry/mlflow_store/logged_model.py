@@ -19,9 +19,9 @@ import dragoman
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
 from dragoman.task_table import task_class
-from model_registry.versions import headline_scores
+from model_registry.versions.version import headline_scores
 
-PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # MLflow's names of the types that parameters have.
 PARAM_TYPES = {bool: "boolean", int: "long", float: "double", str: "string"}
 

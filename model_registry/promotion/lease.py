@@ -18,8 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
-from model_registry.connection import bounded_requests
-from model_registry.processes import is_dead, this_process
+from model_registry.mlflow_store.connection import bounded_requests
+from model_registry.promotion.processes import is_dead, this_process
 
 LEASE_TAG = "promotion_lease"
 # A look-and-write that took longer than the bound is not trusted, and everybody waits longer than that.

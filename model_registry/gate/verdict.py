@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.task_table import task_class
-from model_registry.gate_settings import GateSettings
-from model_registry.guards import Guard, Measured, check_guards
-from model_registry.held_out import HeldOut
+from model_registry.gate.guards import Guard, Measured, check_guards
+from model_registry.gate.held_out import HeldOut
+from model_registry.gate.settings import GateSettings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Comparison, Outcome, compare, decide, items_missing
 from scoring.table import metric as metric_named

@@ -17,7 +17,7 @@ from scoring.table import GUARDS, METRICS
 
 # An end of the interval is the resample at the share alpha: with fewer below it, it is nearly the smallest of all.
 RESAMPLES_BELOW_LIMIT = 5
-TASK_CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "task"
+TASK_CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "task"
 SECTION = "gate"
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError
-from model_registry import flip, report
-from model_registry.client import CHAMPION, PREVIOUS, Registry, aliased
-from model_registry.connection import explained
-from model_registry.contender import Contender, contending, put_on_trial
-from model_registry.decisions import Decision, DecisionLog, now
-from model_registry.gate import Trial, another_work
-from model_registry.gate_settings import GateSettings
-from model_registry.held_out import HeldOut, from_training
-from model_registry.versions import Version, select
+from model_registry.gate.contender import Contender, contending, put_on_trial
+from model_registry.gate.held_out import HeldOut, from_training
+from model_registry.gate.settings import GateSettings
+from model_registry.gate.verdict import Trial, another_work
+from model_registry.mlflow_store.connection import explained
+from model_registry.promotion import flip, report
+from model_registry.promotion.decisions import Decision, DecisionLog, now
+from model_registry.versions.registry import CHAMPION, PREVIOUS, Registry, aliased
+from model_registry.versions.version import Version, select
 
 # How often the champion may change while a candidate is judged against it, or a rollback is verified.
 TRIES = 20

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError
-from model_registry.contender import loaded, put_on_trial
-from model_registry.gate import Trial, another_work
-from model_registry.gate_settings import GateSettings
-from model_registry.held_out import HeldOut, from_training
+from model_registry.gate.contender import loaded, put_on_trial
+from model_registry.gate.held_out import HeldOut, from_training
+from model_registry.gate.settings import GateSettings
+from model_registry.gate.verdict import Trial, another_work
 from scoring.held_out import FOLDER, SUFFIX
 
 

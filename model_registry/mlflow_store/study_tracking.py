@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from model_registry.connection import connect, explained, resolve_uri
-from model_registry.new_run import create_run_once
-from model_registry.tracking import PARAMS_PER_REQUEST, TrackedRun, experiment_id
+from model_registry.mlflow_store.connection import connect, explained, resolve_uri
+from model_registry.mlflow_store.new_run import create_run_once
+from model_registry.mlflow_store.tracking import PARAMS_PER_REQUEST, TrackedRun, experiment_id
 
 PARENT_TAG = "mlflow.parentRunId"
 LONGEST_PARAM = 6000

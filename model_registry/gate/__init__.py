@@ -1,0 +1,1 @@
+"""The statistical gate: measures, guards and the verdict."""

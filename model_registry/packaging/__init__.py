@@ -1,0 +1,1 @@
+"""Packages of a bundle for the two servers."""

@@ -1,0 +1,1 @@
+"""Promotion and rollback of versions, one at a time."""
