@@ -28,13 +28,13 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	@touch $@
 
 demo: setup ## The whole road on built-in data: train, register, promote, package, serve, compare; ARGS="--minutes 1"
-	$(BIN)/python -m deploy.demo $(ARGS)
+	$(BIN)/python -m deploy.demos.road $(ARGS)
 
 train: setup ## Train; ARGS="task=translation data=multi30k model=t5_tiny train.max_minutes=20"
 	$(BIN)/python -m train $(ARGS)
 
 tune: setup ## Search hyperparameters on the built-in data, train the best, compare with the defaults
-	$(BIN)/python -m deploy.tuning $(ARGS)
+	$(BIN)/python -m deploy.demos.search $(ARGS)
 
 dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql+psycopg2://… (default: optuna.db)
 	$(BIN)/optuna-dashboard --host 127.0.0.1 --port 8081 $(STORAGE)

@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 
 from benchmarks.process_memory import peak_memory
-from deploy.bento.server import BentoServer
-from deploy.commands import run_command
 from deploy.conformance.corpus import load_corpus
-from deploy.servers import Packaged
+from deploy.conformance.servers import Packaged
+from deploy.run.bento import BentoServer
+from deploy.run.commands import run_command
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, UnavailableError, run_cli
 from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer

@@ -18,7 +18,7 @@ from benchmarks.other_load import OtherLoad
 from benchmarks.peers import ROOT, Peer, RunningPeer
 from benchmarks.process_memory import peak_memory
 from benchmarks.workloads import Workloads
-from deploy.server_process import ServerProcess
+from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
 
 # The number of clients at which servers are compared, and at which every item of the test set is asked for.

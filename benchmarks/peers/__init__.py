@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deploy.server_process import ServerProcess
+from deploy.run.server_process import ServerProcess
 from dragoman.bundle.store import Bundle
 
 ROOT = Path(__file__).resolve().parent.parent.parent

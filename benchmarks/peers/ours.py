@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers import ROOT, RunningPeer
-from deploy.bento.server import BentoServer
-from deploy.commands import StepFailedError
-from deploy.servers import Packaged
+from deploy.conformance.servers import Packaged
+from deploy.run.bento import BentoServer
+from deploy.run.commands import StepFailedError
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle

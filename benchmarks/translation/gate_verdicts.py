@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from benchmarks.peers import ROOT
-from deploy.commands import run_command
+from deploy.run.commands import run_command
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
 

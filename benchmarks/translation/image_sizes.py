@@ -24,7 +24,7 @@ from deploy.images.base import ensure_base
 from deploy.images.container import Container, ImageConfig
 from deploy.images.engine import Engine
 from deploy.images.standard import build_standard
-from deploy.server_process import LOOPBACK, free_port
+from deploy.run.server_process import LOOPBACK, free_port
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
 

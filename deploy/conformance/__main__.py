@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.conformance.outcome import compare
+from deploy.conformance.servers import Packaged, running_servers
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
-from deploy.servers import Packaged, running_servers
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.errors import ConfigError, DataError, run_cli
 from scoring.held_out import HeldOutError, read_held_out

@@ -13,9 +13,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.commands import StepFailedError
 from deploy.images.engine import Engine
 from deploy.images.machine_settings import APT_SOURCES, RELEASE
+from deploy.run.commands import StepFailedError
 from dragoman.errors import ConfigError, UnavailableError, run_cli
 
 BASE = "docker.io/library/python:3.11-slim"

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psutil
 
 from deploy.images.engine import Engine
-from deploy.server_process import POLL_S, ServerProcess
+from deploy.run.server_process import POLL_S, ServerProcess
 from dragoman.errors import ConfigError, UnavailableError
 
 SCRIPT = Path(__file__).with_name("container.sh")

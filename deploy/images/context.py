@@ -5,8 +5,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.commands import run_command
-from deploy.servers import Packaged
+from deploy.conformance.servers import Packaged
+from deploy.run.commands import run_command
 from deploy.torchserve.config import Archive
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import open_bundle
@@ -14,7 +14,7 @@ from dragoman.errors import ConfigError, OutputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What the starter of TorchServe consists of; the handler and its core are in the .mar.
-STARTER = ("deploy/__init__.py", "deploy/server_process.py", "deploy/torchserve", "dragoman")
+STARTER = ("deploy/__init__.py", "deploy/run/server_process.py", "deploy/torchserve", "dragoman")
 # The gRPC client's, which no server needs.
 CLIENT_PACKAGES = ("grpcio", "grpcio-tools")
 

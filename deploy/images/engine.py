@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.commands import StepFailedError
+from deploy.run.commands import StepFailedError
 from dragoman.errors import ConfigError
 
 LOG_TAIL_LINES = 25

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
 from deploy.images.container import Container, ImageConfig
 from deploy.images.engine import Engine
-from deploy.server_process import LOOPBACK, free_port
+from deploy.run.server_process import LOOPBACK, free_port
 from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.bundle.manifest import Manifest

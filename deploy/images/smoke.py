@@ -20,11 +20,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deploy.commands import run_command
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.outcome import Conformance, compare
 from deploy.conformance.targets import InProcess
-from deploy.demo_settings import load_demo, training_settings
+from deploy.demos.settings import load_demo, training_settings
 from deploy.images.__main__ import OUT, SERVERS, Built, build_image, megabytes, server_build
 from deploy.images.base import BASE, ensure_base
 from deploy.images.context import Context, lay_out
@@ -33,6 +32,7 @@ from deploy.images.engine import Engine
 from deploy.images.left_over import left_over
 from deploy.images.runs import Running, run_bento, run_torchserve
 from deploy.images.standard import build_standard
+from deploy.run.commands import run_command
 from dragoman.errors import ConfigError, run_cli
 from dragoman.predictor import load
 from dragoman.task_table import TASKS

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.server_process import LOOPBACK
+from deploy.run.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from deploy.server_process import LOOPBACK, free_port, is_free
+from deploy.run.server_process import LOOPBACK, free_port, is_free
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import BundleError, ConfigError, DataError
 from dragoman.task_table import task_class

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from deploy.server_process import POLL_S
+from deploy.run.server_process import POLL_S
 
 # For so long workers must be idle: an answer has reached its client then.
 QUIET_S = 1.0

@@ -13,7 +13,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from deploy.server_process import LOOPBACK
+from deploy.run.server_process import LOOPBACK
 from deploy.torchserve.config import Ports
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, figure, has_ready_worker, models, request
 from deploy.torchserve.server import HOME_PREFIX

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from deploy.server_process import LOOPBACK, ServerProcess
+from deploy.run.server_process import LOOPBACK, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.front_end import FrontEnd, unpack
 from deploy.torchserve.idleness import wait_until_idle

@@ -23,7 +23,7 @@ import httpx
 import pytest
 import yaml
 
-from deploy.bento.server import BentoServer
+from deploy.run.bento import BentoServer
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import UnavailableError
 from dragoman.http.protocol import answer

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.bento.server import BentoServer
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.run.bento import BentoServer
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import open_bundle
 from model_registry.packaging.bento import build_bento

@@ -19,7 +19,7 @@ from cryptography.fernet import Fernet
 from mlflow.tracking import MlflowClient
 
 from deploy.events.signature import ID_HEADER, SIGNATURE_HEADER, TIME_HEADER, sign_delivery
-from deploy.server_process import free_port
+from deploy.run.server_process import free_port
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.tasks.translation.options import Limits

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
-from deploy.bento.server import BentoServer
-from deploy.server_process import ServerProcess, free_port
+from deploy.run.bento import BentoServer
+from deploy.run.server_process import ServerProcess, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.selection import ENGINE_VARIABLE

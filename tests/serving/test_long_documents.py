@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.bento.server import BentoServer
+from deploy.run.bento import BentoServer
 from dragoman.bundle.store import open_bundle
 from dragoman.predictor import Result, load
 from dragoman.tasks.translation.options import Limits

@@ -19,9 +19,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from deploy.bento.server import BentoServer
-from deploy.server_process import ServerProcess, answers_ok, free_port
-from deploy.servers import Packaged
+from deploy.conformance.servers import Packaged
+from deploy.run.bento import BentoServer
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from tests.conftest import ROOT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.server_process import KEPT_BYTES, ServerProcess, answers_ok, free_port
+from deploy.run.server_process import KEPT_BYTES, ServerProcess, answers_ok, free_port
 from dragoman.errors import OutputError, UnavailableError
 
 # A leader whose worker ignores the polite request to end, as a hung one does. Both say on the log that they are up.

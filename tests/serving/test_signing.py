@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.bento.server import BentoServer
+from deploy.run.bento import BentoServer
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint
 from dragoman.bundle.store import Bundle, open_bundle, open_unsigned

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.server_process import free_port
+from deploy.run.server_process import free_port
 from deploy.torchserve import config
 from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient

@@ -14,7 +14,7 @@ from benchmarks.other_load import OtherLoad
 from benchmarks.peers import RunningPeer
 from benchmarks.visit import Plan, Visit, Visitor
 from benchmarks.workloads import Workloads
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.errors import UnavailableError
 
 SERVER = """

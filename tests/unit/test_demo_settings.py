@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy import demo_settings
-from deploy.demo_settings import Demo, load_demo, training_settings
+from deploy.demos import settings as demo_settings
+from deploy.demos.settings import Demo, load_demo, training_settings
 from dragoman.errors import ConfigError
 from dragoman.task_table import TASKS
 from scoring.table import METRICS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.commands import StepFailedError
+from deploy.conformance.servers import Packaged
 from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import Built, build_image, main, server_build
 from deploy.images.container import ImageConfig
@@ -21,7 +21,7 @@ from deploy.images.engine import Build, Engine
 from deploy.images.labels import commit, labels
 from deploy.images.left_over import left_over
 from deploy.images.smoke import STANDARD, Checked
-from deploy.servers import Packaged
+from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from tests.conftest import ROOT

@@ -3,7 +3,7 @@ import dataclasses
 import optuna
 import pytest
 
-from deploy.tuning import _parser
+from deploy.demos.search import _parser
 from train.loop import Report
 from tune.results.display import SearchDisplay
 from tune.search.help import help_text

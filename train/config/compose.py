@@ -25,7 +25,7 @@ MAIN = "config"
 # Sections of a task's file that others read, and who.
 OF_OTHERS = {
     "gate": "python -m model_registry reads it from configs/task, or from --gate FILE",
-    "demo": "python -m deploy.demo reads it from configs/task",
+    "demo": "python -m deploy.demos.road reads it from configs/task",
 }
 
 

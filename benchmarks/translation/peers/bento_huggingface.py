@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle.store import Bundle
 
 TARGET = "benchmarks.translation.peers.bento_service:Batched"

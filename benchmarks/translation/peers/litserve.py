@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
-from deploy.server_process import ServerProcess, answers_ok, free_port
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.peers import START_WITHIN_S, WORKERS, RunningPeer
-from deploy.commands import StepFailedError
+from deploy.run.commands import StepFailedError
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle
 

@@ -11,7 +11,7 @@ from dragoman.errors import ConfigError
 from dragoman.strict import Setting
 from scoring.table import METRICS, metric
 
-TASKS = Path(__file__).resolve().parent.parent / "configs" / "task"
+TASKS = Path(__file__).resolve().parents[2] / "configs" / "task"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from deploy.commands import run_command
-from deploy.demo_settings import load_demo
+from deploy.demos.settings import load_demo
+from deploy.run.commands import run_command
 from dragoman.errors import ConfigError, run_cli
 from dragoman.task_table import TASKS
 
-SEARCHES = Path(__file__).resolve().parent.parent / "configs" / "tune"
+SEARCHES = Path(__file__).resolve().parents[2] / "configs" / "tune"
 VERDICTS = {
     0: "The tuned bundle is better than the default configuration's.",
     1: "The tuned bundle is not taken for better than the default configuration's; the line above says why.",
@@ -59,7 +59,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.tuning",
+        prog="python -m deploy.demos.search",
         description="Search the demo's hyperparameters on built-in data and compare the result with the defaults.",
     )
     parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="(default: %(default)s)")

@@ -13,13 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.commands import run_command
 from deploy.conformance.compare import ItemReport, compare_items
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.outcome import item_table
+from deploy.conformance.servers import Packaged, running_servers
 from deploy.conformance.targets import InProcess
-from deploy.demo_settings import Demo, load_demo, training_settings
-from deploy.servers import Packaged, running_servers
+from deploy.demos.settings import Demo, load_demo, training_settings
+from deploy.run.commands import run_command
 from dragoman.bundle.manifest import Score
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
@@ -56,7 +56,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.demo",
+        prog="python -m deploy.demos.road",
         description="Train on built-in data, register, promote, package, serve both ways, compare.",
         epilog="exit codes: 0 all well, 1 a step failed, the servers disagree or the model has not learned what "
         "configs/task/<task>.yaml asks of the demo",

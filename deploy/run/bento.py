@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.server_process import ServerProcess, answers_ok, free_port, is_free
+from deploy.run.server_process import ServerProcess, answers_ok, free_port, is_free
 from dragoman.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent.parent

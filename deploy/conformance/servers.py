@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.bento.server import BentoServer
 from deploy.conformance.targets import OverGrpc, OverHttp, Target
+from deploy.run.bento import BentoServer
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess

@@ -1,1 +1,0 @@
-"""Starting and stopping BentoML over what was packaged."""

@@ -1,0 +1,1 @@
+"""Commands and servers as child processes."""
