@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.peers import ROOT, RunningPeer
+from benchmarks.peers.base import ROOT, RunningPeer
 from deploy.conformance.servers import Packaged
 from deploy.run.bento import BentoServer
 from deploy.run.commands import StepFailedError

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.load_figures import percentile
+from benchmarks.serving.load_figures import percentile
 from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 from dragoman.errors import run_cli
 from dragoman.items.outcomes import Result

@@ -24,17 +24,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sacrebleu.metrics import BLEU, CHRF
 
-from benchmarks.peers import ROOT, Peer
+from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.ours import OurBento, OurTorchServe
 from benchmarks.record import commit, machine, versions
+from benchmarks.serving.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
+from benchmarks.serving.workloads import Workloads
 from benchmarks.translation.comparison import BENTO, MAR, medians, ratios, targets
 from benchmarks.translation.peers.bento_huggingface import BentoHuggingFace
 from benchmarks.translation.peers.litserve import LitServe
 from benchmarks.translation.peers.torchserve_huggingface import TorchServeHuggingFace
 from benchmarks.translation.serve_tables import show
 from benchmarks.translation.workloads import data_folder, load_workloads
-from benchmarks.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
-from benchmarks.workloads import Workloads
 from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.workloads import Workloads
+from benchmarks.serving.workloads import Workloads
 from dragoman.errors import DataError
 from dragoman.run_lines import read_lines
 

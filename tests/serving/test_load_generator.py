@@ -11,8 +11,8 @@ from dataclasses import asdict
 import pytest
 from aiohttp import web
 
-from benchmarks.load_figures import first_outputs, load_figures
-from benchmarks.load_generator import Answered, Load, Stream, Traffic, generate
+from benchmarks.serving.load_figures import first_outputs, load_figures
+from benchmarks.serving.load_generator import Answered, Load, Stream, Traffic, generate
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 

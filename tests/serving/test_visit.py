@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.other_load import OtherLoad
-from benchmarks.peers import RunningPeer
-from benchmarks.visit import Plan, Visit, Visitor
-from benchmarks.workloads import Workloads
+from benchmarks.peers.base import RunningPeer
+from benchmarks.serving.other_load import OtherLoad
+from benchmarks.serving.visit import Plan, Visit, Visitor
+from benchmarks.serving.workloads import Workloads
 from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.errors import UnavailableError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.translation.cpu_layout import Figures, Layout, complaint, layouts
+from benchmarks.studies.cpu_layout import Figures, Layout, complaint, layouts
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2 import cpu_workers
 from tests.conftest import ROOT
@@ -50,7 +50,7 @@ def test_every_layout_is_measured_and_the_status_says_whether_the_chosen_one_wil
     command = [
         sys.executable,
         "-m",
-        "benchmarks.translation.cpu_layout",
+        "benchmarks.studies.cpu_layout",
         "--bundle",
         str(tiny_bundle),
         "--sentences",

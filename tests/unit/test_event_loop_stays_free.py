@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.event_loop_pauses import rounds_of
+from benchmarks.serving.event_loop_pauses import rounds_of
 from dragoman.batching.batcher import MicroBatcher
 from dragoman.batching.line import ITEMS_IN_LINE, ITEMS_PER_STEP
 from dragoman.errors import UnavailableError

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load_figures import load_figures, percentile
-from benchmarks.load_generator import Answer, Answered
+from benchmarks.serving.load_figures import load_figures, percentile
+from benchmarks.serving.load_generator import Answer, Answered
 from benchmarks.translation.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
 from benchmarks.translation.workloads import documents
 

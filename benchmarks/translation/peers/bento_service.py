@@ -8,7 +8,7 @@ The form of BentoML's own page on adaptive batching: a batchable method that tak
 import bentoml
 import pydantic
 
-from benchmarks.peers import WORKERS
+from benchmarks.peers.base import WORKERS
 from benchmarks.translation.peers.bento_huggingface import MAX_BATCH_SIZE, MAX_LATENCY_MS
 from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.peers import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
+from benchmarks.peers.base import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
 from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError

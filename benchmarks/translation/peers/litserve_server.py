@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import litserve
 
-from benchmarks.peers import WORKERS
+from benchmarks.peers.base import WORKERS
 
 MAX_BATCH_SIZE = 32
 BATCH_TIMEOUT_S = 0.01

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.peers import START_WITHIN_S, WORKERS, RunningPeer
+from benchmarks.peers.base import START_WITHIN_S, WORKERS, RunningPeer
 from deploy.run.commands import StepFailedError
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle

@@ -1,6 +1,6 @@
 """A damaged copy of a bundle, to see that the gate notices.
 
-python -m benchmarks.translation.noised_bundle --bundle B --out FOLDER
+python -m benchmarks.studies.noised_bundle --bundle B --out FOLDER
 """
 
 import argparse
@@ -31,7 +31,7 @@ def _noised_tensors(tensors: Tensors, share: float, seed: int) -> Tensors:
 def main() -> None:
     """Parse the command line and write the copy."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.translation.noised_bundle",
+        prog="python -m benchmarks.studies.noised_bundle",
         description="Copy a bundle with a share of its weights replaced by noise.",
     )
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle to copy")

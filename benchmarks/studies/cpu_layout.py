@@ -1,6 +1,6 @@
 """Whether the workers and threads that the CTranslate2 engine chooses on this machine are the best ones, or nearly.
 
-python -m benchmarks.translation.cpu_layout --bundle runs/<id>/bundle --sentences FILE
+python -m benchmarks.studies.cpu_layout --bundle runs/<id>/bundle --sentences FILE
 """
 
 import argparse
@@ -146,7 +146,7 @@ def _table(found: dict[Layout, Figures], chosen: Layout) -> Table:
 
 def main() -> int:
     """Measure the layouts, print a table on standard error and a line of JSON; 1 when the chosen one is too slow."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.cpu_layout", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.cpu_layout", description=__doc__)
     parser.add_argument("--bundle", required=True, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=500, help="how many of its lines (default: %(default)s)")

@@ -1,6 +1,6 @@
 """Which int8 path is the fastest on this CPU at small batches.
 
-python -m benchmarks.translation.int8_paths --bundle B
+python -m benchmarks.studies.int8_paths --bundle B
 
 CTranslate2's engine against our own T5 decoding (``dragoman.engines.t5``) with its matrices quantized by PyTorch:
 FBGEMM's kernels, with 8-bit activations scaled for each product at run time. Batches are static, as CTranslate2 takes
@@ -105,7 +105,7 @@ def paths(bundle: Bundle) -> dict[str, tuple[Decode, Callable[[], None]]]:
 
 def main() -> None:
     """Measure every path at every batch size in turns, and print tokens a second as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.int8_paths", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.int8_paths", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="a bundle directory")
     parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
     parser.add_argument("--limit", type=int, default=96, help="sentences (default: %(default)s)")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.load_generator import OK, Answer, Answered
+from benchmarks.serving.load_generator import OK, Answer, Answered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How much faster two workers search than one: ``python -m benchmarks.tune_parallel --storage postgresql://…``.
+"""How much faster two workers search than one: ``python -m benchmarks.studies.tune_parallel --storage postgresql://…``.
 
 Both studies have the same trials, equal but for their seed, and each worker computes with one thread. The clock runs
 from the start of the first trial to the end of the last, so what a worker needs to start is left out.
@@ -15,7 +15,7 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the gate says in four cases whose answer is known: ``python -m benchmarks.translation.gate_verdicts --help``.
+"""What the gate says in four cases whose answer is known: ``python -m benchmarks.studies.gate_verdicts --help``.
 
 Every step is the command a user would type, against an MLflow store of its own.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.peers import ROOT
+from benchmarks.peers.base import ROOT
 from deploy.run.commands import run_command
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
@@ -67,9 +67,7 @@ def main() -> int:
         store = Store(Path(folder), options.held_out)
         # Standard output is for the result alone.
         with contextlib.redirect_stdout(sys.stderr):
-            run_command(
-                "-m", "benchmarks.translation.noised_bundle", "--bundle", str(options.better), "--out", str(noised)
-            )
+            run_command("-m", "benchmarks.studies.noised_bundle", "--bundle", str(options.better), "--out", str(noised))
             found = {
                 case: {"margin": margin, **store.promote(bundle, gate)}
                 for case, bundle, gate, margin in zip(EXPECTED, bundles, gates, margins, strict=True)
@@ -82,7 +80,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.translation.gate_verdicts",
+        prog="python -m benchmarks.studies.gate_verdicts",
         description="Send a worse model, a better one, a damaged copy and another seed through the gate.",
     )
     for name, meaning in (

@@ -1,6 +1,6 @@
 """Sends requests to a server and notes when each was due, when it was answered, and with what.
 
-python -m benchmarks.load_generator < LOAD.json > ANSWERS.json
+python -m benchmarks.serving.load_generator < LOAD.json > ANSWERS.json
 
 It runs as a process of its own, so that neither the server nor whoever evaluates the answers shares its event loop, and
 so that its processor time can be told.

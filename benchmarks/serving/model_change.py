@@ -1,6 +1,6 @@
 """What a change of the model costs a running Bento server: seconds until the new one answers, and memory.
 
-    python -m benchmarks.model_change --bundle A --other B
+    python -m benchmarks.serving.model_change --bundle A --other B
 
 Two bundles of one model name take turns, as ``python -m model_registry follow`` would let them.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.process_memory import peak_memory
+from benchmarks.serving.process_memory import peak_memory
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.servers import Packaged
 from deploy.run.bento import BentoServer
@@ -32,7 +32,7 @@ ITEMS = 32
 
 def main() -> None:
     """Change the model to and fro, and print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.model_change", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.model_change", description=__doc__)
     parser.add_argument("--bundle", required=True, help="the model that is served first")
     parser.add_argument("--other", required=True, help="another one of the same name")
     parser.add_argument("--changes", type=int, default=6, help="how many (default: %(default)s)")

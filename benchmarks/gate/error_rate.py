@@ -1,6 +1,6 @@
 """How often the gate promotes what it should not: counted on real outputs, where the truth is known by construction.
 
-python -m benchmarks.gate_error_rate --candidate BUNDLE --champion BUNDLE --held-out runs/<id>/held_out/test.parquet
+python -m benchmarks.gate.error_rate --candidate BUNDLE --champion BUNDLE --held-out runs/<id>/held_out/test.parquet
 """
 
 import argparse
@@ -211,7 +211,7 @@ def _table(rates: list[ErrorRate]) -> Table:
 
 def main() -> int:
     """Decode both bundles once, simulate, print JSON and (on standard error) a table; 1 when a rate is too high."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate_error_rate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate.error_rate", description=__doc__)
     parser.add_argument("--candidate", required=True, type=Path, help="a bundle directory")
     parser.add_argument("--champion", required=True, type=Path, help="another bundle directory")
     parser.add_argument("--held-out", required=True, type=Path, help="a held-out set, runs/<id>/held_out/test.parquet")

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load_figures import first_outputs, load_figures
-from benchmarks.load_generator import Answer, Answered, Load, Stream, Traffic
-from benchmarks.other_load import OtherLoad
-from benchmarks.peers import ROOT, Peer, RunningPeer
-from benchmarks.process_memory import peak_memory
-from benchmarks.workloads import Workloads
+from benchmarks.peers.base import ROOT, Peer, RunningPeer
+from benchmarks.serving.load_figures import first_outputs, load_figures
+from benchmarks.serving.load_generator import Answer, Answered, Load, Stream, Traffic
+from benchmarks.serving.other_load import OtherLoad
+from benchmarks.serving.process_memory import peak_memory
+from benchmarks.serving.workloads import Workloads
 from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
 
@@ -210,7 +210,7 @@ class _Loads:
 
 
 def _generated(load: Load, label: str) -> Traffic:
-    command = [sys.executable, "-m", "benchmarks.load_generator"]
+    command = [sys.executable, "-m", "benchmarks.serving.load_generator"]
     done = subprocess.run(
         command, cwd=ROOT, input=json.dumps(asdict(load)), capture_output=True, text=True, check=False
     )

@@ -1,6 +1,6 @@
 """How large a plain image of the same model gets: ``bentoml containerize`` of a Hugging Face service, with buildah.
 
-    python -m benchmarks.translation.image_sizes --bundle B
+    python -m benchmarks.studies.image_sizes --bundle B
 
 What ``make smoke-images`` builds is measured there; this is what a user gets without it, built the same way.
 """
@@ -28,7 +28,7 @@ from deploy.run.server_process import LOOPBACK, free_port
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
 
-SERVICE = Path(__file__).parent / "peers" / "plain_huggingface.py"
+SERVICE = Path(__file__).parents[1] / "translation" / "peers" / "plain_huggingface.py"
 PACKAGES = ("transformers", "sentencepiece")
 NAME = "plain-huggingface"
 READY_WITHIN_S = 120.0
@@ -36,7 +36,7 @@ READY_WITHIN_S = 120.0
 
 def main() -> None:
     """Build, start and measure the image, and print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.image_sizes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.image_sizes", description=__doc__)
     parser.add_argument("--bundle", required=True, help="whose weights it serves")
     parser.add_argument(
         "--torch", default=version("torch"), help="its version; PyPI's brings CUDA (default: %(default)s)"

@@ -1,6 +1,6 @@
 """How long the event loop stands still while a request is accepted, and while one whose client left is forgotten.
 
-python -m benchmarks.event_loop_pauses
+python -m benchmarks.serving.event_loop_pauses
 
 A callback that runs between all others measures the longest pause; every other client waits so long at least. Batches
 are held meanwhile, so that what is measured is the batcher's own work.
@@ -152,7 +152,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def main() -> int:
     """Measure, print a table on standard error and a line of JSON; 1 when a pause is over the goal."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.event_loop_pauses", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.event_loop_pauses", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each size (default: %(default)s)")
     options = parser.parse_args()
     rows = [{"items": count, **summary(rounds_of(count, options.rounds))} for count in ITEMS]

@@ -1,0 +1,53 @@
+"""The servers that are compared: ours, and what else a user could put before the same weights.
+
+Every one gets the machine in the same layout, one worker of one thread for each core: two workers of one thread beat
+one worker of two with every engine here, and OpenMP pools that share their cores with a busy server collapse. The
+extra ``bench`` brings LitServe's uvloop, which then serves every Python server alike.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deploy.run.server_process import ServerProcess
+from dragoman.bundle.store import Bundle
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORKERS = os.cpu_count() or 1
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    # Otherwise the tokenizers warn in every forked worker.
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "BENTOML_DO_NOT_TRACK": "true",
+}
+START_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningPeer:
+    """A server that answers, at the address that takes requests."""
+
+    url: str
+    process: ServerProcess
+
+
+class Peer(Protocol):
+    """One way to serve a bundle."""
+
+    name: str
+    settings: str
+    content_type: str
+
+    def prepare(self, bundle: Bundle, folder: Path) -> None:
+        """Build what the server starts from, in a folder of its own."""
+
+    def start(self, log: Path) -> RunningPeer:
+        """Start the server and wait until it calls itself ready; raises DragomanError with the end of its log."""
+
+    def body(self, item: str) -> str:
+        """Return the body of a request for one item."""
+
+    def output(self, reply: str) -> str:
+        """Return the item's output in the body of an answer."""
