@@ -1,6 +1,6 @@
 """TorchServe's handler: it carries bytes to ``dragoman.http.protocol`` and answers back, whatever the bundle's task.
 
-It runs inside a ``.mar`` that holds the ``dragoman`` package and the bundle beside it (``model_registry.packaging.mar``).
+It runs inside a ``.mar``, beside the ``dragoman`` package and the bundle (``model_registry.packaging.mar``).
 TorchServe wants exactly one class in this file.
 """
 

@@ -14,7 +14,13 @@ from dragoman.errors import ConfigError, OutputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What the starter of TorchServe consists of; the handler and its core are in the .mar.
-STARTER = ("deploy/__init__.py", "deploy/run/server_process.py", "deploy/torchserve", "dragoman")
+STARTER = (
+    "deploy/__init__.py",
+    "deploy/run/__init__.py",
+    "deploy/run/server_process.py",
+    "deploy/torchserve",
+    "dragoman",
+)
 # The gRPC client's, which no server needs.
 CLIENT_PACKAGES = ("grpcio", "grpcio-tools")
 

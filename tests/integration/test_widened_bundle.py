@@ -11,7 +11,7 @@ from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
 from dragoman.predictor import Result, load
-from tests.unit.test_target_vocabulary import restricted
+from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
 WIDE = Geometry(vocab_size=192, d_model=48, d_kv=16, d_ff=80, num_heads=6, num_layers=3, num_decoder_layers=4)
 

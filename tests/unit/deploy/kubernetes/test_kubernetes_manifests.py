@@ -111,7 +111,7 @@ def _series(rule: dict[str, Any]) -> str:
 
 
 def _figures_of_bento() -> set[str]:
-    source = (ROOT / "dragoman" / "serving_metrics.py").read_text(encoding="utf-8")
+    source = (ROOT / "dragoman" / "metrics" / "prometheus.py").read_text(encoding="utf-8")
     return set(re.findall(r'"(dragoman_\w+)"', source))
 
 

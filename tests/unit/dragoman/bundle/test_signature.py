@@ -15,10 +15,9 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprint, sign, verify_signature
 from dragoman.bundle.store import open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError
+from tests.conftest import ROOT
 from tests.signing_keys import KeyPair, write_key_pair
 from tests.tiny_model import write_tiny_bundle
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
 from dragoman.tasks.translation.task import open_translation_engine
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.tiny_model import write_tiny_bundle
-from tests.unit.test_target_vocabulary import restricted
+from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
 
 def open_ct2(bundle_dir: Path) -> Seq2SeqEngine:
@@ -92,7 +92,7 @@ def tried_with_avx2(bundle_dir: Path, sources: list[list[int]], cache: Path, mix
     """
     settings = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DRAGOMAN_CACHE": str(cache), "DRAGOMAN_MIXING": mixing}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.test_ct2_engine", str(bundle_dir)],
+        [sys.executable, "-m", "tests.unit.dragoman.engines.test_ct2_engine", str(bundle_dir)],
         input=json.dumps(sources),
         env={**os.environ, **settings},
         capture_output=True,

@@ -10,7 +10,7 @@ from dragoman.engines.ct2 import CONVERSION
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.task import open_translation_engine
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
-from tests.unit.test_target_vocabulary import rebundled
+from tests.unit.dragoman.engines.test_target_vocabulary import rebundled
 
 # Two sums of the same float32 numbers in another order differ by about this much; a choice between two tokens, or two
 # hypotheses, that are closer is a tie.

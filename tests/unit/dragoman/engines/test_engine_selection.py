@@ -14,8 +14,8 @@ from dragoman.tasks.translation.task import TranslationTask
 from tests.conftest import ROOT
 
 TABLE = {
-    "ctranslate2": "tests.unit.test_engine_selection:Willing",
-    "torch": "tests.unit.test_engine_selection:Unwilling",
+    "ctranslate2": "tests.unit.dragoman.engines.test_engine_selection:Willing",
+    "torch": "tests.unit.dragoman.engines.test_engine_selection:Unwilling",
     "missing": "no_such_package.engine:Engine",
 }
 

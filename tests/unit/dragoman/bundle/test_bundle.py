@@ -13,6 +13,7 @@ from dragoman.bundle.contents import check_contents
 from dragoman.bundle.manifest import FileEntry, Manifest, check_name
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError
+from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle
 
 
@@ -186,7 +187,7 @@ def test_a_directory_that_is_no_bundle_is_told_apart(tmp_path: Path):
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dragoman", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **options)
 
 
@@ -245,7 +246,7 @@ def test_run_takes_further_fields_of_a_request_and_refuses_wrong_ones_before_it_
 
 def test_run_writes_utf8_whatever_the_locale(tiny_bundle: Path):
     command = [sys.executable, "-m", "dragoman", "run", "--bundle", str(tiny_bundle)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = [
         subprocess.run(command, input="Grüße\n".encode(), capture_output=True, check=True, env={**environment, **extra})
         for extra in ({"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "utf-8"})
