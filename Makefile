@@ -1,7 +1,7 @@
 # The table of contents of this repository: `make help` prints it. The work is done by the commands behind each target.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= translation-en-de
@@ -21,7 +21,7 @@ help: ## Print every target with what it does
 setup: $(VENV)/.installed ## Install everything into .venv (skipped when the lock file has not changed)
 
 $(VENV)/.installed: constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else f"Python 3.11 is needed, {sys.executable} is {sys.version.split()[0]}; give PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else f"Python 3.11, 3.12 or 3.13 is needed, {sys.executable} is {sys.version.split()[0]}; give PYTHON=/path/to/python3.12")'
 	@echo 'Installing the pinned environment into $(VENV): two or three minutes, once.'
 	@$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
