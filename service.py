@@ -7,7 +7,7 @@
 back::
 
     ContractMiddleware  hides the content type from BentoML, gives foreign errors the contract's form
-      Dragoman.answer   borrows the model of the moment and its batcher, reads the body, watches for the client's leaving
+      Dragoman.answer   borrows the current model and its batcher, reads the body, notices when the client leaves
         answer_with     parses in a thread, waits for batches, renders
 """
 
