@@ -8,10 +8,7 @@ from dragoman.batching.computing import Computing
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import DragomanError, InferenceError
 from dragoman.items.outcomes import Failure, OnOutcome, Result
-from dragoman.task_table import task_class
-from dragoman.tasks.base import Task
-
-__all__ = ["Failure", "Predictor", "Result", "load"]
+from dragoman.tasks.base import Task, task_class
 
 
 def load(bundle: str | Path | Bundle, engine: str = "auto", device: str = "auto") -> "Predictor":

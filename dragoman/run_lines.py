@@ -1,20 +1,20 @@
 """Answering a text file line by line, as a batch job: for every task whose inputs are text."""
 
 import contextlib
-import gzip
 import itertools
 import json
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dragoman import atomic
-from dragoman.errors import ConfigError, DataError, DragomanError, InferenceError, InvalidInput
+from dragoman.atomic import check_writable
+from dragoman.atomic import file as new_file
+from dragoman.errors import ConfigError, DragomanError, InferenceError, InvalidInput
 from dragoman.items.outcomes import Failure
 from dragoman.predictor import Predictor, load
+from dragoman.text.lines import read_lines
 
 # Enough lines for well-filled batches, few enough that output flows and progress moves.
 LINES_AT_ONCE = 512
@@ -39,39 +39,17 @@ def run_lines(
     destination file is written whole or not at all. Text is UTF-8, whatever the locale.
     """
     if destination:
-        atomic.check_writable(Path(destination))
+        check_writable(Path(destination))
     predictor = load(bundle, engine=engine, device=device)
     try:
         _check(predictor, parameters)
-        with atomic.file(Path(destination)) if destination else contextlib.nullcontext(sys.stdout.buffer) as output:
+        with new_file(Path(destination)) if destination else contextlib.nullcontext(sys.stdout.buffer) as output:
             tally = _answer_lines(predictor, read_lines(source), output, parameters, show_progress=show_progress)
     finally:
         predictor.close()
     if tally.failed:
         kind = InferenceError if tally.engine_failed else InvalidInput
         raise kind(f"{tally.failed} lines could not be answered and were left empty; see the messages above")
-
-
-def read_lines(source: str | None) -> Iterator[str]:
-    """Read the lines of a UTF-8 file, plain or .gz, or of standard input when None; raises DataError."""
-    number = 0
-    try:
-        with _open(source) as file:
-            # Bytes, because text files would also be cut at lone carriage returns.
-            for number, line in enumerate(file, start=1):
-                yield line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").rstrip(b"\r\n").decode("utf-8")
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {source}: {reason}; give a UTF-8 text file, plain or .gz") from error
-    except UnicodeDecodeError as error:
-        name = source or "standard input"
-        raise DataError(f"line {number} of {name} is not UTF-8 ({error.reason}); convert it first") from error
-
-
-def _open(source: str | None) -> BinaryIO:
-    if source is None:
-        return sys.stdin.buffer
-    return cast(BinaryIO, gzip.open(source, "rb")) if source.endswith(".gz") else Path(source).open("rb")
 
 
 @dataclass

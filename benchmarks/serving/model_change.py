@@ -23,7 +23,7 @@ from deploy.run.commands import run_command
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, UnavailableError, run_cli
 from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 WITHIN_S = 60.0
 # A batch or two, so that both have computed something before they are compared.

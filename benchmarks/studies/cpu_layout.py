@@ -27,8 +27,8 @@ from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP, CTranslate2Engine, 
 from dragoman.errors import ConfigError, DataError, run_cli
 from dragoman.items.batches import token_batches
 from dragoman.items.sizes import Capacity
-from dragoman.run_lines import read_lines
 from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 ALONE = 20

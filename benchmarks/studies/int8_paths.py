@@ -25,8 +25,8 @@ from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
 from dragoman.engines.t5.weights import T5Weights, load_weights
 from dragoman.errors import run_cli
-from dragoman.run_lines import read_lines
 from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 BATCHES = (1, 8, 32)

@@ -15,10 +15,10 @@ from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
 from dragoman.errors import run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import Predictor, load
-from dragoman.run_lines import read_lines
 from dragoman.tasks.translation.request import TranslationItem
 from dragoman.tasks.translation.result import Translation
 from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
 ENGINES = ("ctranslate2", "torch")

@@ -10,7 +10,8 @@ from benchmarks.translation.widened_bundle import Geometry, widened
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
-from dragoman.predictor import Result, load
+from dragoman.items.outcomes import Result
+from dragoman.predictor import load
 from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
 WIDE = Geometry(vocab_size=192, d_model=48, d_kv=16, d_ff=80, num_heads=6, num_layers=3, num_decoder_layers=4)
