@@ -66,7 +66,7 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
                     JSON_TYPE: {
                         "schema": {"$ref": _ref("Response")},
                         "examples": {
-                            name: {"value": {**example, "model": _model_example(manifest)}}
+                            name: {"value": {**example, "model": manifest.identity()}}
                             for name, example in interface.response_examples.items()
                         },
                     }
@@ -99,7 +99,7 @@ def _response_schema(manifest: Manifest, interface: Interface) -> Schema:
                 "type": "object",
                 "required": sorted(model),
                 "properties": model,
-                "example": _model_example(manifest),
+                "example": manifest.identity(),
             },
         },
     }
@@ -145,15 +145,6 @@ def _get(summary: str, content: Schema) -> Schema:
 
 def _json(schema: Schema, **more: Any) -> Schema:
     return {"content": {JSON_TYPE: {"schema": schema, **more}}}
-
-
-def _model_example(manifest: Manifest) -> Schema:
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "run_id": manifest.provenance.mlflow_run_id,
-        "digest": f"sha256:{manifest.digest}",
-    }
 
 
 def _ref(name: str) -> str:
