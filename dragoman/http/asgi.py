@@ -1,4 +1,4 @@
-"""What the contract asks of any ASGI server: errors in its form, media types hidden, and clients that leave noticed."""
+"""The contract at an ASGI server: errors in its form, bodies within limits, work cancelled when its client leaves."""
 
 import asyncio
 import logging
@@ -8,15 +8,15 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mutab
 from types import FrameType
 from typing import Any, TypeVar
 
-from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.http.protocol import Reply, check_body_size, error_reply
+from dragoman.errors import InvalidInput, UnavailableError
+from dragoman.http.protocol import Reply, check_body_size, error_reply, server_fault
 from dragoman.items.bodies import JSON_TYPE
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
 CONTENT_TYPE_KEY = "dragoman.content_type"
-# In a request's scope: what marks an answer as one of the contract, so that all other errors are known as foreign.
+# A mark in a request's scope that its answer is one of the contract; errors without it are the framework's.
 ANSWERED_KEY = "dragoman.answered"
 
 Message = MutableMapping[str, Any]
@@ -31,7 +31,11 @@ class ClientGone(Exception):
 
 
 class ContractMiddleware:
-    """A guard between the contract and a framework, whose view of requests and whose errors it replaces."""
+    """A guard round a framework: hides the content type from it, and replaces its errors.
+
+    A request passes with a scope of its own, in which the framework finds no content type and ``mark_answered`` leaves
+    its mark. A response of status 400 or more without the mark is dropped, and one in the contract's form sent instead.
+    """
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -81,8 +85,13 @@ async def read_body(chunks: AsyncIterable[bytes], content_length: str | None, li
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -> Answer:
     """Await ``work``, and cancel it and raise ClientGone when the client leaves; the body must have been received."""
+
+    async def disconnection() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
     working = asyncio.ensure_future(work)
-    tasks = (working, asyncio.ensure_future(_disconnection(receive)))
+    tasks = (working, asyncio.ensure_future(disconnection()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -94,16 +103,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _disconnection(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
-    """Let SIGTERM end this server only ``seconds`` after it came, and call ``on_signal`` at once; from the event loop.
+    """Let SIGTERM end this server ``seconds`` after it came, and call ``on_signal`` at once; call it in the event loop.
 
-    A server that ends resets the connections whose requests it has not read yet, which may have waited for it a while.
-    In a thread other than the main one, which gets no signals, nothing is changed.
+    A server that ends resets the connections whose requests it has not read yet, which may have waited for a while.
+    In a thread other than the main one, which gets no signals, this does nothing.
     """
     ending = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(ending):
@@ -118,7 +122,7 @@ def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
 
 
 def retry_headers(reply: Reply) -> dict[str, str]:
-    """Return the header that tells clients when to come again, where they should."""
+    """Return the header that tells clients when to try again, where they should."""
     return {"Retry-After": str(RETRY_AFTER_S)} if reply.status == 503 else {}
 
 
@@ -154,7 +158,7 @@ def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes,
         )
         return error_reply(UnavailableError(message))
     if status < 500:
-        # Nothing of the contract comes here; whatever the framework refused, it was the request.
+        # Never an error of the contract; whatever the framework refused, it was the request.
         message = f"the server refused this request with status {status}"
         return Reply(status, {"error": message, "code": "invalid_input"})
-    return error_reply(InferenceError("the server failed on this request; its log says why"))
+    return error_reply(server_fault())
