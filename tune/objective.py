@@ -18,7 +18,7 @@ from train.config.compose import compose_config, flatten
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus
 from train.fitting.trial import Fitted, run_trial
-from train.loop import Report
+from train.run.history import CurvePoint
 from train.run.progress import Display
 from train.run.recorder import Recorder
 from tune.corpora import Corpora
@@ -157,7 +157,7 @@ class Watcher:
     def fold(self, number: int) -> None:
         self._fold, self.reports = number, []
 
-    def watch(self, report: Report) -> None:
+    def watch(self, report: CurvePoint) -> None:
         """A point of the curves."""
         self._heart.check()
         units = report.units // self._every * self._every

@@ -23,9 +23,10 @@ from tests.integration.mlflow_server import free_port, mlflow_server
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
 from train.config.compose import compose_config, load_config
+from train.run.history import read_history
 from train.run.record import final_figures
 from train.run.recorder import Recorder, RunFacts, Unrecorded
-from train.run.run_dir import RunDir, read_history
+from train.run.run_dir import RunDir
 from train.session import resume, start
 
 STEPS = 60
@@ -338,7 +339,10 @@ def test_a_real_server_that_dies_during_training_costs_no_bundle_and_gets_its_re
 
     run, port = RunDir(tmp_path / "run"), free_port()
     (tmp_path / "server").mkdir()
-    impatient = "from train import __main__, record; record.PATIENCE_SECONDS = 0; __main__.run_cli(__main__.main)"
+    impatient = (
+        "from train import __main__; from train.run import record; record.PATIENCE_SECONDS = 0; "
+        "__main__.run_cli(__main__.main)"
+    )
     with mlflow_server(tmp_path / "server", port) as server:
         settings = [*corpus, f"run_dir={run.path}", f"train.max_steps={STEPS}", f"tracking.uri={server.uri}"]
         process = subprocess.Popen(

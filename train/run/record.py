@@ -14,9 +14,10 @@ from dragoman.errors import DataError, UnavailableError
 from scoring.held_out import LABEL_DIGEST_LENGTH
 from train.config.compose import flatten
 from train.config.settings import Config
+from train.run.history import read_history
 from train.run.provenance import config_digest
 from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
-from train.run.run_dir import RunDir, read_corpus_report, read_history
+from train.run.run_dir import RunDir, read_corpus_report
 
 # How long a server that does not answer is asked again: a restart of it takes less.
 PATIENCE_SECONDS = 60.0
