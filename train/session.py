@@ -59,7 +59,7 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
 def _train(prepared: Prepared, display: Display, open_recorder: OpenRecorder) -> int:
     run = prepared.run
     fitting = Fitting(prepared, display)
-    recorder = open_recorder(record.facts(run, prepared.config, prepared.corpus.fingerprint))
+    recorder = record.open_record(run, prepared.config, prepared.corpus.as_dict(), open_recorder)
     try:
         stop = StopRequest()
         outcome = fitting.fit(recorder, stop)

@@ -103,9 +103,7 @@ class TrialRun:
     def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
         assert self.recorder is not None
         guarded = GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else "")
-        fitted = run_trial(
-            config, folder / part, lambda facts: guarded, corpus=corpus, watch=watcher.watch, display=self.display
-        )
+        fitted = run_trial(config, folder / part, guarded, corpus=corpus, watch=watcher.watch, display=self.display)
         if fitted.stopped:
             raise StoppedError(fitted.stopped)
         return fitted

@@ -45,9 +45,7 @@ def trial(config: Config, path: Path, seen: list[Report], *, stop_after: int | N
             if len(seen) == stop_after:
                 raise EnoughError
 
-    return run_trial(
-        config, path, lambda facts: Unrecorded(), corpus=read_corpus(config), watch=watch, display=Silent()
-    )
+    return run_trial(config, path, Unrecorded(), corpus=read_corpus(config), watch=watch, display=Silent())
 
 
 def test_a_trial_validates_once_in_each_interval_of_units_and_ends_with_its_budget(config: Config, tmp_path: Path):

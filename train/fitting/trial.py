@@ -11,9 +11,8 @@ from train.fitting.export import exporting
 from train.fitting.fit import Fitting
 from train.fitting.prepare import contents, prepare
 from train.loop import Report
-from train.run import record
 from train.run.progress import Display
-from train.run.recorder import OpenRecorder
+from train.run.recorder import Recorder
 from train.run.run_dir import RunDir, read_history
 from train.signals import StopRequest
 
@@ -37,7 +36,7 @@ class Fitted:
 def run_trial(
     config: Config,
     path: Path,
-    open_recorder: OpenRecorder,
+    recorder: Recorder,
     *,
     corpus: CleanCorpus,
     watch: Callable[[Report], None],
@@ -46,12 +45,12 @@ def run_trial(
     """Train in ``path``, or go on from the last checkpoint there.
 
     ``watch`` sees every point of the curves, the past ones again after a resumption; what it raises ends training and
-    passes through. The record is opened here and closed by whoever asked, who alone knows what became of the trial.
+    passes through. The caller, who alone knows what became of the trial, opens and closes the record.
     """
     run = RunDir(path)
     fitting = Fitting(prepare(config, run, display, corpus=corpus, resumed=run.config.exists()), display)
     stop = StopRequest()
-    fitting.fit(open_recorder(record.facts(run, config, corpus.fingerprint)), stop, watch=watch)
+    fitting.fit(recorder, stop, watch=watch)
     return Fitted(
         figures=_figures(run, fitting.state.best_step), stopped=stop.exit_code if stop() else 0, fitting=fitting
     )

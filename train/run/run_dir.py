@@ -123,18 +123,19 @@ def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], asset
             (beginning.assets / name).write_bytes(data)
 
 
-def corpus_fingerprint(run: RunDir) -> str:
-    """Return the fingerprint of the corpus that a run was started with; raises DataError."""
+def read_corpus_report(run: RunDir) -> dict[str, Any]:
+    """Read the report of the corpus that a run was started with, its fingerprint included; raises DataError."""
     try:
-        found = json.loads(run.corpus.read_text(encoding="utf-8"))["fingerprint"]
+        found: dict[str, Any] = json.loads(run.corpus.read_text(encoding="utf-8"))
+        found["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read {run.corpus}: {error}; start the run again with another run_dir") from error
-    return str(found)
+    return found
 
 
 def check_corpus(run: RunDir, fingerprint: str) -> None:
     """Raise DataError when a run that is resumed would go on with another corpus."""
-    expected = corpus_fingerprint(run)
+    expected = read_corpus_report(run)["fingerprint"]
     if fingerprint != expected:
         raise DataError(
             f"the corpus has changed since {run.path} was started: fingerprint {fingerprint}, expected {expected}; "
