@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from benchmarks.record import machine
+from benchmarks.environment import machine
 from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
