@@ -47,8 +47,7 @@ from dragoman.live.pointer import Following, followed_directory
 from dragoman.live.switch import ModelSwitch
 from dragoman.metrics.prometheus import BatcherMetrics, ServingMetrics
 from dragoman.predictor import Predictor, load
-from dragoman.task_table import task_class
-from dragoman.tasks.base import Task
+from dragoman.tasks.base import Task, task_class
 
 log = logging.getLogger("bentoml.service.dragoman")
 

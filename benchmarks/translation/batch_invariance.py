@@ -15,9 +15,9 @@ from pathlib import Path
 from dragoman.errors import run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import Predictor, load
-from dragoman.run_lines import read_lines
 from dragoman.tasks.translation.request import TranslationItem
 from dragoman.tasks.translation.result import Translation
+from dragoman.text.lines import read_lines
 
 ENGINES = ("ctranslate2", "torch")
 # Two hypotheses whose length-normalised log-probabilities are closer than this are a tie: either is right.

@@ -19,7 +19,7 @@ from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 from dragoman.errors import run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import Tokenizer
 
 CORES = os.cpu_count() or 1

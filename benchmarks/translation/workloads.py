@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.serving.load_test import Workloads
 from dragoman.errors import DataError
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 
 SHORT_WORDS = 5
 DOCUMENT_WORDS = 400

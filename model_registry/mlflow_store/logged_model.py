@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 import dragoman
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 from model_registry.versions.version import headline_scores
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"

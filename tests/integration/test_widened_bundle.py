@@ -9,7 +9,8 @@ from benchmarks.translation.widened_bundle import T5_SMALL, widened
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
-from dragoman.predictor import Result, load
+from dragoman.items.outcomes import Result
+from dragoman.predictor import load
 from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
 WIDE = {

@@ -16,8 +16,7 @@ from train.fitting.learner import TaskLearner
 from train.run.progress import Display
 from train.run.provenance import config_digest, git_commit
 from train.run.run_dir import RunDir, check_corpus
-from train.task_table import task_class
-from train.tasks.base import Task
+from train.tasks.base import Task, task_class
 
 
 @dataclass(frozen=True, kw_only=True)
