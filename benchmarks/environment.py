@@ -1,9 +1,8 @@
-"""The circumstances that a figure depends on: commit, machine and installed versions."""
+"""The circumstances that a figure depends on: the machine and the installed versions."""
 
 import contextlib
 import platform
 import re
-import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,17 +10,10 @@ from pathlib import Path
 from dragoman.engines.cpu import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
-# Records are left out of the check, so that several can be made one after the other.
-RESULTS = "benchmarks/results"
 # No requirement of ours, but a server is only as fast as they are.
 HTTP_PACKAGES = ("uvicorn", "uvloop")
 # The instruction sets by which libraries choose their matrix kernels, as /proc/cpuinfo names them.
 VECTORS = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "sve"}
-
-
-def circumstances() -> dict[str, object]:
-    """Return everything that belongs beside a figure in a record."""
-    return {"commit": commit(), "machine": machine(), "versions": versions()}
 
 
 def machine() -> dict[str, object]:
@@ -53,19 +45,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def commit() -> str | None:
-    """Return the commit that is checked out here, with ``-dirty`` when files differ from it; None outside of git."""
-    try:
-        found = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip() + ("-dirty" if uncommitted() else "")
-
-
-def uncommitted() -> list[str]:
-    """Return the files here that differ from the commit, untracked ones included; none outside of git."""
-    command = ["git", "status", "--porcelain", "--", ".", f":(exclude){RESULTS}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [line[3:] for line in found.stdout.splitlines()]

@@ -13,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.environment import circumstances, uncommitted
+from benchmarks.environment import machine, versions
 from dragoman import atomic
+from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, run_cli
 
+RESULTS = "benchmarks/results"
 # A refusal names this many changed files.
 SHOWN = 5
 
@@ -28,7 +30,10 @@ def main() -> int:
     parser.add_argument("command", nargs="+", help="the command, after --; python means the one that runs this")
     arguments = parser.parse_args()
     atomic.check_writable(arguments.out)
-    changes = uncommitted()
+    # Other records are left out, so that several can be made one after the other.
+    command = ["git", "status", "--porcelain", "--", ":/", f":(top,exclude){RESULTS}"]
+    status = subprocess.run(command, capture_output=True, text=True, check=False)
+    changes = [line[3:] for line in status.stdout.splitlines()]
     if changes:
         shown = ", ".join(changes[:SHOWN]) + (", …" if len(changes) > SHOWN else "")
         raise ConfigError(
@@ -36,8 +41,8 @@ def main() -> int:
             "figures; commit or stash the changes first"
         )
     command = [sys.executable if word == "python" else word for word in arguments.command]
-    # Taken first: the command may change the checkout.
-    known = circumstances()
+    # Read first, since the command may change the checkout. Only other records can differ from the commit now.
+    commit = git_commit(Path.cwd())
     started = time.monotonic()
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     seconds = time.monotonic() - started
@@ -47,7 +52,9 @@ def main() -> int:
         "status": finished.returncode,
         "seconds": round(seconds, 1),
         "output": _parsed(finished.stdout),
-        **known,
+        "commit": commit.removesuffix("-dirty") if commit else None,
+        "machine": machine(),
+        "versions": versions(),
     }
     atomic.write_json(arguments.out, record)
     return finished.returncode

@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ import numpy
 from rich.console import Console
 from rich.table import Table
 
-import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import DataError, run_cli
-from dragoman.items.outcomes import Result
+from dragoman.predictor import answer_all, load
 from model_registry.gate.settings import load_settings, task_settings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Mode, compare, decide
@@ -161,12 +160,10 @@ def _binomial_interval(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _outputs(bundle: Path, inputs: list[str | bytes]) -> list[Any]:
-    predictor = dragoman.load(bundle)
-    task = predictor.task
+def _outputs(bundle: Path, inputs: list[str | bytes]) -> Sequence[Any]:
+    predictor = load(bundle)
     try:
-        outcomes = predictor(inputs)
-        return [task.output(found.value) if isinstance(found, Result) else task.no_output for found in outcomes]
+        return answer_all(predictor, inputs).plain
     finally:
         predictor.close()
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sacrebleu.metrics import BLEU, CHRF
 
-from benchmarks.environment import circumstances
+from benchmarks.environment import machine, versions
 from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.ours import OurBento, OurTorchServe
 from benchmarks.serving.load_test import FULL, QUICK, Figures, LoadPlan, LoadTest, LoadTestResult, Workloads
@@ -36,6 +36,7 @@ from benchmarks.translation.serve_tables import show
 from benchmarks.translation.workloads import data_folder, load_workloads
 from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
+from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
 from dragoman.text.tokenizer import Tokenizer
 
@@ -117,7 +118,9 @@ class Bench:
         limits = {name: contestant.summary(references) for name, contestant in self._limits.items()}
         done = {name: tree for name, tree in servers.items() if "closed" in tree}
         return {
-            **circumstances(),
+            "machine": machine(),
+            "versions": versions(),
+            "commit": git_commit(ROOT),
             "bundle": {"name": self._bundle.manifest.name, "version": self._bundle.manifest.version},
             "decoding": self._bundle.manifest.options["decoding"],
             "plan": asdict(self._plan),
