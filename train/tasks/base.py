@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError
-from dragoman.task_table import task_class as run_time_class
+from dragoman.tasks.base import task_class as run_time_class
 from scoring.table import metric
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, Example, Splits
