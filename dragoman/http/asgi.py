@@ -45,16 +45,19 @@ class ContractMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        inner = _without_content_type(scope)
+        # BentoML picks a deserializer, pickle among them, by the content type. It cannot act on a header it cannot see.
+        kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
+        # The mark is a list, because frameworks copy scopes, and a copy holds the same list.
+        inner = {**scope, "headers": kept, CONTENT_TYPE_KEY: sent, ANSWERED_KEY: []}
         started = replaced = False
 
         async def send_in_form(message: Message) -> None:
             nonlocal started, replaced
             started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and not inner[ANSWERED_KEY]:
-                headers = dict(message.get("headers", ()))
                 replaced = True
-                await _send_reply(send, _framework_error(message["status"], scope, headers), headers)
+                await _replace_error(send, message["status"], scope, dict(message.get("headers", ())))
             if not replaced:
                 await send(message)
 
@@ -64,7 +67,7 @@ class ContractMiddleware:
             if started:
                 raise
             log.exception("the framework failed on a request")
-            await _send_reply(send, _framework_error(500, scope, {}), {})
+            await _replace_error(send, 500, scope, {})
 
 
 def mark_answered(scope: MutableMapping[str, Any]) -> None:
@@ -126,22 +129,15 @@ def retry_headers(reply: Reply) -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_S)} if reply.status == 503 else {}
 
 
-async def _send_reply(send: Send, reply: Reply, replaced: MutableMapping[bytes, bytes]) -> None:
-    body = reply.content
-    headers = {"content-type": JSON_TYPE, "content-length": str(len(body)), **retry_headers(reply)}
+async def _replace_error(send: Send, status: int, scope: Message, replaced: MutableMapping[bytes, bytes]) -> None:
+    """Send the contract's form of a framework's error, which had the headers ``replaced``."""
+    reply = _framework_error(status, scope, replaced)
+    headers = {"content-type": JSON_TYPE, "content-length": str(len(reply.content)), **retry_headers(reply)}
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     if b"allow" in replaced:
         lines.append((b"allow", replaced[b"allow"]))
     await send({"type": "http.response.start", "status": reply.status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _without_content_type(scope: Message) -> Message:
-    # BentoML picks a deserializer, pickle among them, by this header. What it cannot see it cannot act on.
-    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
-    # A list, because frameworks copy scopes, and a copy holds the same list.
-    return {**scope, "headers": kept, CONTENT_TYPE_KEY: sent, ANSWERED_KEY: []}
+    await send({"type": "http.response.body", "body": reply.content})
 
 
 def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes, bytes]) -> Reply:

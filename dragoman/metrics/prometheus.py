@@ -106,24 +106,24 @@ class BatcherMetrics:
         self._queued: dict[str, tuple[int, int]] = {}
 
     def queue_changed(self, request_class: str, items: int, cost: int) -> None:
-        """See ``batching.observer.Observer``; the queues of short and of long requests add up to one figure."""
+        """See ``batching.batcher.Observer``; the queues of short and of long requests add up to one figure."""
         items_before, cost_before = self._queued.get(request_class, (0, 0))
         self._metrics.queue_items.inc(items - items_before)
         self._metrics.queue_tokens.inc(cost - cost_before)
         self._queued[request_class] = (items, cost)
 
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        """See ``batching.observer.Observer``."""
+    def batch_started(self, waits: Sequence[float], widths: Sequence[int]) -> None:
+        """See ``batching.batcher.Observer``."""
         for seconds in waits:
             self._metrics.waiting.observe(seconds)
-        tokens, padded = sum(lengths), max(lengths) * len(lengths)
-        self._metrics.items.observe(len(lengths))
+        tokens, padded = sum(widths), max(widths) * len(widths)
+        self._metrics.items.observe(len(widths))
         self._metrics.tokens.observe(tokens)
         self._metrics.padding.observe(1 - tokens / padded)
         self._metrics.tokens_in.inc(tokens)
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """See ``batching.observer.Observer``."""
+        """See ``batching.batcher.Observer``."""
         given = [self._task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))
         self._on_batch()

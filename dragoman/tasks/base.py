@@ -234,10 +234,6 @@ class Task:
         """Make the body of the answer to a request whose inputs all succeeded, from one result each."""
         raise NotImplementedError
 
-    def identity(self) -> dict[str, Any]:
-        """Return the model's name and version, which every answer carries."""
-        return self.manifest.identity()
-
     # Batches.
 
     def run(self, batch: Sequence[Any], *, on_outcome: OnOutcome | None = None) -> Sequence[Result | Failure]:
