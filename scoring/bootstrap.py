@@ -129,6 +129,6 @@ def items_missing(comparison: Comparison, *, margin: float) -> int:
 
 
 def _chunks(resamples: int) -> Iterator[int]:
-    """Yield how many resamples to draw next."""
+    """Yield the number of resamples to draw next."""
     for start in range(0, resamples, ROWS_AT_ONCE):
         yield min(ROWS_AT_ONCE, resamples - start)

@@ -1,4 +1,4 @@
-"""What tests of the batcher share: sentences, an engine that waits to be let go, and an observer that takes notes."""
+"""Parts that tests of the batcher share: sentences, an engine that waits to be released, and a recording observer."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ def size_of(sentence: Sentence) -> Size:
 
 
 class HeldEngine:
-    """Notes its batches; while it is held, each batch waits to be let go."""
+    """An engine that records its batches; while it is held, each batch waits to be released."""
 
     def __init__(self, *, held: bool = True) -> None:
         self.batches: list[list[str]] = []
@@ -49,7 +49,7 @@ class HeldEngine:
 
 
 class Notes:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.waiting = {"short": (0, 0), "long": (0, 0)}
@@ -101,7 +101,7 @@ def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **k
 
 
 async def occupied(engine: HeldEngine, **settings: Any) -> MicroBatcher:
-    """A batcher whose workers are all held in batches of their own."""
+    """Make a batcher whose workers are all occupied by batches of their own."""
     batcher = batcher_of(engine.run, **settings)
     for worker in range(settings.get("parallel_batches", 1)):
         asked(batcher, f"held{worker}")
@@ -110,6 +110,6 @@ async def occupied(engine: HeldEngine, **settings: Any) -> MicroBatcher:
 
 
 async def all_asked() -> None:
-    """Let every task that was made reach the batcher."""
+    """Let every task created so far reach the batcher."""
     for _ in range(3):
         await asyncio.sleep(0)

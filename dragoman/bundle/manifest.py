@@ -1,4 +1,4 @@
-"""What a bundle says about itself: the schema of ``manifest.json``."""
+"""The manifest of a bundle: the schema of ``manifest.json``."""
 
 import dataclasses
 import hashlib
@@ -35,7 +35,7 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the weights come from; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
+    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None

@@ -28,7 +28,7 @@ class ParityConfig(Config):
 
 
 class Parity(Task):
-    """Learns which digits end an even number."""
+    """A training that learns which digits end an even number."""
 
     Settings = ParityConfig
     metrics = ("accuracy",)
@@ -53,11 +53,11 @@ class Parity(Task):
         }
 
     def loss(self, model, batch, *, label_smoothing):
-        """Cross-entropy."""
+        """Compute the cross-entropy."""
         return torch.nn.functional.cross_entropy(model(batch["digit"]), batch["label"], label_smoothing=label_smoothing)
 
     def outputs(self, model, batch):
-        """Give the labels."""
+        """Return the labels."""
         return [("even", "odd")[place] for place in model(batch["digit"]).argmax(dim=1).tolist()]
 
     def write_model(self, model, folder):
