@@ -11,13 +11,11 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
 from dragoman.items.sizes import Capacity
-
-if TYPE_CHECKING:
-    from dragoman.bundle.store import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def open_engine(table: Mapping[str, str], bundle: "Bundle", *, engine: str, device: str, **arguments: Any) -> Any:
+def open_engine(table: Mapping[str, str], bundle: Bundle, *, engine: str, device: str, **arguments: Any) -> Any:
     """Load an engine of a task's table by name; ``auto`` takes the best that bundle, packages and machine allow.
 
     Raises ConfigError for a name that is unknown, or not possible here.
@@ -124,7 +122,7 @@ def torch_gpu_count(devices: Sequence[Path] = NVIDIA_DEVICES) -> int:
     return int(importlib.import_module("torch").cuda.device_count()) if torch_sees_cuda(devices) else 0
 
 
-def _problem(table: Mapping[str, str], bundle: "Bundle", name: str) -> str | None:
+def _problem(table: Mapping[str, str], bundle: Bundle, name: str) -> str | None:
     try:
         problem: str | None = _engine_class(table[name]).cannot_open(bundle)
     except (ImportError, OSError) as error:
