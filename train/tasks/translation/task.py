@@ -14,9 +14,8 @@ from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Encoded, Task
 from train.tasks.translation.cleaning import clean
 from train.tasks.translation.model_settings import ScratchModel
-from train.tasks.translation.pairs import Pair
+from train.tasks.translation.pairs import Pair, read_aligned
 from train.tasks.translation.settings import TranslationConfig
-from train.tasks.translation.sources.lines import read_aligned
 from train.tasks.translation.vocabulary import SPIECE
 
 if TYPE_CHECKING:
