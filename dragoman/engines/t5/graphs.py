@@ -10,7 +10,7 @@ _RECORDING = threading.Lock()
 
 
 class StepGraphs:
-    """The graphs of one lane, run on the current stream, which must not be the default one; plain calls without CUDA."""
+    """The graphs of one lane, run on the current stream, never the default one; plain calls without CUDA."""
 
     def __init__(self, device: torch.device) -> None:
         self._on_cuda = device.type == "cuda"

@@ -141,7 +141,7 @@ class Lane:
         return True
 
     def _encode(self, items: Sequence[Item]) -> list[tuple[Sequence[Item], Encoded]]:
-        """Encode a batch; if that fails (memory, as a rule), encode item by item, so that one fails its own call alone."""
+        """Encode a batch; if that fails (memory, mostly), encode item by item, so that one fails its own call alone."""
         if not items:
             return []
         try:
