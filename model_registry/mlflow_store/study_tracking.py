@@ -110,14 +110,14 @@ class TrackedStudy:
             self._log_params(self._parent_id, {key: _text(value) for key, value in facts.items()})
         return self._parent_id
 
-    def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
+    def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
         """Find or make the run of a planned trial, and go on writing it: what it holds is not written twice.
 
         Only one process at a time may do this, as with ``settle``.
         """
         with explained(self._uri):
-            found = self._children(f" and tags.slot = '{slot}'")
-            run_id = str(found[0].info.run_id) if found else self._create_trial(slot, number)
+            found = self._children(f" and tags.slot = '{planned}'")
+            run_id = str(found[0].info.run_id) if found else self._create_trial(planned, number)
             # Once more for a run whose maker was killed before it had them; equal ones change nothing.
             self._log_params(run_id, params)
             state = {"trial_state": "RUNNING", "trial_number": str(number), "retries": str(retries)}
@@ -136,7 +136,7 @@ class TrackedStudy:
         if not states:
             return
         with explained(self._uri):
-            # All runs of a slot: should there be two, neither is to stay open.
+            # All runs of a planned trial: should there be two, neither is to stay open.
             for run in self._children():
                 facts = states.get(int(run.data.tags["slot"]))
                 if facts is not None and facts.state != "RUNNING":
@@ -166,8 +166,8 @@ class TrackedStudy:
             else:
                 self._client.set_terminated(self._parent_id, "FINISHED")
 
-    def _create_trial(self, slot: int, number: int) -> str:
-        tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(slot)}
+    def _create_trial(self, planned: int, number: int) -> str:
+        tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(planned)}
         run_name = f"{self._name}-trial-{number:04d}"
         run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=run_name)
         return str(run.info.run_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dragoman.strict import Setting, describe, describe_range
 from train.config.compose import CONFIG_DIR, choices
-from tune.search.settings import MEASURED, PRUNERS, SamplerSettings, Search
+from tune.search.settings import MEASURED, PRUNERS, SamplerSettings, SearchSettings
 from tune.search.space import KINDS
 
 INTRODUCTION = """\
@@ -35,7 +35,7 @@ in a row failed, 73 cannot write, 78 the new bundle waits for a signature, 130 o
 def help_text() -> str:
     """The introduction, the searches there are, and every setting with its meaning."""
     lines = [INTRODUCTION, f"Searches: search={'|'.join(choices('tune', CONFIG_DIR))}", "", "Settings of a search:"]
-    lines += _rows(Search, "", skip=("sampler", "pruner"))
+    lines += _rows(SearchSettings, "", skip=("sampler", "pruner"))
     lines += [f"  {'constraints.NAME':<36} greatest value of {' or '.join(MEASURED)} that a trial may have"]
     lines += _rows(SamplerSettings, "sampler.")
     for kind, settings in PRUNERS.items():

@@ -64,8 +64,8 @@ PRUNERS: dict[str, type] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """One study and a worker of it; ``space`` and ``constraints`` are in ``tune.search.definition.Plan``."""
+class SearchSettings:
+    """The settings of a study and of a worker; ``SearchDefinition`` adds its space and constraints."""
 
     study: Annotated[str, Setting("name of the study; who gives the same name and storage joins it")]
     storage: Annotated[str, Setting("sqlite:///PATH for one worker, postgresql://USER@HOST/DATABASE for many")]
