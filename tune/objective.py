@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
@@ -90,7 +90,7 @@ class TrialRun:
         done: list[dict[str, Any]] = list(self.trial.user_attrs.get(FOLDS_DONE, []))
         watcher = Watcher(self.joined, self.trial, self.heart)
         for fold, corpus in enumerate(corpora):
-            watcher.fold = fold
+            watcher.begin(fold)
             if fold < len(done):
                 watcher.repeat(done[fold])
                 continue
@@ -106,7 +106,7 @@ class TrialRun:
 
     def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
         assert self.recorder is not None
-        guarded = GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else "")
+        guarded = cast(Recorder, GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else ""))
         fitted = run_trial(
             config, folder / part, lambda facts: guarded, corpus=corpus, watch=watcher.watch, display=self.display
         )
@@ -154,14 +154,9 @@ class Watcher:
         self._fold, self._told = 0, set[int]()
         self.reports: list[tuple[int, float]] = []
 
-    @property
-    def fold(self) -> int:
-        """The fold that is being trained."""
-        return self._fold
-
-    @fold.setter
-    def fold(self, number: int) -> None:
-        self._fold, self.reports = number, []
+    def begin(self, fold: int) -> None:
+        """Start counting the steps of a fold."""
+        self._fold, self.reports = fold, []
 
     def watch(self, report: Report) -> None:
         """Report a validation; the steps are a grid of units, on which trials of all batch sizes can be compared."""
@@ -201,16 +196,6 @@ class GuardedRecorder:
 
     def __init__(self, recorder: Recorder, heart: Heartbeat, prefix: str) -> None:
         self._recorder, self._heart, self._prefix = recorder, heart, prefix
-
-    @property
-    def run_id(self) -> str | None:
-        """The record's id."""
-        return self._recorder.run_id
-
-    @property
-    def tracking_uri(self) -> str:
-        """The record's server."""
-        return self._recorder.tracking_uri
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         """Record points of curves."""

@@ -40,7 +40,6 @@ class TrialRecorder(Recorder, Protocol):
 
     def abandon(self) -> None:
         """Stop writing, and leave the record as it is: the trial is somebody else's."""
-        ...
 
 
 class StudyRecord(Protocol):
@@ -48,27 +47,21 @@ class StudyRecord(Protocol):
 
     def open_study(self, *, name: str, token: str, facts: Mapping[str, object]) -> str | None:
         """Find or create the record of the study with this unique token, and mark it running; returns its id."""
-        ...
 
     def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
         """Find or create the record of a planned trial, and continue it."""
-        ...
 
     def settle(self, trials: Mapping[int, PlannedTrial]) -> None:
         """Make the records of planned trials agree with the storage."""
-        ...
 
     def running(self) -> set[int]:
         """Return the planned trials whose record is marked as being written."""
-        ...
 
     def summarize(self, summary: Summary) -> None:
         """Record the state of the study."""
-        ...
 
     def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
         """Store the results and close the record; with ``waiting`` trials left it can be continued."""
-        ...
 
 
 class UnrecordedTrial(Unrecorded):

@@ -9,7 +9,7 @@ from train.config.compose import compose_config
 from train.run.provenance import training_digest
 from train.tasks.translation.task import Translation
 from tune.search.definition import default_search, load_definition, trial_settings
-from tune.search.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
+from tune.search.space import as_settings, baseline, choose, corners, extremes, in_order, parse_space, suggest
 
 
 def mistakes(*arguments: str) -> str:
@@ -178,7 +178,7 @@ def test_a_point_is_read_by_training_as_it_was_meant() -> None:
 @pytest.mark.parametrize("file", sorted(Path("configs/tune").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_search_that_is_shipped_is_right_and_begins_with_its_command(file: Path) -> None:
     definition = load_definition([f"search={file.stem}"])
-    point = choose(definition.space, lambda name, parameter: parameter.extremes()[-1])
+    point = choose(definition.space, lambda name, parameter: extremes(parameter)[-1])
     assert compose_config(trial_settings(definition.search, point)).train.validate_every_units
     assert file.read_text(encoding="utf-8").startswith(f"# python -m tune search={file.stem}")
 

@@ -298,7 +298,7 @@ def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(jo
         watcher.watch(point)
     watcher.watch(report(250_100, 4))  # the end of training, not on the grid
     first = {"figures": {"chrf": 4.0}, "reports": watcher.reports}
-    watcher.fold = 1
+    watcher.begin(1)
     watcher.watch(report(100_001, 5))
     expected = {100_000: 2.0, 200_000: 3.0, 400_000: 5.0}
     assert joined.study.get_trials()[0].intermediate_values == expected
