@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from train.run.recorder import Recorder, RunFacts
     from train.run.run_dir import RunDir
     from tune.study.plan import Joined
 
@@ -163,12 +165,18 @@ def _then_train(joined: "Joined") -> int:
 
 
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
-    from train.__main__ import run_recorder
     from tune.results.best import settings_of
     from tune.results.final import train_whole
 
     tracking = compose_config([*settings_of(study, trial), *more]).tracking
-    return *train_whole(study, trial, more, run_recorder(tracking)), tracking
+    return *train_whole(study, trial, more, _open_mlflow_run), tracking
+
+
+def _open_mlflow_run(facts: "RunFacts") -> "Recorder":
+    from model_registry.mlflow_store.tracking import TrackedRun
+
+    tags = {**facts.tags, "mlflow.source.name": "python -m tune"}
+    return TrackedRun.open(**vars(replace(facts, tags=tags)))
 
 
 def _register(run: "RunDir", tracking: TrackingSettings) -> None:

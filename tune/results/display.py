@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from train.loop import Report
+from train.run.history import CurvePoint
 from tune.study.database import option
 from tune.study.folder import study_folder
 from tune.study.plan import Joined
@@ -53,7 +53,7 @@ class SearchDisplay:
         """Show the present step of a trial, on a terminal alone."""
         self._update(text)
 
-    def show(self, report: Report) -> None:
+    def show(self, report: CurvePoint) -> None:
         """Show a point of a trial's curves."""
         scores = [
             f" {name.removeprefix('validation/')} {value:.4g}"
