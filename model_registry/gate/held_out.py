@@ -8,7 +8,7 @@ from typing import Any
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import DataError
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 from scoring.held_out import HeldOutError, HeldOutItem, items_digest, read_held_out, short_digest
 
 VALIDATION = "validation"

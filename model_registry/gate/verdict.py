@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dragoman.bundle.manifest import Manifest
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 from model_registry.gate.guards import Guard, check_guards
 from model_registry.gate.held_out import HeldOut
 from model_registry.gate.outputs import Measurements

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 import dragoman
 from dragoman.bundle.manifest import Manifest, Score
 from dragoman.bundle.store import Bundle
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # MLflow's names of the types that parameters have.
