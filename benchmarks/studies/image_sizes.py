@@ -21,9 +21,9 @@ from pathlib import Path
 import httpx
 
 from deploy.images.base import ensure_base
-from deploy.images.container import Container, ImageConfig
-from deploy.images.engine import Engine
-from deploy.images.standard import build_standard
+from deploy.images.builds import build_standard
+from deploy.images.container import Container
+from deploy.images.engine import ContainerEngine
 from deploy.run.server_process import LOOPBACK, free_port
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import run_cli
@@ -46,7 +46,7 @@ def main() -> None:
     packages = {"torch": arguments.torch, **{name: version(name) for name in PACKAGES}}
     # Standard output is for the figures.
     with tempfile.TemporaryDirectory(prefix="image-sizes-") as folder, contextlib.redirect_stdout(sys.stderr):
-        engine = Engine.find("buildah")
+        engine = ContainerEngine.find(to_run=True)
         ensure_base(engine)
         store, log = Path(folder, "store"), Path(folder, "log")
         _build_bento(bundle.path, packages, Path(folder, "project"), store)
@@ -80,7 +80,7 @@ def _build_bento(bundle: Path, packages: Mapping[str, str], project: Path, store
     )
 
 
-def _seconds_to_the_first_translation(engine: Engine, tag: str, log: Path) -> float:
+def _seconds_to_the_first_translation(engine: ContainerEngine, tag: str, log: Path) -> float:
     port = free_port()
     # On this machine's loopback interface alone, and as fast as one request at a time gets it.
     environment = {"BENTOML_HOST": LOOPBACK, "BENTOML_PORT": str(port), "HF_HUB_OFFLINE": "1"}
@@ -92,10 +92,9 @@ def _seconds_to_the_first_translation(engine: Engine, tag: str, log: Path) -> fl
         except httpx.TransportError:
             return False
 
-    with engine.mounted(tag) as root, httpx.Client(timeout=60, trust_env=False) as client:
-        config = ImageConfig.read(engine, tag)
+    with httpx.Client(timeout=60, trust_env=False) as client:
         started = time.monotonic()
-        with Container(root, config, name=tag, log=log, read_only=False, environment=environment) as container:
+        with Container(engine, tag, log=log, read_only=False, environment=environment) as container:
             container.wait_until(translates, within_s=READY_WITHIN_S)
             return time.monotonic() - started
 

@@ -1,13 +1,13 @@
-"""Asking every target the same and saying where the answers differ."""
+"""The comparison of every server's answers with the engine's."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from deploy.conformance.corpus import Case, Tie
-from deploy.conformance.targets import Target
+from deploy.conformance.endpoints import Endpoint
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.tasks.base import Task
@@ -17,18 +17,18 @@ CLIENTS = 16
 
 @dataclass(frozen=True)
 class Difference:
-    """One answer that is not what it must be."""
+    """One wrong answer."""
 
-    target: str
+    endpoint: str
     case: str
     what: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ItemReport:
-    """A comparison of one target's outputs with the engine's."""
+    """The outputs of one server, compared with the engine's."""
 
-    target: str
+    endpoint: str
     items: int
     identical: int
     ties: int
@@ -36,7 +36,7 @@ class ItemReport:
 
 
 def compare_cases(
-    cases: Sequence[Case], engine: Target, servers: Sequence[Target], tie: Tie | None = None
+    cases: Sequence[Case], engine: Endpoint, servers: Sequence[Endpoint], tie: Tie | None = None
 ) -> list[Difference]:
     """Ask the engine and the servers every case: the engine must do what it says, the servers what the engine does.
 
@@ -53,7 +53,7 @@ def compare_cases(
     return differences
 
 
-def _compare(case: Case, reference: Reply, server: Target, tie: Tie) -> list[Difference]:
+def _compare(case: Case, reference: Reply, server: Endpoint, tie: Tie) -> list[Difference]:
     try:
         reply = server.ask(case.request)
     except Exception as error:
@@ -67,7 +67,7 @@ def _compare(case: Case, reference: Reply, server: Target, tie: Tie) -> list[Dif
 
 
 def _differing(*bodies: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The fields of two bodies in which they are not the same: an answer may begin with kilobytes that are."""
+    """Return the fields in which two bodies differ: an answer may begin with kilobytes that are the same."""
     one, other = bodies
     names = [name for name in {**one, **other} if one.get(name, ...) != other.get(name, ...)]
     return [{name: body[name] for name in names if name in body} for body in bodies]
@@ -77,62 +77,46 @@ def compare_items(
     items: Sequence[Any],
     task: type[Task],
     tie: Tie,
-    engine: Target,
-    servers: Sequence[Target],
+    engine: Endpoint,
+    servers: Sequence[Endpoint],
     report: Callable[[str], None],
 ) -> list[ItemReport]:
     """Send each item by a request of its own, many at a time, so that the servers batch as they please."""
-    requests = [_request({**task.request_for([item]), **tie.options}) for item in items]
+    bodies = [json.dumps({**task.request_for([item]), **tie.options}).encode() for item in items]
+    requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
     reference = _replies(requests, engine)
     reports = []
     for server in servers:
         report(f"{server.name}: {len(items)} requests, {CLIENTS} at a time")
-        reports.append(_item_report(items, task, tie, reference, _replies(requests, server), server))
+        identical = ties = 0
+        differences = []
+        for item, expected, found in zip(items, reference, _replies(requests, server), strict=True):
+            if _same(expected, found, task):
+                identical += 1
+            elif tie.between(expected, found):
+                ties += 1
+            else:
+                wrong = f"{_short(found)} != {_short(expected)}"
+                differences.append(Difference(server.name, _short(item), wrong))
+        reports.append(ItemReport(server.name, len(items), identical, ties, tuple(differences)))
     return reports
 
 
-def _request(body: Mapping[str, Any]) -> RawRequest:
-    return RawRequest(body=json.dumps(body).encode(), content_type=JSON_TYPE)
+def _replies(requests: Sequence[RawRequest], endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Collect the bodies of the answers, and where there is none, an error body that equals no answer."""
 
+    def ask(request: RawRequest) -> dict[str, Any]:
+        try:
+            return endpoint.ask(request).body
+        except Exception as error:
+            return {"no answer": f"{type(error).__name__}: {error}"}
 
-def _replies(requests: Sequence[RawRequest], target: Target) -> list[Reply]:
     with ThreadPoolExecutor(CLIENTS) as pool:
-        return list(pool.map(lambda request: _ask(target, request), requests))
-
-
-def _ask(target: Target, request: RawRequest) -> Reply:
-    """The answer, or an error body of our own where there is none, which equals no answer of the engine."""
-    try:
-        return target.ask(request)
-    except Exception as error:
-        return Reply(0, {"no answer": f"{type(error).__name__}: {error}"})
-
-
-def _item_report(
-    items: Sequence[Any],
-    task: type[Task],
-    tie: Tie,
-    reference: Iterable[Reply],
-    replies: Iterable[Reply],
-    server: Target,
-) -> ItemReport:
-    identical = ties = 0
-    differences = []
-    for item, expected, found in zip(items, reference, replies, strict=True):
-        if _same(expected.body, found.body, task):
-            identical += 1
-        elif tie.between(expected.body, found.body):
-            ties += 1
-        else:
-            what = f"{_short(found.body)} != {_short(expected.body)}"
-            differences.append(Difference(server.name, _short(item), what))
-    return ItemReport(
-        target=server.name, items=len(items), identical=identical, ties=ties, differences=tuple(differences)
-    )
+        return list(pool.map(ask, requests))
 
 
 def _same(expected: Mapping[str, Any], found: Mapping[str, Any], task: type[Task]) -> bool:
-    """Whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
+    """Tell whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
     if "code" in expected or "code" in found or "no answer" in found:
         return found == expected
     return task.outputs_of(expected) == task.outputs_of(found)

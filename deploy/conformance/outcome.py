@@ -10,7 +10,7 @@ from rich.table import Table
 
 from deploy.conformance.compare import Difference, ItemReport, compare_cases, compare_items
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.targets import InProcess, Target
+from deploy.conformance.endpoints import Endpoint, InProcess
 from dragoman.bundle.store import open_bundle
 from dragoman.engines.selection import configured_engine
 from dragoman.predictor import load
@@ -21,7 +21,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Conformance:
-    """What came of the requests of the corpus, and of single items."""
+    """The outcome for the requests of the corpus, and for single items."""
 
     cases: int
     differences: Sequence[Difference]
@@ -29,26 +29,26 @@ class Conformance:
 
     @property
     def alike(self) -> int:
-        """The requests of the corpus that were answered alike everywhere."""
+        """The number of requests of the corpus that were answered alike everywhere."""
         return self.cases - len({difference.case for difference in self.differences})
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing differs."""
+        """True when nothing differs."""
         return not self.differences and not any(report.differences for report in self.items)
 
     def show(self, console: Console) -> None:
         """Print every difference, as far as there is room, and the counts."""
         listed = [entry for report in self.items for entry in report.differences[:SHOWN]]
         for difference in [*self.differences, *listed]:
-            console.print(f"[red]{difference.target}[/red]: {difference.case!r}: {difference.what}", markup=True)
+            console.print(f"[red]{difference.endpoint}[/red]: {difference.case!r}: {difference.what}", markup=True)
         if self.items:
             console.print(item_table(self.items))
         console.print(f"{self.cases} requests: {self.alike} answered alike everywhere")
 
 
 def compare(
-    bundle: Path, servers: Sequence[Target], items: Sequence[Any], report: Callable[[str], None]
+    bundle: Path, servers: Sequence[Endpoint], items: Sequence[Any], report: Callable[[str], None]
 ) -> Conformance:
     """Ask the engine and servers that run over the same bundle for all of the corpus, and for single items.
 
@@ -76,5 +76,5 @@ def item_table(reports: Sequence[ItemReport]) -> Table:
     table = Table("way", "items", "identical to the engine", "ties", "different")
     for report in reports:
         counts = (report.items, report.identical, report.ties, len(report.differences))
-        table.add_row(report.target, *map(str, counts))
+        table.add_row(report.endpoint, *map(str, counts))
     return table

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.conformance.targets import OverGrpc, OverHttp, Target
+from deploy.conformance.endpoints import Endpoint, OverGrpc, OverHttp
 from deploy.run.bento import BentoServer
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.grpc_client import InferenceClient
@@ -15,7 +15,7 @@ from dragoman.task_table import task_class
 
 @dataclass(frozen=True, kw_only=True)
 class Packaged:
-    """What ``python -m model_registry package`` made of a bundle."""
+    """The two archives that ``python -m model_registry package`` made of a bundle."""
 
     mar: Path
     bento: str
@@ -30,7 +30,7 @@ class Packaged:
 @contextmanager
 def running_servers(
     packaged: Packaged, *, logs: Path, environment: Mapping[str, str], report: Callable[[str], None]
-) -> Iterator[list[Target]]:
+) -> Iterator[list[Endpoint]]:
     """Start BentoML and TorchServe, give their three ways in, and stop them; logs go to ``logs``."""
     with ExitStack() as stack:
         report(f"starting bentoml serve {packaged.bento}")

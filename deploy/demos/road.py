@@ -15,9 +15,9 @@ from rich.table import Table
 
 from deploy.conformance.compare import ItemReport, compare_items
 from deploy.conformance.corpus import load_corpus
+from deploy.conformance.endpoints import InProcess
 from deploy.conformance.outcome import item_table
 from deploy.conformance.servers import Packaged, running_servers
-from deploy.conformance.targets import InProcess
 from deploy.demos.settings import Demo, load_demo, training_settings
 from deploy.run.commands import run_command
 from dragoman.bundle.manifest import Score

@@ -32,7 +32,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Receiver:
-    """What an answer depends on; ``clock`` gives seconds since 1970."""
+    """The state and settings behind the answers; ``clock`` gives seconds since 1970."""
 
     journal: Journal
     secret: bytes
@@ -43,7 +43,7 @@ class Receiver:
 
 
 def application(receiver: Receiver) -> Starlette:
-    """The receiver as an ASGI application."""
+    """Make the receiver's ASGI application."""
 
     async def receive(request: Request) -> Response:
         try:
@@ -79,7 +79,7 @@ def application(receiver: Receiver) -> Starlette:
 
 
 def parse_move(body: bytes) -> tuple[str, str] | str:
-    """The model and version that ``champion`` has moved to, or why the event is none of ours; raises InvalidInput."""
+    """Return the model and version that ``champion`` moved to, or the reason to ignore it; raises InvalidInput."""
     try:
         content = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -123,7 +123,7 @@ def _receive(receiver: Receiver, headers: dict[str, str], body: bytes) -> tuple[
 
 
 async def _read_body(request: Request) -> bytes:
-    """The body, refused as soon as its announced or received size is over the limit."""
+    """Read the body, refused as soon as its announced or received size is over the limit."""
     announced = request.headers.get("content-length", "")
     check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, MAX_BODY_BYTES)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

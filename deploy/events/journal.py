@@ -1,4 +1,4 @@
-"""What has been delivered and what became of it: one JSON file an event, written before the delivery is answered.
+"""The deliveries and their outcomes: one JSON file an event, written before the delivery is answered.
 
 A file outlives the process: what was accepted and not finished when it ended, however it ended, is pending again when
 the journal is opened the next time, and a delivery that comes twice is known.
@@ -55,7 +55,7 @@ class Event:
 
 
 def now() -> str:
-    """This moment, to the microsecond, so that text sorts as time does."""
+    """Return this moment, to the microsecond, so that text sorts as time does."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -105,7 +105,7 @@ class Journal:
             return True
 
     def take(self) -> Event | None:
-        """Wait for the next thing to build: the newest event of the model that waits longest; None once closed.
+        """Wait for the next event to build, the newest event of the model that waits longest; None once closed.
 
         Only the champion of this moment matters, so the model's older events are superseded. Raises OutputError when
         the journal cannot be written; the event is then given the next time.
@@ -127,12 +127,12 @@ class Journal:
             self._not_before[event.delivery_id] = time.monotonic() + pause_s
 
     def finish(self, event: Event) -> None:
-        """Write an outcome down."""
+        """Store an outcome."""
         with self._changed:
             self._write(event)
 
     def events(self) -> list[Event]:
-        """All events, newest first."""
+        """Return all events, newest first."""
         with self._changed:
             return sorted(self._events.values(), key=lambda event: event.order, reverse=True)
 
@@ -143,7 +143,7 @@ class Journal:
             self._changed.notify_all()
 
     def is_writable(self) -> bool:
-        """Whether a new event could be kept."""
+        """Tell whether a new event could be kept."""
         return os.access(self._events_dir, os.W_OK | os.X_OK)
 
     def _waiting(self) -> list[Event]:

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.run.commands import ROOT
 from deploy.run.server_process import ServerProcess, answers_ok, free_port, is_free
 from dragoman.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {
     "BENTOML_DO_NOT_TRACK": "true",
     # The engine has its own workers; a pool of OpenMP threads in each of them would only fight the others.

@@ -1,7 +1,7 @@
 """The places a request can be sent to: the core in this process, and every server that runs."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import httpx
 
@@ -13,12 +13,14 @@ from dragoman.predictor import Predictor
 TIMEOUT_S = 60.0
 
 
-class Target(Protocol):
-    """Somewhere that answers requests; safe to use from several threads."""
+class Endpoint(Protocol):
+    """A place that answers requests; safe to use from several threads.
+
+    ``reports_status`` is false where an answer carries no status: TorchServe's gRPC gives the body alone.
+    """
 
     name: str
     reports_status: bool
-    """Whether an answer carries a status; TorchServe's gRPC gives the body alone."""
 
     def ask(self, request: RawRequest) -> Reply:
         """Send one request and wait for its answer."""
@@ -35,7 +37,7 @@ class InProcess:
         self._predictor = predictor
 
     def ask(self, request: RawRequest) -> Reply:
-        """See ``Target.ask``."""
+        """See ``Endpoint.ask``."""
         (reply,) = answer(self._predictor, [request])
         return reply
 
@@ -52,10 +54,11 @@ class OverHttp:
         self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
 
     def ask(self, request: RawRequest) -> Reply:
-        """See ``Target.ask``."""
+        """See ``Endpoint.ask``."""
         headers = {"Content-Type": request.content_type} if request.content_type else {}
         response = self._client.post(self._url, content=request.body, headers=headers)
-        return Reply(response.status_code, _object(response.json()))
+        body = response.json()
+        return Reply(response.status_code, dict(body) if isinstance(body, Mapping) else {"not an object": body})
 
 
 class OverGrpc:
@@ -69,9 +72,5 @@ class OverGrpc:
         self._model = model
 
     def ask(self, request: RawRequest) -> Reply:
-        """See ``Target.ask``; the status is 0."""
+        """See ``Endpoint.ask``; the status is 0."""
         return Reply(0, self._client.predict(self._model, request.body))
-
-
-def _object(body: Any) -> dict[str, Any]:
-    return dict(body) if isinstance(body, Mapping) else {"not an object": body}
