@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 
 from deploy.events.journal import Event, Journal, now
 from deploy.run.commands import Finished, StepFailedError, run_in_background
-from dragoman.errors import OutputError, UnavailableError
+from dragoman.errors import OutputError
 
 STEP_LIMIT_S = 1800.0
 # Between the attempts of one event, doubling; also between attempts to write the journal.
@@ -132,7 +132,7 @@ class Builder:
 def _not_built(event: Event, error: Exception) -> Event:
     """Let an event wait where the same command may succeed later; otherwise it has failed."""
     reason, postponed = str(error) or type(error).__name__, event.postponed + 1
-    is_outage = isinstance(error, StepFailedError) and error.exit_status == UnavailableError.exit_code
-    if is_outage and (error.module == "model_registry" or postponed < SERVER_TRIES):
+    module = error.module if isinstance(error, StepFailedError) and error.is_outage else None
+    if module == "model_registry" or (module and postponed < SERVER_TRIES):
         return dataclasses.replace(event, state="waiting", reason=reason, postponed=postponed)
     return dataclasses.replace(event, state="failed", reason=reason, finished_at=now())

@@ -112,8 +112,8 @@ def running(
 ) -> Iterator[Running]:
     """Run an image that serves a Bento or a ``.mar``; raises UnavailableError when it does not get ready."""
     (image,) = json.loads(engine.read("image", "inspect", tag, program=engine.runner))
-    # After the word CMD, which says that no shell is meant; podman and docker write the field differently.
-    probe = (image.get("HealthCheck") or image["Config"].get("Healthcheck") or {}).get("Test", [])[1:]
+    # After the word CMD, which says that no shell is meant; podman has the field one level higher than docker.
+    probe = (image.get("Healthcheck") or image["Config"].get("Healthcheck") or {}).get("Test", [])[1:]
     task, ports, model = task_class(manifest.task), Ports.free(), manifest.name
     address = f"http://{LOOPBACK}:{ports.inference}"
     arguments: list[str] = []
@@ -123,7 +123,7 @@ def running(
         arguments = ["--host", LOOPBACK, "--port", str(ports.inference), *inside]
         arguments += ["--grpc-port", str(ports.grpc_inference), "--grpc-management-port", str(ports.grpc_management)]
         http = OverHttp("TorchServe REST", f"{address}/predictions/{model}")
-        probe += ["--inference-port", str(ports.inference), *inside]
+        probe = [*probe, "--inference-port", str(ports.inference), *inside] if probe else []
     else:
         environment = {"BENTOML_HOST": LOOPBACK, "BENTOML_PORT": str(ports.inference)}
         http = OverHttp("Bento HTTP", f"{address}{task.route}")

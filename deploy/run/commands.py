@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, UnavailableError
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.1
@@ -31,6 +31,11 @@ class StepFailedError(DragomanError):
         super().__init__(message)
         self.module = module
         self.exit_status = exit_status
+
+    @property
+    def is_outage(self) -> bool:
+        """True where a service did not answer, so that the same command may succeed later."""
+        return self.exit_status == UnavailableError.exit_code
 
 
 @dataclass(frozen=True, kw_only=True)

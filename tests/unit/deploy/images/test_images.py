@@ -272,7 +272,7 @@ def test_build_tools_caches_and_traces_of_the_machine_are_found_in_an_image() ->
 
 INSPECTED = {
     "docker": {"Config": {"Labels": {"a": "1"}, "Healthcheck": {"Test": ["CMD", "python", "probe"]}}},
-    "podman": {"Config": {"Labels": {"a": "1"}}, "HealthCheck": {"Test": ["CMD", "python", "probe"]}},
+    "podman": {"Config": {"Labels": {"a": "1"}}, "Healthcheck": {"Test": ["CMD", "python", "probe"]}},
 }
 
 
