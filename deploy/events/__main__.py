@@ -14,9 +14,9 @@ from deploy.events.builder import FIRST_PAUSE_S, LONGEST_PAUSE_S, SERVER_TRIES, 
 from deploy.events.journal import Journal
 from deploy.events.signature import MAX_AGE_LIMIT_S
 from dragoman.errors import ConfigError, run_cli
+from dragoman.http.webhook import MIN_SECRET_BYTES
 
 SECRET_VARIABLE = "DRAGOMAN_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
-MIN_SECRET_BYTES = 16
 EXAMPLES = f"""\
 a secret, the receiver, and MLflow's side of it:
   openssl rand -hex 32 > webhook.secret

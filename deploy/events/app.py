@@ -21,7 +21,8 @@ from deploy.events.journal import Event, Journal, now
 from deploy.events.signature import check_delivery
 from dragoman.bundle.manifest import NAME_PATTERN
 from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
-from dragoman.http.protocol import check_body_size, error_reply
+from dragoman.http.asgi import read_body
+from dragoman.http.protocol import error_reply
 from dragoman.items.bodies import JSON_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
@@ -124,23 +125,17 @@ def _receive(receiver: Receiver, headers: dict[str, str], body: bytes) -> tuple[
 
 async def _read_body(request: Request) -> bytes:
     """Read the body, refused as soon as its announced or received size is over the limit."""
-    announced = request.headers.get("content-length", "")
-    check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, MAX_BODY_BYTES)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON_TYPE:
         raise InvalidInput(
             f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
         )
-    body = bytearray()
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
-            async for chunk in request.stream():
-                check_body_size(len(body) + len(chunk), MAX_BODY_BYTES)
-                body += chunk
+            return await read_body(request.stream(), request.headers.get("content-length"), MAX_BODY_BYTES)
     except TimeoutError as error:
         message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
         raise UnavailableError(message, code="deadline_exceeded") from error
-    return bytes(body)
 
 
 async def _explained(_: Request, error: Exception) -> Response:

@@ -1,7 +1,6 @@
 """The builds of our four images and of BentoML's own, with the labels that say where an image comes from."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from deploy.images.engine import Build, ContainerEngine, isolation, run_logged
 from deploy.images.machine_settings import has_cpu_torch, mounts, pip_settings
 from deploy.run.commands import ROOT
 from dragoman.bundle.manifest import Manifest
+from dragoman.checkout import git_commit
 
 OUT = Path("dist/images")
 SERVERS = ("bento", "torchserve")
@@ -95,7 +95,7 @@ def labels(image: str, version: str, manifest: Manifest | None = None) -> dict[s
     found = {
         "org.opencontainers.image.title": TITLES[image],
         "org.opencontainers.image.version": version,
-        "org.opencontainers.image.revision": commit(),
+        "org.opencontainers.image.revision": git_commit(ROOT),
         "org.opencontainers.image.created": datetime.now(UTC).isoformat(timespec="seconds"),
         "org.opencontainers.image.licenses": "Apache-2.0",
     }
@@ -109,13 +109,6 @@ def labels(image: str, version: str, manifest: Manifest | None = None) -> dict[s
             "dragoman.training.commit": manifest.provenance.git_commit,
         }
     return {name: value for name, value in found.items() if value}
-
-
-def commit() -> str | None:
-    """Return the commit that is checked out, with ``-dirty`` when files differ from it; None outside of git."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    return finished.stdout.strip() if finished.returncode == 0 else None
 
 
 def megabytes(size: int) -> str:

@@ -10,7 +10,7 @@ from deploy.conformance.endpoints import Endpoint
 from deploy.images.container import Container
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 # More than the batches that TorchServe computes at once, so that some wait in its queue.
 CLIENTS = 48

@@ -14,7 +14,7 @@ import pytest
 from deploy.conformance.servers import Packaged
 from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import main
-from deploy.images.builds import Built, build_image, commit, image_build, labels
+from deploy.images.builds import Built, build_image, image_build, labels
 from deploy.images.container import Container, running
 from deploy.images.context import Context, lay_out, torchserve_packages
 from deploy.images.drain import Drained
@@ -22,6 +22,7 @@ from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
 from deploy.images.smoke import STANDARD, Checked, leftovers
 from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
+from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
 from tests.conftest import ROOT
 
@@ -67,7 +68,7 @@ def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(ti
     assert found["dragoman.bundle.digest"] == manifest.digest
     assert found["dragoman.bundle.version"] == manifest.version
     assert found["org.opencontainers.image.version"] == "1"
-    assert found["org.opencontainers.image.revision"] == commit()
+    assert found["org.opencontainers.image.revision"] == git_commit(ROOT)
     assert "dragoman.mlflow.run_id" not in found
 
     tracked = dataclasses.replace(manifest.provenance, mlflow_run_id="0123")
