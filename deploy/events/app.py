@@ -47,16 +47,24 @@ def application(receiver: Receiver) -> Starlette:
     """Make the receiver's ASGI application."""
 
     async def receive(request: Request) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != JSON_TYPE:
+            raise InvalidInput(
+                f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
+            )
         try:
-            body = await _read_body(request)
-            status, answer = await run_in_threadpool(_receive, receiver, dict(request.headers), body)
-            return JSONResponse(answer, status)
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await read_body(request.stream(), request.headers.get("content-length"), MAX_BODY_BYTES)
+        except TimeoutError as error:
+            message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
+            raise UnavailableError(message, code="deadline_exceeded") from error
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
+        status, answer = await run_in_threadpool(_receive, receiver, dict(request.headers), body)
+        return JSONResponse(answer, status)
 
     async def events(_: Request) -> Response:
-        shown = [dataclasses.asdict(event) for event in receiver.journal.events()[:SHOWN]]
-        return JSONResponse({"events": shown})
+        return JSONResponse({"events": [dataclasses.asdict(event) for event in receiver.journal.events()[:SHOWN]]})
 
     async def alive(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -68,6 +76,21 @@ def application(receiver: Receiver) -> Starlette:
             raise UnavailableError("events cannot be kept; make the state directory writable")
         return JSONResponse({"status": "ready"})
 
+    async def refuse(request: Request, error: Exception) -> Response:
+        """Answer errors in the form of the contract: ours, the framework's, and those that nobody foresaw."""
+        if isinstance(error, HTTPException):
+            code = "method_not_allowed" if error.status_code == 405 else "not_found"
+            there = "POST or GET /events, GET /livez, GET /readyz"
+            message = f"there is no {request.method} of {request.url.path[:60]!r}; {there}"
+            reply = error_reply(InvalidInput(message, code=code))
+            return Response(reply.content, reply.status, error.headers, JSON_TYPE)
+        if not isinstance(error, DragomanError):
+            # Its traceback goes to the log in any case.
+            error = InferenceError("the receiver failed on this request; its log says why")
+        reply = error_reply(error)
+        # The rest of a body that was refused unread would be taken for the next request.
+        return Response(reply.content, reply.status, {"connection": "close"}, JSON_TYPE)
+
     return Starlette(
         routes=[
             Route("/events", receive, methods=["POST"]),
@@ -75,7 +98,7 @@ def application(receiver: Receiver) -> Starlette:
             Route("/livez", alive),
             Route("/readyz", ready),
         ],
-        exception_handlers={DragomanError: _explained, HTTPException: _framework_error, Exception: _unforeseen},
+        exception_handlers=dict.fromkeys((DragomanError, HTTPException, Exception), refuse),
     )
 
 
@@ -85,10 +108,10 @@ def parse_move(body: bytes) -> tuple[str, str] | str:
         content = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput("the body is not JSON in UTF-8", code="malformed_json") from error
-    event, data = (content, content.get("data")) if isinstance(content, dict) else (None, None)
-    if event is None or not isinstance(data, dict):
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, dict):
         raise InvalidInput("the body must be an object with entity, action and data", field="data")
-    kind = f"{event.get('entity')}.{event.get('action')}"[:80]
+    kind = f"{content.get('entity')}.{content.get('action')}"[:80]
     if kind != "model_version_alias.created":
         return f"the event is {kind}"
     if data.get("alias") != "champion":
@@ -121,38 +144,3 @@ def _receive(receiver: Receiver, headers: dict[str, str], body: bytes) -> tuple[
         return 200, {"status": "repeated", "delivery_id": delivery_id}
     receiver.report(f"{model}: champion is version {version} now ({delivery_id})")
     return 202, {"status": "received", "delivery_id": delivery_id}
-
-
-async def _read_body(request: Request) -> bytes:
-    """Read the body, refused as soon as its announced or received size is over the limit."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON_TYPE:
-        raise InvalidInput(
-            f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
-        )
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            return await read_body(request.stream(), request.headers.get("content-length"), MAX_BODY_BYTES)
-    except TimeoutError as error:
-        message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
-        raise UnavailableError(message, code="deadline_exceeded") from error
-
-
-async def _explained(_: Request, error: Exception) -> Response:
-    assert isinstance(error, DragomanError)
-    reply = error_reply(error)
-    # What is left of a body that was refused unread would be taken for the next request.
-    return Response(reply.content, reply.status, {"connection": "close"}, JSON_TYPE)
-
-
-async def _unforeseen(request: Request, _: Exception) -> Response:
-    # Its traceback goes to the log in any case.
-    return await _explained(request, InferenceError("the receiver failed on this request; its log says why"))
-
-
-async def _framework_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    message = f"there is no {request.method} of {request.url.path[:60]!r}; POST or GET /events, GET /livez, GET /readyz"
-    reply = error_reply(InvalidInput(message, code=code))
-    return Response(reply.content, reply.status, error.headers, JSON_TYPE)
