@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.conformance.endpoints import Endpoint, OverGrpc, OverHttp
-from deploy.conformance.outcome import compare
-from deploy.conformance.servers import Packaged, running_servers
+from deploy.conformance.compare import compare
+from deploy.conformance.servers import Endpoint, OverGrpc, OverHttp, Packaged, running_servers
 from deploy.run.commands import StepFailedError, run_command
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.errors import ConfigError, DataError, run_cli

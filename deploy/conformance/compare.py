@@ -3,16 +3,28 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from deploy.conformance.corpus import Case, Tie
-from deploy.conformance.endpoints import Endpoint
+from rich.console import Console
+from rich.table import Table
+
+from deploy.conformance.corpus import Case, Tie, load_corpus
+from deploy.conformance.servers import Endpoint, InProcess
+from dragoman.bundle.store import open_bundle
+from dragoman.engines.selection import configured_engine
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
-from dragoman.tasks.base import Task
+from dragoman.predictor import load
+from dragoman.tasks.base import Task, task_class
 
 CLIENTS = 16
+# All of an answer is compared to the last bit.
+NO_TIE = Tie()
+# Differing items of one way that are printed.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,59 @@ class ItemReport:
     differences: tuple[Difference, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conformance:
+    """The outcome for the requests of the corpus, and for single items."""
+
+    cases: int
+    differences: Sequence[Difference]
+    items: Sequence[ItemReport]
+
+    @property
+    def alike(self) -> int:
+        """The number of requests of the corpus that were answered alike everywhere."""
+        return self.cases - len({difference.case for difference in self.differences})
+
+    @property
+    def is_complete(self) -> bool:
+        """True when nothing differs."""
+        return not self.differences and not any(report.differences for report in self.items)
+
+    def show(self, console: Console) -> None:
+        """Print every difference, as far as there is room, and the counts."""
+        listed = [entry for report in self.items for entry in report.differences[:SHOWN]]
+        for difference in [*self.differences, *listed]:
+            console.print(f"[red]{difference.endpoint}[/red]: {difference.case!r}: {difference.what}", markup=True)
+        if self.items:
+            console.print(item_table(self.items))
+        console.print(f"{self.cases} requests: {self.alike} answered alike everywhere")
+
+
+def compare(
+    bundle: Path, servers: Sequence[Endpoint], items: Sequence[Any], report: Callable[[str], None]
+) -> Conformance:
+    """Ask the engine and servers that run over the same bundle for all of the corpus, and for single items.
+
+    The engine is the one that ``DRAGOMAN_ENGINE`` names, as it is in servers started here.
+    """
+    opened = open_bundle(bundle)
+    task = task_class(opened.manifest.task)
+    corpus = load_corpus(opened.manifest.task)
+    with closing(load(opened, engine=configured_engine(task.engines))) as predictor:
+        way, engine = InProcess(predictor), predictor.task.engine
+        cases = corpus.cases(predictor.task.limits)
+        report(f"{len(cases)} requests to the engine and {len(servers)} ways into the servers")
+        differences = compare_cases(cases, way, servers, NO_TIE if engine is None or engine.is_exact else corpus.tie)
+        reports = compare_items(items, task, corpus.tie, way, servers, report) if items else []
+    return Conformance(cases=len(cases), differences=differences, items=reports)
+
+
 def compare_cases(
-    cases: Sequence[Case], engine: Endpoint, servers: Sequence[Endpoint], tie: Tie | None = None
+    cases: Sequence[Case], engine: Endpoint, servers: Sequence[Endpoint], tie: Tie = NO_TIE
 ) -> list[Difference]:
     """Ask the engine and the servers every case: the engine must do what it says, the servers what the engine does.
 
-    ``tie`` says how far scores may be apart; by default all of an answer is compared to the last bit.
+    ``tie`` says how far scores may be apart.
     """
     differences = []
     for case in cases:
@@ -49,7 +108,7 @@ def compare_cases(
             differences.append(Difference(engine.name, case.name, wrong))
         for server in servers:
             if server.reports_status or case.over_grpc:
-                differences += _compare(case, reference, server, tie or Tie())
+                differences += _compare(case, reference, server, tie)
     return differences
 
 
@@ -125,3 +184,12 @@ def _same(expected: Mapping[str, Any], found: Mapping[str, Any], task: type[Task
 def _short(body: object) -> str:
     text = str(body)
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def item_table(reports: Sequence[ItemReport]) -> Table:
+    """Show how many outputs each way gave exactly as the engine did."""
+    table = Table("way", "items", "identical to the engine", "ties", "different")
+    for report in reports:
+        counts = (report.items, report.identical, report.ties, len(report.differences))
+        table.add_row(report.endpoint, *map(str, counts))
+    return table

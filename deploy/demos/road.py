@@ -13,11 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.conformance.compare import compare_items
+from deploy.conformance.compare import compare_items, item_table
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.endpoints import InProcess
-from deploy.conformance.outcome import item_table
-from deploy.conformance.servers import Packaged, running_servers
+from deploy.conformance.servers import InProcess, Packaged, running_servers
 from deploy.demos.settings import Demo, load_demo, training_settings
 from deploy.run.commands import run_command
 from dragoman.bundle.store import Bundle, open_bundle

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.conformance.endpoints import Endpoint, OverGrpc, OverHttp
+from deploy.conformance.servers import Endpoint, OverGrpc, OverHttp
 from deploy.images.engine import ContainerEngine
 from deploy.run.server_process import LOOPBACK, POLL_S, ServerProcess
 from deploy.torchserve.config import Ports

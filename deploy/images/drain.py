@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.endpoints import Endpoint
+from deploy.conformance.servers import Endpoint
 from deploy.images.container import Container
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest

@@ -19,9 +19,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from deploy.conformance.compare import compare
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.endpoints import InProcess
-from deploy.conformance.outcome import compare
+from deploy.conformance.servers import InProcess
 from deploy.demos.settings import load_demo, training_settings
 from deploy.images.base import BASE, ensure_base
 from deploy.images.builds import OUT, SERVERS, Built, build_image, build_standard, image_build, megabytes
