@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export BENTOML_DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance images smoke-images bench bench-quick check format test lock clean
+.PHONY: help setup demo train tune dashboard register promote history package serve-bento serve-torchserve mlflow-ui conformance images smoke-images bench bench-quick check format test docs screenshots lock clean
 
 help: ## Print every target with what it does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,7 +83,7 @@ check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/hadolint deploy/*.Dockerfile
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy dragoman scoring handlers train tune model_registry deploy benchmarks service.py
+	$(BIN)/mypy dragoman scoring handlers train tune model_registry deploy benchmarks docs service.py
 	$(BIN)/lint-imports
 
 format: setup ## Format the code and sort the imports
@@ -96,8 +96,21 @@ $(VENV)/manifest-checks/.installed: deploy/kubernetes/requirements-check.txt $(V
 	$(BIN)/pip --python $(VENV)/manifest-checks/bin/python install --quiet --disable-pip-version-check --no-deps --no-compile --requirement $<
 	@touch $@
 
+# zensical, away from .venv as well: the site is plain Markdown, and nothing else here needs it.
+$(VENV)/docs/.installed: docs/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv --without-pip $(VENV)/docs
+	$(BIN)/pip --python $(VENV)/docs/bin/python install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
+docs: $(VENV)/docs/.installed ## Write the reference pages from the code, and build the site of all pages: build/site/index.html
+	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.build_site --zensical $(VENV)/docs/bin/zensical
+
+screenshots: setup ## Take the pages' screenshots anew: MLflow, optuna-dashboard, the Bento server (needs Chromium)
+	$(BIN)/python -m docs.screenshots
+
 # Two processes: most tests wait for servers that start, and more of those at once would only slow each other down.
-test: setup $(VENV)/manifest-checks/.installed ## All tests: unit, integration, serving; ARGS="tests/unit -x"
+test: setup $(VENV)/manifest-checks/.installed $(VENV)/docs/.installed ## All tests: unit, integration, serving; ARGS="tests/unit -x"
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lock: ## Write constraints.txt anew from what is installed

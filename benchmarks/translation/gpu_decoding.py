@@ -30,7 +30,7 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import PACES, Lane, Pace
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
-from dragoman.engines.t5.weights import Geometry, fuse
+from dragoman.engines.t5.weights import T5Sizes, fuse
 from dragoman.errors import run_cli
 from dragoman.text.tokenizer import EOS_ID, PAD_ID
 
@@ -72,7 +72,7 @@ def random_t5(device: str) -> tuple[T5ForConditionalGeneration, T5Model]:
         # Of many thousand logits some are larger than the zero that this gives the end of a sentence.
         peer.shared.weight[EOS_ID] = 0.0
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    weights = fuse(Geometry.from_config(config.to_dict()), peer.state_dict(), device=device, dtype=dtype)
+    weights = fuse(T5Sizes.from_config(config.to_dict()), peer.state_dict(), device=device, dtype=dtype)
     return peer.to(device, dtype), T5Model(weights, max_source=MAX_SOURCE, max_target=MAX_TARGET)
 
 
@@ -249,7 +249,7 @@ def generate_throughput(
 def measure(device: str, *, count: int, slots: Sequence[int]) -> dict[str, Any]:
     """Measure everything, on the current stream."""
     peer, model = random_t5(device)
-    sentences = draw_sentences(count, model.weights.geometry.vocab_size)
+    sentences = draw_sentences(count, model.weights.sizes.vocab_size)
     alone = sentences[: max(8, count // 64)]
     by_slots = []
     for number in slots:

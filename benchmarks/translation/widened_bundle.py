@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
-from dragoman.engines.t5.weights import Geometry
+from dragoman.engines.t5.weights import T5Sizes
 from dragoman.errors import ConfigError, run_cli
 
 WEIGHTS = "model.safetensors"
@@ -54,7 +54,7 @@ def widened(bundle: Bundle, destination: Path, sizes: Mapping[str, int]) -> Bund
     found = {name: configuration.get(name, value) for name, value in VARIANT.items()}
     if found != VARIANT:
         raise ConfigError(f"only the first T5 can be widened, with {VARIANT}; this model has {found}")
-    old = Geometry.from_config(configuration)
+    old = T5Sizes.from_config(configuration)
     smaller = {name: size for name, size in sizes.items() if size < getattr(old, name)}
     if smaller:
         raise ConfigError(f"the model is larger than what it should grow to: {old} does not fit where {smaller}")
@@ -84,7 +84,7 @@ def widened(bundle: Bundle, destination: Path, sizes: Mapping[str, int]) -> Bund
         )
 
 
-def _widened_tensors(tensors: Tensors, old: Geometry, new: Geometry) -> Tensors:
+def _widened_tensors(tensors: Tensors, old: T5Sizes, new: T5Sizes) -> Tensors:
     wide = {name: _widened_tensor(name, tensor, old, new) for name, tensor in tensors.items()}
     for side, layers, wanted in (
         ("encoder", old.num_layers, new.num_layers),
@@ -101,7 +101,7 @@ def _widened_tensors(tensors: Tensors, old: Geometry, new: Geometry) -> Tensors:
     return wide
 
 
-def _widened_tensor(name: str, tensor: torch.Tensor, old: Geometry, new: Geometry) -> torch.Tensor:
+def _widened_tensor(name: str, tensor: torch.Tensor, old: T5Sizes, new: T5Sizes) -> torch.Tensor:
     if name in EMBEDDINGS:
         wide = _padded(tensor, new.vocab_size, new.d_model)
         # Rows of zeros would have a logit of zero, which may be the highest; those of padding are never chosen.
@@ -131,7 +131,7 @@ def _padded(matrix: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     return wide
 
 
-def _widened_heads(projection: torch.Tensor, old: Geometry, new: Geometry) -> torch.Tensor:
+def _widened_heads(projection: torch.Tensor, old: T5Sizes, new: T5Sizes) -> torch.Tensor:
     """Widen a projection (heads * d_kv, d_model) to more and larger heads."""
     wide = torch.zeros(new.num_heads, new.d_kv, new.d_model)
     wide[: old.num_heads, : old.d_kv, : old.d_model] = projection.reshape(old.num_heads, old.d_kv, old.d_model)

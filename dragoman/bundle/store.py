@@ -28,6 +28,8 @@ from dragoman.bundle.signature import SIGNATURE, configured_public_key, verify_s
 from dragoman.errors import BundleError, ConfigError
 
 MANIFEST = "manifest.json"
+# The label of models in BentoML's store that hold a bundle.
+BUNDLE_LABEL = "dragoman-bundle"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The folders of a user's own that docs/deploy.md describes: made as it says, and rendered."""
+"""The folders of a user's own that docs/how-to/kubernetes.md describes: made as it says, and rendered."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ FOLDERS = ("cpu", "canary", "kserve", "train", "tune")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("of_a_user")
     shutil.copytree(FOLDER, folder / "deploy" / "kubernetes")
-    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").partition("\n## A cluster\n")[2]
+    text = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text(encoding="utf-8")
     settings, training = re.findall(r"^```yaml\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
     (commands,) = re.findall(r"^```sh\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
     for content in (settings, training):
