@@ -1,1 +1,1 @@
-"""Measurements; each module is a command, and ``benchmarks.record`` keeps results with their provenance."""
+"""Measurements; each command prints its figures, and ``benchmarks.record`` keeps them with their provenance."""

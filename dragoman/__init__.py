@@ -3,6 +3,18 @@
 ``dragoman.load("runs/demo/bundle")(["Where is the station?"])`` returns one result per text, in order.
 """
 
-from dragoman.predictor import Failure, Predictor, Result, load
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dragoman.items.outcomes import Failure, Result
+    from dragoman.predictor import Predictor, load
 
 __all__ = ["Failure", "Predictor", "Result", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that a command which only writes a file atomically does not load the predictor.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("dragoman.predictor"), name)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from dragoman.predictor import Predictor, Result
+from dragoman.items.outcomes import Result
+from dragoman.predictor import Predictor
 
 TAIL = 0.95
 

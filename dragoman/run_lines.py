@@ -1,23 +1,20 @@
 """Answering a text file line by line, as a batch job: for every task whose inputs are text."""
 
 import contextlib
-import gzip
 import itertools
 import json
 import sys
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from dragoman import atomic
-from dragoman.errors import ConfigError, DataError, DragomanError, InferenceError, InvalidInput
+from dragoman.atomic import check_writable
+from dragoman.atomic import file as new_file
+from dragoman.errors import ConfigError, DragomanError, InferenceError, InvalidInput
 from dragoman.items.outcomes import Failure
-from dragoman.predictor import Predictor, load
-
-# Enough lines for well-filled batches, few enough that output flows and progress moves.
-LINES_AT_ONCE = 512
+from dragoman.predictor import ITEMS_AT_ONCE, Predictor, load
+from dragoman.text.lines import read_lines
 
 
 def run_lines(
@@ -34,58 +31,22 @@ def run_lines(
 
     ``parameters`` are further fields of the request that each line becomes. An output that is one line of text is
     written as it is, any other as JSON; a line without text stays as it is. A line that cannot be answered leaves an
-    empty line, is told on standard error, and makes the whole end with InvalidInput once everything else is done, or
-    with InferenceError where it was the engine that failed. An engine that fails again and again ends it at once. A
+    empty line, is reported on standard error, and makes the whole end with InvalidInput once everything else is done,
+    or with InferenceError where it was the engine that failed. An engine that fails again and again ends it at once. A
     destination file is written whole or not at all. Text is UTF-8, whatever the locale.
     """
     if destination:
-        atomic.check_writable(Path(destination))
+        check_writable(Path(destination))
     predictor = load(bundle, engine=engine, device=device)
     try:
         _check(predictor, parameters)
-        with atomic.file(Path(destination)) if destination else contextlib.nullcontext(sys.stdout.buffer) as output:
-            tally = _answer_lines(predictor, read_lines(source), output, parameters, show_progress=show_progress)
+        with new_file(Path(destination)) if destination else contextlib.nullcontext(sys.stdout.buffer) as output:
+            failed = _answer_lines(predictor, read_lines(source), output, parameters, show_progress=show_progress)
     finally:
         predictor.close()
-    if tally.failed:
-        kind = InferenceError if tally.engine_failed else InvalidInput
-        raise kind(f"{tally.failed} lines could not be answered and were left empty; see the messages above")
-
-
-def read_lines(source: str | None) -> Iterator[str]:
-    """Read the lines of a UTF-8 file, plain or .gz, or of standard input when None; raises DataError."""
-    number = 0
-    try:
-        with _open(source) as file:
-            # Bytes, because text files would also be cut at lone carriage returns.
-            for number, line in enumerate(file, start=1):
-                yield line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").rstrip(b"\r\n").decode("utf-8")
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {source}: {reason}; give a UTF-8 text file, plain or .gz") from error
-    except UnicodeDecodeError as error:
-        name = source or "standard input"
-        raise DataError(f"line {number} of {name} is not UTF-8 ({error.reason}); convert it first") from error
-
-
-def _open(source: str | None) -> BinaryIO:
-    if source is None:
-        return sys.stdin.buffer
-    return cast(BinaryIO, gzip.open(source, "rb")) if source.endswith(".gz") else Path(source).open("rb")
-
-
-@dataclass
-class Tally:
-    """How far a run has come, and what could not be answered."""
-
-    lines: int = 0
-    failed: int = 0
-    engine_failed: bool = False
-
-    def note(self, error: DragomanError) -> None:
-        """Count a line that cannot be answered."""
-        self.failed += 1
-        self.engine_failed = self.engine_failed or not isinstance(error, InvalidInput)
+    if failed:
+        kind = InvalidInput if set(failed) == {InvalidInput} else InferenceError
+        raise kind(f"{failed.total()} lines could not be answered and were left empty; see the messages above")
 
 
 def _check(predictor: Predictor, parameters: Mapping[str, Any]) -> None:
@@ -106,50 +67,39 @@ def _answer_lines(
     parameters: Mapping[str, Any],
     *,
     show_progress: bool,
-) -> Tally:
-    tally = Tally()
-    while chunk := list(itertools.islice(lines, LINES_AT_ONCE)):
-        prepared = [_prepared(predictor, line, parameters) if line.strip() else None for line in chunk]
-        outcomes = iter(
-            predictor.run([item for entry in prepared if _is_input(entry) for item in cast(Any, entry).items])
-        )
-        for number, (line, entry) in enumerate(zip(chunk, prepared, strict=True), start=tally.lines + 1):
-            if entry is None:
-                output.write(f"{line}\n".encode())
-                continue
-            if not isinstance(entry, Failure):
-                entry = predictor.task.assemble(entry, [next(outcomes) for _ in entry.items])
-            if isinstance(entry, Failure):
-                tally.note(entry.error)
-                print(f"line {number}: {entry.error}", file=sys.stderr)
-                output.write(b"\n")
-            else:
-                output.write(f"{_shown(predictor.task.output(entry.value))}\n".encode())
+) -> Counter[type[DragomanError]]:
+    """Write the answers of all lines, some hundreds at a time, and count the errors among them."""
+    task, failed, done = predictor.task, Counter[type[DragomanError]](), 0
+
+    def prepare(line: str) -> Any:
+        (prepared,) = task.parse({**task.request_of(line), **parameters}).inputs
+        return prepared
+
+    while chunk := list(itertools.islice(lines, ITEMS_AT_ONCE)):
+        outcomes = iter(predictor([line for line in chunk if line.strip()], prepare))
+        for number, line in enumerate(chunk, start=done + 1):
+            answer = line
+            if line.strip():
+                outcome = next(outcomes)
+                if isinstance(outcome, Failure):
+                    failed[type(outcome.error)] += 1
+                    print(f"line {number}: {outcome.error}", file=sys.stderr)
+                    answer = ""
+                else:
+                    answer = _as_line(task.output(outcome.value))
+            output.write(f"{answer}\n".encode())
         output.flush()
-        tally.lines += len(chunk)
+        done += len(chunk)
         if not predictor.computing.is_healthy:
-            raise InferenceError(f"the engine fails again and again, at line {tally.lines} by now; see the log above")
+            raise InferenceError(f"the engine fails again and again, at line {done} by now; see the log above")
         if show_progress:
-            print(f"\r{tally.lines} lines", end="", file=sys.stderr, flush=True)
+            print(f"\r{done} lines", end="", file=sys.stderr, flush=True)
     if show_progress:
         print(file=sys.stderr)
-    return tally
+    return failed
 
 
-def _prepared(predictor: Predictor, line: str, parameters: Mapping[str, Any]) -> Any:
-    task = predictor.task
-    try:
-        (prepared,) = task.parse({**task.request_of(line), **parameters}).inputs
-    except DragomanError as error:
-        return Failure(error)
-    return prepared
-
-
-def _is_input(entry: Any) -> bool:
-    return entry is not None and not isinstance(entry, Failure)
-
-
-def _shown(output: Any) -> str:
+def _as_line(output: Any) -> str:
     if isinstance(output, str) and not {"\n", "\r"} & set(output):
         return output
     return json.dumps(output, ensure_ascii=False)

@@ -24,7 +24,7 @@ from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, 
 from dragoman.live.pointer import LOOK_EVERY_S, Following
 from dragoman.metrics.torchserve import TorchServeMetrics
 from dragoman.predictor import load
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 log = logging.getLogger(__name__)
 

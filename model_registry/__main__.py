@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from model_registry.gate.held_out import HeldOut
     from model_registry.gate.settings import GateSettings
-    from model_registry.promotion.promote import Promotion, SettingsOf
+    from model_registry.promotion.decision import ChampionChange
+    from model_registry.promotion.promote import SettingsOf
     from model_registry.versions.registry import Registry
     from model_registry.versions.version import Version
 
@@ -77,13 +78,13 @@ def compare(options: argparse.Namespace) -> int:
     from model_registry.gate.comparison import compare_bundles
     from model_registry.promotion import report
 
-    trial = compare_bundles(candidate, champion, settings_of, held_out)
+    judgement = compare_bundles(candidate, champion, settings_of, held_out)
     if options.json:
-        print(json.dumps(report.trial_as_dict(trial), indent=2, ensure_ascii=False))
+        print(json.dumps(report.judgement_as_dict(judgement), indent=2, ensure_ascii=False))
     else:
-        report.show_trial(trial, "candidate", "champion", _console())
-        print(f"would be {trial.verdict}: {trial.reason}")
-    return VERDICTS[trial.verdict]
+        report.show_judgement(judgement, "candidate", "champion", _console())
+        print(f"would be {judgement.verdict}: {judgement.reason}")
+    return VERDICTS[judgement.verdict]
 
 
 def rollback(options: argparse.Namespace) -> int:
@@ -272,7 +273,7 @@ def _console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
-def _show(promotion: "Promotion", *, as_json: bool) -> None:
+def _show(promotion: "ChampionChange", *, as_json: bool) -> None:
     from model_registry.promotion import report
 
     if as_json:

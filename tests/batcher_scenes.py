@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.batching.batcher import MicroBatcher
-from dragoman.batching.observer import Observer
+from dragoman.batching.batcher import MicroBatcher, Observer
 from dragoman.batching.requests import RequestClass
-from dragoman.batching.workers import Run
+from dragoman.batching.workers import BatchFunction
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Capacity, Size
 
@@ -26,7 +25,7 @@ def size_of(sentence: Sentence) -> Size:
     return Size(sentence.length, sentence.rows)
 
 
-class Engine:
+class HeldEngine:
     """Notes its batches; while it is held, each batch waits to be let go."""
 
     def __init__(self, *, held: bool = True) -> None:
@@ -77,7 +76,7 @@ def options_of(sentence: Sentence) -> str:
 
 
 def batcher_of(
-    run: Run,
+    run: BatchFunction,
     *,
     observer: Observer | None = None,
     batch_key: Callable[[Sentence], str] = options_of,
@@ -101,7 +100,7 @@ def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **k
     return asyncio.ensure_future(batcher.submit([Sentence(name, **kind) for name in names], **options))
 
 
-async def occupied(engine: Engine, **settings: Any) -> MicroBatcher:
+async def occupied(engine: HeldEngine, **settings: Any) -> MicroBatcher:
     """A batcher whose workers are all held in batches of their own."""
     batcher = batcher_of(engine.run, **settings)
     for worker in range(settings.get("parallel_batches", 1)):

@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dragoman.errors import ConfigError, run_cli
 from train.config.compose import compose_config, load_config
-from train.config.settings import TrackingSettings
-from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
+from train.run.recorder import Recorder, RunFacts
 
 
 def main() -> int:
@@ -28,8 +28,7 @@ def main() -> int:
     # Imported once the settings are known to be right: torch takes seconds.
     from train.session import resume, start
 
-    open_recorder = run_recorder(config.tracking)
-    return start(config, open_recorder) if resumed is None else resume(config, resumed, open_recorder)
+    return start(config, _open_mlflow_run) if resumed is None else resume(config, resumed, _open_mlflow_run)
 
 
 def _resumed(settings: Sequence[str]) -> Path | None:
@@ -43,22 +42,11 @@ def _resumed(settings: Sequence[str]) -> Path | None:
     return Path(asked[0])
 
 
-def run_recorder(tracking: TrackingSettings) -> OpenRecorder:
-    """What opens the MLflow runs of trainings, or keeps no record where tracking is off."""
+def _open_mlflow_run(facts: RunFacts) -> Recorder:
+    from model_registry.mlflow_store.tracking import TrackedRun
 
-    def open_run(facts: RunFacts) -> Recorder:
-        from model_registry.mlflow_store.tracking import TrackedRun
-
-        return TrackedRun.open(
-            tracking_uri=facts.tracking_uri,
-            experiment=tracking.experiment,
-            run_name=facts.name,
-            params=facts.params,
-            tags=facts.tags,
-            run_id=facts.run_id,
-        )
-
-    return open_run if tracking.enabled else lambda facts: Unrecorded()
+    tags = {**facts.tags, "mlflow.source.name": "python -m train"}
+    return TrackedRun.open(**vars(replace(facts, tags=tags)))
 
 
 if __name__ == "__main__":

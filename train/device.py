@@ -1,22 +1,37 @@
-"""The device that trains, through Accelerate."""
+"""The device that trains and its threads. This is the one place that makes Accelerate, which the loop computes with.
 
+Accelerate gives the loop mixed precision and gradient clipping on whatever device there is, and the seam at which
+several processes can share a training; today it is started with one.
+"""
+
+import os
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 
+from dragoman.engines.cpu import usable_cores
 from dragoman.errors import ConfigError
 
+Device = Literal["auto", "cpu", "cuda"]
 
-def require_device(device: Literal["auto", "cpu", "cuda"]) -> None:
-    """Raise ConfigError for a device that is not there."""
+
+def use_device(device: Device, threads: int | Literal["auto"]) -> None:
+    """Let torch compute on so many threads; raises ConfigError for a device that is not there.
+
+    ``auto`` takes OMP_NUM_THREADS, else one thread for each core that is ours.
+    """
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # Torch counts the machine's cores, and threads above a container's limit mostly wait for each other.
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("train.device=cuda, but PyTorch finds no CUDA device here; use train.device=cpu or auto")
 
 
-def make_accelerator(device: Literal["auto", "cpu", "cuda"], bf16: Literal["auto", "off"]) -> Accelerator:
-    """Accelerate on one device, with bfloat16 where a GPU has it."""
-    require_device(device)
+def make_accelerator(device: Device, bf16: Literal["auto", "off"]) -> Accelerator:
+    """Make Accelerate on one device, with bfloat16 where a GPU has it."""
     on_gpu = torch.cuda.is_available() and device != "cpu"
     half = bf16 == "auto" and on_gpu and torch.cuda.is_bf16_supported()
     accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if half else "no")

@@ -22,7 +22,7 @@ from scoring.held_out import HeldOutError, read_held_out
 from train.data.corpus import Example
 from train.run.outputs import answer
 from train.run.scores import scores
-from train.task_table import task_class
+from train.tasks.base import task_class
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,38 +1,36 @@
-"""One run from its configuration to its bundle.
+"""One run from its configuration to its bundle: the six steps of a training, in the order in which they happen.
 
-1. prepare   read and clean the corpus, make the model, encode               train.fitting.prepare
-2. open      the record of the run, so that curves can be watched             train.run.recorder
-3. fit       the loop, with checkpoints; a signal ends it politely            train.fitting.fit, train.loop
-4. choose    the best checkpoint, or the average of the last                  train.fitting.fit
-5. export    convert, judge, write outputs and held-out sets, then the bundle train.fitting.export
-6. send      files, scores and bundle to the record                           train.run.record
-
-What is on disk at the end of a step is all that the next one needs: a run that was killed in 3 goes on from its last
-checkpoint, and one whose bundle is there only sends its record.
+What is on disk at the end of a step is all that the next one needs: a run that was killed while it was fitted goes on
+from its last checkpoint, and one whose bundle is there only sends its record.
 """
 
 import logging
 from pathlib import Path
 
 from dragoman.errors import UnavailableError
+from train.config.compose import to_yaml
 from train.config.settings import Config
+from train.device import use_device
 from train.fitting.export import exporting
 from train.fitting.fit import Fitting
-from train.fitting.prepare import Prepared, contents, prepare
+from train.fitting.prepare import prepare
 from train.run import record
 from train.run.figures import draw_curves
+from train.run.history import read_history
 from train.run.progress import Display, TrainingProgress
+from train.run.provenance import training_digest
 from train.run.recorder import OpenRecorder, Recorder
 from train.run.run_dir import (
     RunDir,
+    create,
     new_run_dir,
-    read_history,
     remove_unfinished,
     write_held_out,
     write_outputs,
     write_samples,
 )
 from train.signals import StopRequest
+from train.tasks.base import task_class
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def start(config: Config, open_recorder: OpenRecorder) -> int:
     """Train a new run; returns the exit status."""
     run = new_run_dir(config.run_dir, f"{config.data.name}-{config.model.name}")
     with TrainingProgress() as display:
-        return _train(prepare(config, run, display, resumed=False), display, open_recorder)
+        return _train(config, run, open_recorder, display)
 
 
 def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
@@ -49,28 +47,54 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
     run = RunDir(path)
     if not run.bundle.exists():
         with TrainingProgress() as display:
-            return _train(prepare(config, run, display, resumed=True), display, open_recorder)
+            return _train(config, run, open_recorder, display)
     if not record.is_complete(run):
         record.complete(run, config, open_recorder)
     print(f"bundle: {run.bundle}")
     return 0
 
 
-def _train(prepared: Prepared, display: Display, open_recorder: OpenRecorder) -> int:
-    run = prepared.run
-    fitting = Fitting(prepared, display)
-    recorder = open_recorder(record.facts(run, prepared.config, prepared.corpus.fingerprint))
+def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Display) -> int:
+    # 1. Prepare: read and clean the corpus, make the model, encode, take the last checkpoint of a resumed run.
+    use_device(config.train.device, config.train.threads)
+    display.stage(f"reading {config.data.name}")
+    task = task_class(config.task.name)(config)
+    corpus = task.clean(task.read())
+    prepared = prepare(task, corpus, config.train, run, display)
+    fitting = Fitting(prepared, run, config.train, digest=training_digest(config), display=display)
+
+    # 2. Open the record, so that the curves can be watched. Only then is the directory made: neither a wrong setting
+    # nor a server out of reach leaves anything behind.
+    recorder = record.open_record(run, config, corpus.as_dict(), open_recorder)
     try:
+        if not run.config.exists():
+            create(run, config_yaml=to_yaml(config), corpus=corpus.as_dict(), assets=task.assets())
+
+        # 3. Fit: the loop, with checkpoints. A signal ends it after the step in progress; the request may have come
+        # during the last step, when the loop asks no more.
         stop = StopRequest()
         outcome = fitting.fit(recorder, stop)
-        # The request may have come during the last step, when the loop asks no more.
         if stop():
             recorder.finish("KILLED")
             display.stage(f"stopped at step {fitting.state.step}; go on with: python -m train resume={run.path}")
             return stop.exit_code
         display.stage(f"training ended ({outcome.reason}) at step {fitting.state.step}; exporting and scoring")
+
+        # 4. Choose: the best checkpoint, or the average of the last.
         fitting.choose_weights()
-        _export(prepared, recorder.run_id)
+
+        # 5. Export: convert, score, write outputs and held-out sets. The bundle comes last, so that all else is there
+        # where it is.
+        remove_unfinished(run)
+        with exporting(prepared, config, recorder.run_id) as export:
+            judged = export.judge(corpus.splits)
+            draw_curves(read_history(run), run.curves, title=f"{config.name}: {config.data.name}, {config.model.name}")
+            write_samples(run, judged.samples)
+            write_outputs(run, judged.outputs)
+            write_held_out(run, corpus.splits)
+            export.write(run.bundle, scores=judged.scores)
+
+        # 6. Send: files, scores and bundle, to the record.
         record.send(run, recorder)
     except BaseException as error:
         _close(recorder, error)
@@ -79,24 +103,12 @@ def _train(prepared: Prepared, display: Display, open_recorder: OpenRecorder) ->
     return 0
 
 
-def _export(prepared: Prepared, run_id: str | None) -> None:
-    """Write everything that the run ends with; the bundle last, so that the rest is there where it is."""
-    run, config, splits = prepared.run, prepared.config, prepared.corpus.splits
-    remove_unfinished(run)
-    with exporting(contents(prepared, run_id)) as export:
-        judged = export.judge(splits)
-        draw_curves(read_history(run), run.curves, title=f"{config.name}: {config.data.name}, {config.model.name}")
-        write_samples(run, judged.samples)
-        write_outputs(run, judged.outputs)
-        write_held_out(run, splits)
-        export.bundle(run.bundle, judged.scores)
-
-
 def _close(recorder: Recorder, error: BaseException) -> None:
+    # A record that could not be reached stays open: a resumption sends what it lacks.
     if isinstance(error, UnavailableError):
         return
     try:
         recorder.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
     except Exception as second:
-        # What ended the run is what has to be told.
+        # The error that ended the run is the one to tell.
         log.error("the record of the run could not be closed: %s", second)

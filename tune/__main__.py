@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from train.run.recorder import Recorder, RunFacts
     from train.run.run_dir import RunDir
     from tune.study.plan import Joined
     from tune.study.recorder import StudyRecord
@@ -180,13 +182,19 @@ def _then_train(joined: "Joined") -> int:
 
 
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
-    from train.__main__ import run_recorder
     from train.config.compose import compose_config
     from tune.results.best import settings_of
     from tune.results.final import train_whole
 
     config: Config = compose_config([*settings_of(study, trial), *more])
-    return *train_whole(study, trial, more, run_recorder(config.tracking)), config.tracking
+    return *train_whole(study, trial, more, _open_mlflow_run), config.tracking
+
+
+def _open_mlflow_run(facts: "RunFacts") -> "Recorder":
+    from model_registry.mlflow_store.tracking import TrackedRun
+
+    tags = {**facts.tags, "mlflow.source.name": "python -m tune"}
+    return TrackedRun.open(**vars(replace(facts, tags=tags)))
 
 
 def _register(run: "RunDir", tracking: TrackingSettings) -> None:

@@ -1,11 +1,10 @@
 """The corpora of a worker: read once for all trials that want the same, and cut into folds."""
 
 import copy
-import dataclasses
 
 from dragoman.errors import DataError
 from train.config.settings import Config
-from train.data.corpus import CleanCorpus, fingerprint, folds
+from train.data.corpus import CleanCorpus, folds
 from train.fitting.prepare import read_corpus
 
 # The same folds for every trial and worker, so that they can be compared.
@@ -37,8 +36,6 @@ class Corpora:
         if self._fold_count > len(corpus.splits.train):
             raise DataError(f"{corpus.splits.name} is too small for {self._fold_count} folds; lower folds")
         return [
-            dataclasses.replace(
-                corpus, splits=part, fingerprint=fingerprint(part), reports=copy.deepcopy(dict(corpus.reports))
-            )
+            CleanCorpus.of(part, copy.deepcopy(dict(corpus.reports)))
             for part in folds(corpus.splits, count=self._fold_count, seed=FOLD_SEED)
         ]

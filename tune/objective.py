@@ -18,7 +18,7 @@ from train.config.compose import compose_config, flatten
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus
 from train.fitting.trial import Fitted, run_trial
-from train.loop import Report
+from train.run.history import CurvePoint
 from train.run.progress import Display
 from train.run.recorder import Recorder
 from tune.corpora import Corpora
@@ -103,9 +103,7 @@ class TrialRun:
     def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
         assert self.recorder is not None
         guarded = GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else "")
-        fitted = run_trial(
-            config, folder / part, lambda facts: guarded, corpus=corpus, watch=watcher.watch, display=self.display
-        )
+        fitted = run_trial(config, folder / part, guarded, corpus=corpus, watch=watcher.watch, display=self.display)
         if fitted.stopped:
             raise StoppedError(fitted.stopped)
         return fitted
@@ -159,7 +157,7 @@ class Watcher:
     def fold(self, number: int) -> None:
         self._fold, self.reports = number, []
 
-    def watch(self, report: Report) -> None:
+    def watch(self, report: CurvePoint) -> None:
         """A point of the curves."""
         self._heart.check()
         units = report.units // self._every * self._every

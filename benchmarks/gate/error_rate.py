@@ -1,14 +1,22 @@
-"""How often the gate promotes what it should not: counted on real outputs, where the truth is known by construction.
+"""The gate's error rates: wrong promotions counted on real outputs, where the truth is known by construction.
 
 python -m benchmarks.gate.error_rate --candidate BUNDLE --champion BUNDLE --held-out runs/<id>/held_out/test.parquet
+
+Both bundles answer the held-out set once; every comparison then draws items of it anew. Two cases are null: a gate
+that keeps its word promotes in at most ``alpha`` of their comparisons.
+
+    equal systems   superiority: a coin decides for each item which output is whose, so neither system is better
+    at the limit    non-inferiority: the set is the population, and the margin is the worse system's true loss
+
+The others show its power: how often it sees that the better system is better, and the worse one not inferior.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +24,9 @@ import numpy
 from rich.console import Console
 from rich.table import Table
 
-import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import DataError, run_cli
-from dragoman.items.outcomes import Result
+from dragoman.predictor import answer_all, load
 from model_registry.gate.settings import load_settings, task_settings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Mode, compare, decide
@@ -28,7 +35,7 @@ from scoring.table import metric
 
 # The chance that a gate whose true rate is alpha is called wrong here.
 FALSE_ALARM = 0.01
-# True differences, in margins, at which the share of promotions is shown: what the gate is able to see.
+# Distances from the limit, in margins, at which the power of non-inferiority is shown.
 POWER_AT = (0.5, 1.0, 2.0)
 TABLE_WIDTH = 120
 
@@ -36,8 +43,20 @@ Draw = Callable[[numpy.random.Generator], tuple[Counts, Counts]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErrorRate:
-    """Promotions among trials; for a null comparison ``most`` is how many a gate with the stated alpha would make."""
+class Case:
+    """Comparisons whose true difference is known; ``draw`` gives the counts of the candidate and of the champion."""
+
+    name: str
+    mode: Mode
+    margin: float
+    true_difference: float
+    draw: Draw
+    is_null: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionRate:
+    """Promotions among the trials of a case; ``most`` is the number that a gate with the stated alpha may make."""
 
     case: str
     mode: Mode
@@ -50,105 +69,81 @@ class ErrorRate:
     low: float
     high: float
     most: int | None
-
-    @property
-    def rate(self) -> float:
-        """The share of trials that were promoted."""
-        return self.promoted / self.trials
+    rate: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """What is simulated: the gate's settings, and how often."""
+def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float, items: int) -> list[Case]:
+    """Return the null cases and those that show the gate's power."""
+    gain = scored.score(champion.sum(axis=0)) - scored.score(candidate.sum(axis=0))
+    if not scored.higher_is_better:
+        gain = -gain
+    # The loss and the gain below are those of the worse and of the better system, whichever these are.
+    worse, better = (candidate, champion) if gain >= 0 else (champion, candidate)
+    gain = abs(gain)
 
-    metric: Metric
-    margin: float
-    alpha: float
-    resamples: int
-    trials: int
-
-
-def swapped_nulls(candidate: Counts, champion: Counts, gate: Gate, items: int) -> ErrorRate:
-    """Superiority where neither is better: each item's two outputs are given to either system by a coin's toss."""
-
-    def draw(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
+    def swapped(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
         rows = generator.integers(0, len(candidate), size=items)
         heads = (generator.random(items) < 0.5)[:, None]
         ours, theirs = candidate[rows], champion[rows]
         return numpy.where(heads, ours, theirs), numpy.where(heads, theirs, ours)
 
-    return _count("equal systems", "superiority", gate.margin, 0.0, draw, gate, items, null=True)
+    def sampled(ours: Counts, theirs: Counts) -> Draw:
+        def draw(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
+            rows = generator.integers(0, len(ours), size=items)
+            return ours[rows], theirs[rows]
 
+        return draw
 
-def at_the_boundary(candidate: Counts, champion: Counts, gate: Gate, items: int) -> ErrorRate:
-    """Non-inferiority exactly at its limit: the items are the population, and the margin its true loss.
-
-    The worse of the two systems is the candidate, so that there is a loss.
-    """
-    worse, better = _by_score(candidate, champion, gate.metric)
-    difference = -_gain(gate.metric, worse, better)
-    return _count(
-        "at the limit",
-        "non_inferiority",
-        -difference,
-        difference,
-        _sample(worse, better, items),
-        gate,
-        items,
-        null=True,
-    )
-
-
-def power(candidate: Counts, champion: Counts, gate: Gate, items: int) -> list[ErrorRate]:
-    """How often the better system is found superior, and the worse one not inferior, at some margins."""
-    worse, better = _by_score(candidate, champion, gate.metric)
-    gain = _gain(gate.metric, worse, better)
-    found = [_count("better", "superiority", gate.margin, gain, _sample(better, worse, items), gate, items)]
+    loses, wins = sampled(worse, better), sampled(better, worse)
+    found = [
+        Case(name="equal systems", mode="superiority", margin=margin, true_difference=0.0, draw=swapped, is_null=True),
+        Case(
+            name="at the limit",
+            mode="non_inferiority",
+            margin=gain,
+            true_difference=-gain,
+            draw=loses,
+            is_null=True,
+        ),
+        Case(name="better", mode="superiority", margin=margin, true_difference=gain, draw=wins),
+    ]
     for share in POWER_AT:
-        margin = max(0.001, gain + share * gate.margin)
-        case = f"{share:g} margins inside the limit"
-        draw = _sample(worse, better, items)
-        found.append(_count(case, "non_inferiority", margin, -gain, draw, gate, items))
+        name, allowed = f"{share:g} margins inside the limit", max(0.001, gain + share * margin)
+        found.append(Case(name=name, mode="non_inferiority", margin=allowed, true_difference=-gain, draw=loses))
     return found
 
 
-def _count(
-    case: str,
-    mode: Mode,
-    margin: float,
-    difference: float,
-    draw: Draw,
-    gate: Gate,
-    items: int,
-    *,
-    null: bool = False,
-) -> ErrorRate:
+def promotion_rate(
+    case: Case, scored: Metric, *, alpha: float, resamples: int, trials: int, items: int
+) -> PromotionRate:
+    """Send the comparisons of a case through the gate's decision and count the verdicts."""
     generator = numpy.random.default_rng(0)
     verdicts = []
-    for _ in range(gate.trials):
-        ours, theirs = draw(generator)
+    for _ in range(trials):
+        ours, theirs = case.draw(generator)
         seed = int(generator.integers(2**31))
-        found = compare(gate.metric, ours, theirs, alpha=gate.alpha, resamples=gate.resamples, seed=seed)
-        verdicts.append(decide(found, mode=mode, margin=margin))
+        found = compare(scored, ours, theirs, alpha=alpha, resamples=resamples, seed=seed)
+        verdicts.append(decide(found, mode=case.mode, margin=case.margin))
     promoted = verdicts.count("promoted")
-    low, high = _binomial_interval(promoted, gate.trials)
-    return ErrorRate(
-        case=case,
-        mode=mode,
-        margin=margin,
-        true_difference=difference,
+    low, high = _binomial_interval(promoted, trials)
+    return PromotionRate(
+        case=case.name,
+        mode=case.mode,
+        margin=case.margin,
+        true_difference=case.true_difference,
         items=items,
-        trials=gate.trials,
+        trials=trials,
         promoted=promoted,
         rejected=verdicts.count("rejected"),
         low=low,
         high=high,
-        most=_most_promotions(gate.trials, gate.alpha) if null else None,
+        most=_most_promotions(trials, alpha) if case.is_null else None,
+        rate=promoted / trials,
     )
 
 
 def _most_promotions(trials: int, alpha: float) -> int:
-    """The number of promotions that a gate with this rate exceeds with probability FALSE_ALARM at most."""
+    """Return the number of promotions that a gate with this rate exceeds with probability FALSE_ALARM at most."""
     most, below = -1, 0.0
     while below < 1 - FALSE_ALARM:
         most += 1
@@ -157,7 +152,7 @@ def _most_promotions(trials: int, alpha: float) -> int:
 
 
 def _binomial_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate."""
+    """Return Wilson's 95 % interval of a rate."""
     z = 1.96
     rate, widening = successes / trials, z * z / trials
     centre = (rate + widening / 2) / (1 + widening)
@@ -165,53 +160,37 @@ def _binomial_interval(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _by_score(first: Counts, second: Counts, metric: Metric) -> tuple[Counts, Counts]:
-    """The worse one first."""
-    return (first, second) if _gain(metric, first, second) >= 0 else (second, first)
-
-
-def _gain(metric: Metric, first: Counts, second: Counts) -> float:
-    """How much better the second is, whichever direction of the metric that is."""
-    gain = metric.score(second.sum(axis=0)) - metric.score(first.sum(axis=0))
-    return gain if metric.higher_is_better else -gain
-
-
-def _sample(ours: Counts, theirs: Counts, items: int) -> Draw:
-    def draw(generator: numpy.random.Generator) -> tuple[Counts, Counts]:
-        rows = generator.integers(0, len(ours), size=items)
-        return ours[rows], theirs[rows]
-
-    return draw
-
-
-def _outputs(bundle: Path, inputs: list[str | bytes]) -> list[Any]:
-    predictor = dragoman.load(bundle)
-    task = predictor.task
+def _outputs(bundle: Path, inputs: list[str | bytes]) -> Sequence[Any]:
+    predictor = load(bundle)
     try:
-        outcomes = predictor(inputs)
-        return [task.output(found.value) if isinstance(found, Result) else task.no_output for found in outcomes]
+        return answer_all(predictor, inputs).plain
     finally:
         predictor.close()
 
 
-def _settings(gate: Gate) -> dict[str, Any]:
-    return {**{field.name: getattr(gate, field.name) for field in fields(gate)}, "metric": gate.metric.name}
-
-
-def _table(rates: list[ErrorRate]) -> Table:
+def _table(rates: list[PromotionRate]) -> Table:
     table = Table("case", "mode", "margin", "true difference", "promoted", "95 % interval", "rejected", "accepted")
     for rate in rates:
-        accepted = "" if rate.most is None else f"at most {rate.most}"
-        promoted = f"{rate.promoted} of {rate.trials}"
-        interval = f"{rate.low:.3f} to {rate.high:.3f}"
-        cells = (f"{rate.margin:.2f}", f"{rate.true_difference:+.2f}", promoted, interval, str(rate.rejected), accepted)
-        table.add_row(rate.case, rate.mode, *cells)
+        table.add_row(
+            rate.case,
+            rate.mode,
+            f"{rate.margin:.2f}",
+            f"{rate.true_difference:+.2f}",
+            f"{rate.promoted} of {rate.trials}",
+            f"{rate.low:.3f} to {rate.high:.3f}",
+            str(rate.rejected),
+            "" if rate.most is None else f"at most {rate.most}",
+        )
     return table
 
 
 def main() -> int:
     """Decode both bundles once, simulate, print JSON and (on standard error) a table; 1 when a rate is too high."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate.error_rate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate.error_rate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--candidate", required=True, type=Path, help="a bundle directory")
     parser.add_argument("--champion", required=True, type=Path, help="another bundle directory")
     parser.add_argument("--held-out", required=True, type=Path, help="a held-out set, runs/<id>/held_out/test.parquet")
@@ -224,31 +203,29 @@ def main() -> int:
         held_out = read_held_out(options.held_out)
     except HeldOutError as error:
         raise DataError(str(error)) from error
-    settings = (
-        load_settings(options.gate) if options.gate else task_settings(open_bundle(options.champion).manifest.task)
-    )
+    if options.gate:
+        settings = load_settings(options.gate)
+    else:
+        settings = task_settings(open_bundle(options.champion).manifest.task)
     inputs, references = [item.input for item in held_out], [item.reference for item in held_out]
     scored = metric(settings.metric)
-    first, second = (
-        scored.counts(_outputs(bundle, inputs), references) for bundle in (options.candidate, options.champion)
-    )
-    gate = Gate(
-        metric=scored,
-        margin=settings.margin,
-        alpha=settings.alpha,
-        resamples=options.resamples or settings.resamples,
-        trials=options.trials,
-    )
-    items = options.items or len(held_out)
-    nulls = [measure(first, second, gate, items) for measure in (swapped_nulls, at_the_boundary)]
-    rates = [*nulls, *power(first, second, gate, items)]
+    candidate = scored.counts(_outputs(options.candidate, inputs), references)
+    champion = scored.counts(_outputs(options.champion, inputs), references)
+    items, resamples = options.items or len(held_out), options.resamples or settings.resamples
+    rates = [
+        promotion_rate(case, scored, alpha=settings.alpha, resamples=resamples, trials=options.trials, items=items)
+        for case in cases(candidate, champion, scored, margin=settings.margin, items=items)
+    ]
     Console(file=sys.stderr, width=TABLE_WIDTH).print(_table(rates))
-    print(
-        json.dumps(
-            {"gate": _settings(gate), "rates": [{**asdict(rate), "rate": rate.rate} for rate in rates]}, indent=2
-        )
-    )
-    return 1 if any(rate.most is not None and rate.promoted > rate.most for rate in nulls) else 0
+    gate = {
+        "metric": scored.name,
+        "margin": settings.margin,
+        "alpha": settings.alpha,
+        "resamples": resamples,
+        "trials": options.trials,
+    }
+    print(json.dumps({"gate": gate, "rates": [asdict(rate) for rate in rates]}, indent=2))
+    return 1 if any(rate.most is not None and rate.promoted > rate.most for rate in rates) else 0
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
-"""The servers that are compared: ours, and what else a user could put before the same weights.
+"""The form of every server that is compared: ours, and others that a user could run over the same weights.
 
-Every one gets the machine in the same layout, one worker of one thread for each core: two workers of one thread beat
-one worker of two with every engine here, and OpenMP pools that share their cores with a busy server collapse. The
+All get the machine in the same layout, one worker of one thread for each core: two workers of one thread were faster
+than one worker of two with every engine here, and OpenMP pools that share their cores with a busy server collapse. The
 extra ``bench`` brings LitServe's uvloop, which then serves every Python server alike.
 """
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deploy.run.server_process import ServerProcess
+from deploy.run.server_process import ServerProcess, answers_ok
 from dragoman.bundle.store import Bundle
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WORKERS = os.cpu_count() or 1
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -22,6 +24,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "BENTOML_DO_NOT_TRACK": "true",
 }
+# Two workers that load torch and a model each, on a machine that may be busy.
 START_WITHIN_S = 120.0
 
 
@@ -31,6 +34,14 @@ class RunningPeer:
 
     url: str
     process: ServerProcess
+
+    @classmethod
+    def start(cls, command: Sequence[str], *, name: str, url: str, ready: str, log: Path) -> "RunningPeer":
+        """Run ``python -m COMMAND`` and wait until the address ``ready`` answers; raises UnavailableError."""
+        program = [sys.executable, "-m", *command]
+        server = ServerProcess(program, name=name, directory=ROOT, environment=ENVIRONMENT, log=log)
+        server.wait_until(lambda: answers_ok(ready), within_s=START_WITHIN_S)
+        return cls(url=url, process=server)
 
 
 class Peer(Protocol):

@@ -14,7 +14,7 @@ from deploy.run.commands import StepFailedError
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 
 class _Contract:

@@ -1,1 +1,1 @@
-"""Load on servers, and the figures that it gives."""
+"""Load tests of servers and their figures."""

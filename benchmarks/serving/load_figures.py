@@ -1,10 +1,10 @@
-"""Figures from the answers of a load: throughput, percentiles, errors."""
+"""Throughput, percentiles of latency, and errors, computed from the answers of a load."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.serving.load_generator import OK, Answer, Answered
+from benchmarks.serving.load_generator import OK, Answer, StreamAnswers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,16 @@ class LoadFigures:
     error: str | None
 
 
-def load_figures(stream: Answered, count_tokens: Callable[[Answer], int]) -> LoadFigures:
-    """Throughput of the answers that came within the window, and the latencies that users saw in it.
+def load_figures(stream: StreamAnswers, count_tokens: Callable[[Answer], int]) -> LoadFigures:
+    """Return the throughput of the answers that came within the window, and the latencies that users saw in it.
 
-    A closed loop's latencies are those of the same answers; an open loop's are those of all requests that were due in
-    the window, however late they were answered.
+    A closed loop's latencies are those of the same answers. An open loop's are those of all requests that were due in
+    the window, however late they were answered: leaving the late ones out would hide the overload.
     """
     came = [answer for answer in stream.answers if stream.begin <= answer.answered <= stream.end]
-    seen = [answer for answer in stream.answers if stream.begin <= answer.due <= stream.end] if stream.is_open else came
+    seen = came
+    if stream.is_open:
+        seen = [answer for answer in stream.answers if stream.begin <= answer.due <= stream.end]
     done = [answer for answer in came if answer.status == OK]
     latencies = [1000 * (answer.answered - answer.due) for answer in seen if answer.status == OK]
     failed = [answer for answer in seen if answer.status != OK]
@@ -48,13 +50,13 @@ def load_figures(stream: Answered, count_tokens: Callable[[Answer], int]) -> Loa
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that at least ``percent`` % of the values do not exceed; None when there are none."""
+    """Return the smallest value that at least ``percent`` % of the values do not exceed; None when there are none."""
     if not values:
         return None
     return round(sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)], 2)
 
 
-def first_outputs(streams: Sequence[Answered], parse: Callable[[str], str]) -> dict[int, str]:
+def first_outputs(streams: Sequence[StreamAnswers], parse: Callable[[str], str]) -> dict[int, str]:
     """Return the output of each request's index, from its first answer with status 200."""
     outputs: dict[int, str] = {}
     for stream in streams:

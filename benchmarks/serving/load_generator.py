@@ -1,9 +1,14 @@
-"""Sends requests to a server and notes when each was due, when it was answered, and with what.
+"""A client that sends requests to a server and notes when each was due, when it was answered, and with what.
 
 python -m benchmarks.serving.load_generator < LOAD.json > ANSWERS.json
 
-It runs as a process of its own, so that neither the server nor whoever evaluates the answers shares its event loop, and
-so that its processor time can be told.
+It runs as a process of its own: neither the server nor the evaluation shares its event loop, and its processor time
+can be told apart.
+
+    closed loop: each of N clients sends its next request when the last one is answered. It measures capacity, but a
+                 slow server also slows the clients down, so it never shows a queue that grows.
+    open loop:   requests are due at random times that are fixed beforehand. A request that waits behind a stalled
+                 server, or behind this generator, is charged with its whole wait (no "coordinated omission").
 """
 
 import asyncio
@@ -14,22 +19,21 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import aiohttp
 
 OK = 200
 NO_ANSWER = 0
-# What a client of a closed loop waits after a failure, lest it do nothing but fail.
+# A client of a closed loop waits this long after a failure, so that it does not spin on a server that refuses.
 PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """One kind of request, and how it arrives.
+    """One kind of request, and its arrivals.
 
-    Either ``clients`` each send a request when their last one is answered (a closed loop), at least ``at_least`` in
-    all; or requests are due at random, ``rate`` a second on average, whatever became of those before (an open loop).
+    Either ``clients`` work in a closed loop until at least ``at_least`` requests are answered, or ``rate`` requests a
+    second, on average, are due in an open loop.
     """
 
     name: str
@@ -41,7 +45,7 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is sent where: all streams at once, for ``ramp_s`` seconds that do not count and ``seconds`` that do."""
+    """All streams for one address, sent at once for ``ramp_s`` seconds that do not count and ``seconds`` that do."""
 
     url: str
     content_type: str
@@ -61,7 +65,7 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of one request; times in seconds since the start. Status 0: no answer came, ``text`` says why."""
+    """The fate of one request; times in seconds since the start. Status 0: no answer came, ``text`` says why."""
 
     index: int
     due: float
@@ -71,7 +75,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class StreamAnswers:
     """All answers of one stream; the window that counts reaches from ``begin`` to ``end``."""
 
     name: str
@@ -83,19 +87,19 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """What came of a load; ``client_cores`` is the generator's own processor time over the wall's."""
+    """All answers to a load; ``client_cores`` is the generator's own processor time over the elapsed time."""
 
-    streams: tuple[Answered, ...]
+    streams: tuple[StreamAnswers, ...]
     client_cores: float
 
     @classmethod
     def from_json(cls, text: str) -> "Traffic":
         """Read what ``json.dumps(asdict(traffic))`` wrote."""
         fields = json.loads(text)
-        streams = [
-            Answered(**{**stream, "answers": tuple(Answer(**answer) for answer in stream["answers"])})
-            for stream in fields["streams"]
-        ]
+        streams = []
+        for stream in fields["streams"]:
+            answers = tuple(Answer(**answer) for answer in stream.pop("answers"))
+            streams.append(StreamAnswers(answers=answers, **stream))
         return cls(streams=tuple(streams), client_cores=fields["client_cores"])
 
 
@@ -106,75 +110,79 @@ async def generate(load: Load) -> Traffic:
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(load.timeout_s)) as session:
         sender = _Sender(session, load)
         cpu, wall = time.process_time(), time.monotonic()
-        streams = await asyncio.gather(*(_run(sender, load, stream) for stream in load.streams))
+        streams = await asyncio.gather(*map(sender.run, load.streams))
         cores = (time.process_time() - cpu) / (time.monotonic() - wall)
     return Traffic(streams=tuple(streams), client_cores=cores)
 
 
 class _Sender:
-    """Sends single requests; its clock starts when it is made."""
+    """Sends the streams of a load; its clock starts when it is made."""
 
     def __init__(self, session: aiohttp.ClientSession, load: Load) -> None:
-        self._session, self._url = session, load.url
+        self._session, self._load = session, load
+        self._end = load.ramp_s + load.seconds
         self._headers = {"Content-Type": load.content_type}
         self._clock = asyncio.get_running_loop().time
         self._start = self._clock()
 
-    def now(self) -> float:
+    async def run(self, stream: Stream) -> StreamAnswers:
+        bodies = [body.encode("utf-8") for body in stream.bodies]
+        if stream.rate is None:
+            answers, end = await self._closed_loop(stream, bodies)
+        else:
+            answers, end = await self._open_loop(stream, bodies, stream.rate), self._end
+        return StreamAnswers(
+            name=stream.name,
+            is_open=stream.rate is not None,
+            begin=self._load.ramp_s,
+            end=end,
+            answers=tuple(answers),
+        )
+
+    async def _closed_loop(self, stream: Stream, bodies: list[bytes]) -> tuple[list[Answer], float]:
+        answers: list[Answer] = []
+        numbers = itertools.count()
+        last_sent = 0.0
+
+        async def client() -> None:
+            nonlocal last_sent
+            while self._now() < self._end or len(answers) < stream.at_least:
+                last_sent = self._now()
+                index = next(numbers) % len(bodies)
+                answer = await self._send(index, bodies[index], due=last_sent)
+                answers.append(answer)
+                if answer.status != OK:
+                    await asyncio.sleep(PAUSE_S)
+
+        await asyncio.gather(*(client() for _ in range(stream.clients or 1)))
+        # The window ends when the last request is sent: until then every client was at work, after that they fall
+        # silent one by one.
+        return answers, max(self._end, last_sent)
+
+    async def _open_loop(self, stream: Stream, bodies: list[bytes], rate: float) -> list[Answer]:
+        sending = []
+        for number, due in enumerate(_arrivals(rate, self._end, seed=f"{self._load.seed} {stream.name}")):
+            early = due - self._now()
+            if early > 0:
+                await asyncio.sleep(early)
+            index = number % len(bodies)
+            sending.append(asyncio.create_task(self._send(index, bodies[index], due=due)))
+        return await asyncio.gather(*sending)
+
+    def _now(self) -> float:
         return self._clock() - self._start
 
-    async def send(self, index: int, body: bytes, *, due: float) -> Answer:
+    async def _send(self, index: int, body: bytes, *, due: float) -> Answer:
         try:
-            async with self._session.post(self._url, data=body, headers=self._headers) as response:
+            async with self._session.post(self._load.url, data=body, headers=self._headers) as response:
                 status, text = response.status, await response.text(encoding="utf-8", errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             status, text = NO_ANSWER, f"{type(error).__name__}: {error}"
-        return Answer(index=index, due=due, answered=self.now(), status=status, text=text)
-
-
-async def _run(sender: _Sender, load: Load, stream: Stream) -> Answered:
-    if stream.rate is None:
-        return await _closed_loop(sender, load, stream)
-    return await _open_loop(sender, load, stream, stream.rate)
-
-
-async def _closed_loop(sender: _Sender, load: Load, stream: Stream) -> Answered:
-    bodies = [body.encode("utf-8") for body in stream.bodies]
-    answers: list[Answer] = []
-    numbers = itertools.count()
-    end = load.ramp_s + load.seconds
-    last_sent = 0.0
-
-    async def client() -> None:
-        nonlocal last_sent
-        while sender.now() < end or len(answers) < stream.at_least:
-            last_sent = sender.now()
-            index = next(numbers) % len(bodies)
-            answers.append(await sender.send(index, bodies[index], due=last_sent))
-            if answers[-1].status != OK:
-                await asyncio.sleep(PAUSE_S)
-
-    await asyncio.gather(*(client() for _ in range(stream.clients or 1)))
-    # Until the last request was sent every client was at work; after that they fall silent one by one.
-    return Answered(name=stream.name, is_open=False, begin=load.ramp_s, end=max(end, last_sent), answers=tuple(answers))
-
-
-async def _open_loop(sender: _Sender, load: Load, stream: Stream, rate: float) -> Answered:
-    bodies = [body.encode("utf-8") for body in stream.bodies]
-    end = load.ramp_s + load.seconds
-    sending = []
-    for number, due in enumerate(_arrivals(rate, end, seed=f"{load.seed} {stream.name}")):
-        if (early := due - sender.now()) > 0:
-            await asyncio.sleep(early)
-        index = number % len(bodies)
-        # Counted from when the request was due: what it waited for this generator is part of what a user waits.
-        sending.append(asyncio.create_task(sender.send(index, bodies[index], due=due)))
-    answers = await asyncio.gather(*sending)
-    return Answered(name=stream.name, is_open=True, begin=load.ramp_s, end=end, answers=tuple(answers))
+        return Answer(index=index, due=due, answered=self._now(), status=status, text=text)
 
 
 def _arrivals(rate: float, end: float, *, seed: str) -> Iterator[float]:
-    """The times of a Poisson process before ``end``."""
+    """Yield the times of a Poisson process before ``end``."""
     chooser = random.Random(seed)
     due = chooser.expovariate(rate)
     while due < end:
@@ -183,10 +191,9 @@ def _arrivals(rate: float, end: float, *, seed: str) -> Iterator[float]:
 
 
 def main() -> None:
-    """Read a load, send it, write what came of it."""
+    """Read a load, send it, and write its answers."""
     load = Load.from_json(sys.stdin.read())
-    traffic: dict[str, Any] = asdict(asyncio.run(generate(load)))
-    json.dump(traffic, sys.stdout)
+    json.dump(asdict(asyncio.run(generate(load))), sys.stdout)
 
 
 if __name__ == "__main__":

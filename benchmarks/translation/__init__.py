@@ -1,1 +1,1 @@
-"""Measurements of translation models, their engines, and what else could serve the same weights."""
+"""Measurements of translation models, their engines, and their servers beside others."""

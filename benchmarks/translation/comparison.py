@@ -1,7 +1,7 @@
-"""What the figures of several servers say together: medians over rounds, ratios, and what was asked for."""
+"""The figures of several servers side by side: medians over rounds, ratios, and the targets of the CPU servers."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ CORE, BARE = "our core in-process", "CTranslate2 in-process"
 
 
 def medians(rounds: Sequence[Tree]) -> dict[str, Any]:
-    """The median of every number that has the same place in each tree; of anything else the first that is there."""
+    """Take the median of every number that has the same place in each tree, and the first of anything else."""
     found: dict[str, Any] = {}
     for key in rounds[0]:
         values = [tree[key] for tree in rounds if tree.get(key) is not None]
@@ -29,26 +29,22 @@ def medians(rounds: Sequence[Tree]) -> dict[str, Any]:
 
 
 def ratios(servers: Mapping[str, Tree], ours: str) -> dict[str, dict[str, float | None]]:
-    """How many times as many sentences a second ours answers as each other server, and how many times sooner alone."""
-    return {
-        name: {
-            **{
-                f"{clients}_clients": _ratio(
-                    _at(servers[ours], "closed", clients, "requests_per_s"),
-                    _at(tree, "closed", clients, "requests_per_s"),
-                )
-                for clients in servers[ours]["closed"]
-            },
-            "p50_alone": _ratio(_at(tree, "closed", "1", "p50_ms"), _at(servers[ours], "closed", "1", "p50_ms")),
+    """Compare ours with each other server: requests a second at each number of clients, and latency of one client."""
+    found = {}
+    for name, other in servers.items():
+        if name == ours:
+            continue
+        found[name] = {
+            f"{clients}_clients": _ratio(servers[ours], other, "closed", clients, "requests_per_s")
+            for clients in servers[ours]["closed"]
         }
-        for name, tree in servers.items()
-        if name != ours
-    }
+        found[name]["p50_alone"] = _ratio(other, servers[ours], "closed", "1", "p50_ms")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """One thing that was asked for; ``value`` and ``met`` are None where it was not measured."""
+class ServingTarget:
+    """A bound on one figure; ``value`` and ``met`` are None where it was not measured."""
 
     name: str
     value: float | None
@@ -57,63 +53,53 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether the value is on the right side of its bound."""
+        """True when the value is on the right side of its bound."""
         if self.value is None:
             return None
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
-def targets(servers: Mapping[str, Tree], limits: Mapping[str, Tree]) -> list[Target]:
-    """Everything that is asked of the CPU servers; trees of servers that failed are left out by the caller."""
+def targets(servers: Mapping[str, Tree], limits: Mapping[str, Tree]) -> list[ServingTarget]:
+    """Judge every target of the CPU servers; the caller leaves out the trees of servers that failed."""
     bento, mar, core = servers.get(BENTO, {}), servers.get(MAR, {}), limits.get(CORE, {})
     at_32, alone = ("closed", "32", "requests_per_s"), ("closed", "1", "p50_ms")
-    found: list[Target] = []
+    found: list[ServingTarget] = []
 
-    def want(name: str, value: float | None, bound: float, *, at_least: bool = False) -> None:
-        found.append(Target(name=name, value=value, bound=bound, at_least=at_least))
+    def want(name: str, value: float | None, *, at_least: float | None = None, at_most: float = 0.0) -> None:
+        bound = at_most if at_least is None else at_least
+        found.append(ServingTarget(name=name, value=value, bound=bound, at_least=at_least is not None))
 
     for peer in GENERATE_PEERS:
         other = servers.get(peer, {})
-        want(f"{BENTO}: sentences/s over {peer}, 32 clients", _of(_ratio, bento, other, at_32), 5.0, at_least=True)
-        want(f"{MAR}: sentences/s over {peer}, 32 clients", _of(_ratio, mar, other, at_32), 4.0, at_least=True)
-        want(f"{BENTO}: times sooner than {peer}, 1 client", _of(_ratio, other, bento, alone), 3.0, at_least=True)
-        want(f"{BENTO}: BLEU below {peer}", _of(_difference, other, bento, ("bleu",)), 0.3)
+        want(f"{BENTO}: sentences/s over {peer}, 32 clients", _ratio(bento, other, *at_32), at_least=5.0)
+        want(f"{MAR}: sentences/s over {peer}, 32 clients", _ratio(mar, other, *at_32), at_least=4.0)
+        want(f"{BENTO}: times sooner than {peer}, 1 client", _ratio(other, bento, *alone), at_least=3.0)
+        theirs, ours = _at(other, "bleu"), _at(bento, "bleu")
+        loss = None if theirs is None or ours is None else round(theirs - ours, 2)
+        want(f"{BENTO}: BLEU below {peer}", loss, at_most=0.3)
     bare = _at(limits.get(BARE, {}), "requests_per_s")
-    want(f"{BENTO}: share of {BARE}, 32 clients", _ratio(_at(bento, *at_32), bare), 0.9, at_least=True)
-    want(f"{BENTO}: p50 over {CORE}, 1 client", _ratio(_at(bento, *alone), _at(core, "p50_ms")), 1.15)
-    open_80 = ("open", "0.8")
-    want(
-        f"{BENTO}: p99 over p50, open loop at 80 % of capacity",
-        _ratio(_at(bento, *open_80, "p99_ms"), _at(bento, *open_80, "p50_ms")),
-        4.0,
-    )
-    want(
-        f"{BENTO}: p99 of short sentences beside documents over alone",
-        _ratio(_at(bento, "mixed", "beside_long", "p99_ms"), _at(bento, "mixed", "alone", "p99_ms")),
-        3.0,
-    )
-    want(f"{BENTO}: peak memory of the largest process, MB", _at(bento, "memory", "largest_mb"), 600.0)
-    want(f"{BENTO}: start to first answer, s", _at(bento, "start_s"), 5.0)
+    want(f"{BENTO}: share of {BARE}, 32 clients", _divided(_at(bento, *at_32), bare), at_least=0.9)
+    want(f"{BENTO}: p50 over {CORE}, 1 client", _divided(_at(bento, *alone), _at(core, "p50_ms")), at_most=1.15)
+    tail = _divided(_at(bento, "open", "0.8", "p99_ms"), _at(bento, "open", "0.8", "p50_ms"))
+    want(f"{BENTO}: p99 over p50, open loop at 80 % of capacity", tail, at_most=4.0)
+    slower = _divided(_at(bento, "mixed", "beside_long", "p99_ms"), _at(bento, "mixed", "alone", "p99_ms"))
+    want(f"{BENTO}: p99 of short sentences beside documents over alone", slower, at_most=3.0)
+    want(f"{BENTO}: peak memory of the largest process, MB", _at(bento, "memory", "largest_mb"), at_most=600.0)
+    want(f"{BENTO}: start to first answer, s", _at(bento, "start_s"), at_most=5.0)
     return found
 
 
-def _of(
-    combine: Callable[[float | None, float | None], float | None], one: Tree, other: Tree, path: tuple[str, ...]
-) -> float | None:
-    return combine(_at(one, *path), _at(other, *path))
-
-
 def _at(tree: Tree, *path: str) -> float | None:
-    """The number at a path, None where there is none."""
+    """Return the number at a path, None where there is none."""
     found: Any = tree
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return None if found is None else float(found)
 
 
-def _ratio(one: float | None, other: float | None) -> float | None:
+def _ratio(one: Tree, other: Tree, *path: str) -> float | None:
+    return _divided(_at(one, *path), _at(other, *path))
+
+
+def _divided(one: float | None, other: float | None) -> float | None:
     return round(one / other, 2) if one is not None and other else None
-
-
-def _difference(one: float | None, other: float | None) -> float | None:
-    return round(one - other, 2) if one is not None and other is not None else None

@@ -1,4 +1,4 @@
-"""How fast the slots of the torch engine decode: by number of slots, by part of a step, against static batches.
+"""Speed of the torch engine's slots: by number of slots, by part of a step, against static batches and ``generate``.
 
 python -m benchmarks.translation.gpu_decoding --device cuda > benchmarks/results/gpu_decoding.json
 python -m benchmarks.translation.gpu_decoding --device cpu --sentences 24 --slots 1 8      (does it run at all?)
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from benchmarks.record import machine
+from benchmarks.environment import machine
 from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.beam import BeamSlots
 from dragoman.engines.t5.calls import Call, Item
@@ -30,38 +30,40 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import PACES, Lane, Pace
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
-from dragoman.engines.t5.weights import Geometry, fuse
+from dragoman.engines.t5.weights import T5Sizes, fuse
 from dragoman.errors import run_cli
 from dragoman.text.tokenizer import EOS_ID, PAD_ID
 
 MAX_SOURCE, MAX_TARGET = 128, 128
-# Where attention looks in the measured steps: sentences of up to 64 tokens.
+# The positions that attention covers in the measured steps, as it does for sentences of up to 64 tokens.
 STEP_LENGTH = 64
 STEPS = {"cuda": 100, "cpu": 5}
 GENERATE_BATCH = 128
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """A source in ids, and how many tokens its translation has."""
+class RandomSentence:
+    """A source in ids, and the number of tokens of its translation."""
 
     ids: tuple[int, ...]
     tokens: int
 
 
-def draw_sentences(count: int, vocabulary: int) -> list[Sentence]:
-    """Sentences whose lengths are spread as those of Multi30k (sources of 21 tokens, targets of 20, on average)."""
+def draw_sentences(count: int, vocabulary: int) -> list[RandomSentence]:
+    """Draw sentences whose lengths are spread as those of Multi30k (means: 21 tokens in, 20 out)."""
     chooser = random.Random(0)
     sentences = []
     for _ in range(count):
         length = min(MAX_SOURCE, max(9, round(chooser.lognormvariate(2.98, 0.35))))
         tokens = min(MAX_TARGET, max(4, round(length * 0.93 * chooser.lognormvariate(0.0, 0.22))))
-        sentences.append(Sentence((*(chooser.randrange(3, vocabulary) for _ in range(length - 1)), EOS_ID), tokens))
+        sentences.append(
+            RandomSentence((*(chooser.randrange(3, vocabulary) for _ in range(length - 1)), EOS_ID), tokens)
+        )
     return sentences
 
 
 def random_t5(device: str) -> tuple[T5ForConditionalGeneration, T5Model]:
-    """The same random weights for ``generate`` and for the slots, in the types that each serves with."""
+    """Return the same random weights for ``generate`` and for the slots, in the types that each serves with."""
     torch.manual_seed(0)
     config = T5Config(decoder_start_token_id=PAD_ID, dropout_rate=0.0)
     peer = T5ForConditionalGeneration(config).eval()
@@ -69,19 +71,19 @@ def random_t5(device: str) -> tuple[T5ForConditionalGeneration, T5Model]:
         # Of many thousand logits some are larger than the zero that this gives the end of a sentence.
         peer.shared.weight[EOS_ID] = 0.0
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    weights = fuse(Geometry.from_config(config.to_dict()), peer.state_dict(), device=device, dtype=dtype)
+    weights = fuse(T5Sizes.from_config(config.to_dict()), peer.state_dict(), device=device, dtype=dtype)
     return peer.to(device, dtype), T5Model(weights, max_source=MAX_SOURCE, max_target=MAX_TARGET)
 
 
 def lane_for(model: T5Model, *, slots: int, width: int, pace: Pace) -> Lane:
-    """A lane of ``slots`` rows of the decoder."""
+    """Open a lane of ``slots`` rows of the decoder."""
     opened = (
         GreedySlots(model, capacity=slots) if width == 1 else BeamSlots(model, capacity=slots // width, width=width)
     )
     return Lane(model, opened, pace)
 
 
-def drain(lane: Lane, sentences: Sequence[Sentence], *, width: int = 1) -> None:
+def drain(lane: Lane, sentences: Sequence[RandomSentence], *, width: int = 1) -> None:
     """Send sentences through a lane until all are answered."""
     call = Call(len(sentences))
     lane.add(
@@ -101,17 +103,16 @@ def drain(lane: Lane, sentences: Sequence[Sentence], *, width: int = 1) -> None:
 
 
 def seconds(work: Callable[[], None], *, repeats: int = 3) -> float:
-    """The median time of ``work``, after once that is not counted (graphs are recorded then)."""
+    """Return the median time of ``work``, after a first run that is not counted (graphs are recorded then)."""
     work()
-    return statistics.median(_once(work) for _ in range(repeats))
-
-
-def _once(work: Callable[[], None]) -> float:
-    _wait()
-    started = time.perf_counter()
-    work()
-    _wait()
-    return time.perf_counter() - started
+    taken = []
+    for _ in range(repeats):
+        _wait()
+        started = time.perf_counter()
+        work()
+        _wait()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
 
 
 def _wait() -> None:
@@ -119,8 +120,8 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def throughput(model: T5Model, sentences: Sequence[Sentence], *, slots: int, width: int = 1) -> dict[str, Any]:
-    """Target tokens a second of the slot scheduler and of static batches sorted by source length."""
+def throughput(model: T5Model, sentences: Sequence[RandomSentence], *, slots: int, width: int = 1) -> dict[str, Any]:
+    """Measure target tokens a second of the slot scheduler and of static batches sorted by source length."""
     pace = PACES[model.device.type]
     tokens = sum(sentence.tokens for sentence in sentences)
     lane = lane_for(model, slots=slots, width=width, pace=pace)
@@ -144,14 +145,14 @@ def throughput(model: T5Model, sentences: Sequence[Sentence], *, slots: int, wid
     }
 
 
-def in_batches(sentences: Sequence[Sentence], size: int) -> list[list[Sentence]]:
-    """Batches of ``size`` sentences of similar source length."""
+def in_batches(sentences: Sequence[RandomSentence], size: int) -> list[list[RandomSentence]]:
+    """Cut sentences into batches of ``size`` with similar source lengths."""
     ordered = sorted(sentences, key=lambda sentence: len(sentence.ids))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def full_slots(model: T5Model, *, slots: int) -> Slots:
-    """Greedy slots with an item in each."""
+    """Open greedy slots with an item in each."""
     opened = GreedySlots(model, capacity=slots)
     opened.open(slots)
     lengths = torch.full((slots,), 30, device=model.device)
@@ -162,7 +163,7 @@ def full_slots(model: T5Model, *, slots: int) -> Slots:
 
 
 def step_time(model: T5Model, *, slots: int) -> dict[str, Any]:
-    """Microseconds of one greedy step: as it is served, launched kernel by kernel, and by operation."""
+    """Measure microseconds of one greedy step: as it is served, launched kernel by kernel, and by operation."""
     opened, graphs, count = full_slots(model, slots=slots), StepGraphs(model.device), STEPS[model.device.type]
 
     def step() -> None:
@@ -195,7 +196,7 @@ def step_time(model: T5Model, *, slots: int) -> dict[str, Any]:
 
 
 def floor(model: T5Model) -> dict[str, Any]:
-    """The time it takes to read the weights of a step once, at the rate at which this device copies."""
+    """Return a lower bound of a step: the time to read its weights once, at the rate at which this device copies."""
     weights = model.weights
     parts = [weights.head]
     for layer in weights.decoder.layers:
@@ -218,9 +219,9 @@ def floor(model: T5Model) -> dict[str, Any]:
 
 
 def generate_throughput(
-    peer: T5ForConditionalGeneration, sentences: Sequence[Sentence], *, batch: int
+    peer: T5ForConditionalGeneration, sentences: Sequence[RandomSentence], *, batch: int
 ) -> dict[str, Any]:
-    """Target tokens a second of ``generate`` on batches sorted by source length, each as long as its longest."""
+    """Measure target tokens a second of ``generate`` on batches sorted by length, each as long as its longest."""
 
     def run() -> None:
         for part in in_batches(sentences, batch):
@@ -245,9 +246,9 @@ def generate_throughput(
 
 
 def measure(device: str, *, count: int, slots: Sequence[int]) -> dict[str, Any]:
-    """Everything, on the current stream."""
+    """Measure everything, on the current stream."""
     peer, model = random_t5(device)
-    sentences = draw_sentences(count, model.weights.geometry.vocab_size)
+    sentences = draw_sentences(count, model.weights.sizes.vocab_size)
     alone = sentences[: max(8, count // 64)]
     by_slots = []
     for number in slots:
@@ -280,7 +281,7 @@ def measure(device: str, *, count: int, slots: Sequence[int]) -> dict[str, Any]:
 
 
 def say(what: str) -> None:
-    """Progress, beside the result."""
+    """Show progress on standard error, beside the result."""
     print(f"measuring {what}", file=sys.stderr)
 
 

@@ -1,9 +1,9 @@
-"""What the engines do without a server.
+"""Throughput and latency of the engines without a server, which no server over them can pass; prints JSON.
 
 python -m benchmarks.translation.limits --bundle B --sentences FILE --limit N
 
-Prints JSON. Bare CTranslate2 and bare ``generate`` are the limits that a server over them cannot pass; our own core is
-measured as the servers call it. All sentences at once give the throughput, one at a time the latency.
+Bare CTranslate2, bare ``generate``, and our own core, called as the servers call it. All sentences at once give the
+throughput, one at a time the latency.
 """
 
 import argparse
@@ -11,36 +11,23 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.serving.load_figures import percentile
 from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
 from dragoman.errors import run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import Tokenizer
 
 CORES = os.cpu_count() or 1
-# Of 512 to 4,096 the one from which on longer batches gain nothing that can be measured.
+# Of 512 to 4,096 the smallest from which on longer batches gain nothing measurable.
 BATCH_TOKENS = 2_048
 GENERATE_BATCH = 32
 
 Translate = Callable[[Sequence[str]], list[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limit:
-    """Throughput over all sentences at once, latency of the first ones one at a time, and the translations."""
-
-    name: str
-    settings: str
-    requests_per_s: float
-    target_tokens_per_s: float
-    p50_ms: float | None
-    p99_ms: float | None
-    texts: tuple[str, ...]
 
 
 class Measurement:
@@ -51,38 +38,31 @@ class Measurement:
         self._sentences, self._alone = sentences, alone
         self._tokenizer = Tokenizer(bundle_dir / "model" / "spiece.model")
 
-    def measure(self, name: str, settings: str, together: Translate, alone: Translate) -> Limit:
-        """Warm up, translate all sentences together, then the first ones alone."""
+    def measure(self, name: str, settings: str, together: Translate, alone: Translate) -> dict[str, Any]:
+        """Warm up, translate all sentences together, then the first ones alone; gives figures and translations."""
         together(self._sentences[:8])
         seconds, texts = _timed(together, self._sentences)
         latencies = [1000 * _timed(alone, [sentence])[0] for sentence in self._sentences[: self._alone]]
         tokens = sum(len(self._tokenizer.encode(text)) for text in texts)
-        return Limit(
-            name=name,
-            settings=settings,
-            requests_per_s=round(len(texts) / seconds, 2),
-            target_tokens_per_s=round(tokens / seconds, 1),
-            p50_ms=percentile(latencies, 50),
-            p99_ms=percentile(latencies, 99),
-            texts=tuple(texts),
-        )
+        return {
+            "name": name,
+            "settings": settings,
+            "requests_per_s": round(len(texts) / seconds, 2),
+            "target_tokens_per_s": round(tokens / seconds, 1),
+            "p50_ms": percentile(latencies, 50),
+            "p99_ms": percentile(latencies, 99),
+            "texts": texts,
+        }
 
 
-def main() -> None:
-    """Measure every limit and print them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.limits", description=__doc__)
-    parser.add_argument("--bundle", required=True, type=Path)
-    parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
-    parser.add_argument("--limit", type=int, default=1_000, help="how many of its lines (default: %(default)s)")
-    parser.add_argument("--alone", type=int, default=60, help="how many one at a time (default: %(default)s)")
-    options = parser.parse_args()
-    sentences = [line for line in read_lines(options.sentences) if line.strip()][: options.limit]
-    measurement = Measurement(options.bundle, sentences, alone=options.alone)
-    print(json.dumps([asdict(measure(measurement)) for measure in (our_core, bare_ctranslate2, bare_generate)]))
+def _timed(translate: Translate, texts: Sequence[str]) -> tuple[float, list[str]]:
+    started = time.perf_counter()
+    translations = translate(texts)
+    return time.perf_counter() - started, translations
 
 
-def our_core(measurement: Measurement) -> Limit:
-    """The predictor that both our servers hold, tokenizing included."""
+def our_core(measurement: Measurement) -> dict[str, Any]:
+    """Measure the predictor that both our servers hold, tokenizing included."""
     predictor = load(measurement.bundle_dir, device="cpu")
 
     def translate(texts: Sequence[str]) -> list[str]:
@@ -94,8 +74,8 @@ def our_core(measurement: Measurement) -> Limit:
         predictor.close()
 
 
-def bare_ctranslate2(measurement: Measurement) -> Limit:
-    """``translate_batch``, which sorts all sentences by length and cuts them into batches itself."""
+def bare_ctranslate2(measurement: Measurement) -> dict[str, Any]:
+    """Measure ``translate_batch``, which sorts all sentences by length and cuts them into batches itself."""
     translator = CTranslate2Translator(measurement.bundle_dir, workers=CORES)
     return measurement.measure(
         "CTranslate2 in-process",
@@ -105,8 +85,9 @@ def bare_ctranslate2(measurement: Measurement) -> Limit:
     )
 
 
-def bare_generate(measurement: Measurement) -> Limit:
-    """``generate``, in batches sorted by length."""
+def bare_generate(measurement: Measurement) -> dict[str, Any]:
+    """Measure ``generate``, in batches sorted by length."""
+    # Imported here, so that torch is not loaded while the others are measured.
     from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
     translate = HuggingFaceTranslator(measurement.bundle_dir, threads=CORES)
@@ -123,10 +104,17 @@ def bare_generate(measurement: Measurement) -> Limit:
     return measurement.measure("generate in-process", settings, in_batches, translate)
 
 
-def _timed(translate: Translate, texts: Sequence[str]) -> tuple[float, list[str]]:
-    started = time.perf_counter()
-    translations = translate(texts)
-    return time.perf_counter() - started, translations
+def main() -> None:
+    """Measure every limit and print them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.limits", description=__doc__)
+    parser.add_argument("--bundle", required=True, type=Path)
+    parser.add_argument("--sentences", required=True, help="a UTF-8 file, plain or .gz, one sentence a line")
+    parser.add_argument("--limit", type=int, default=1_000, help="how many of its lines (default: %(default)s)")
+    parser.add_argument("--alone", type=int, default=60, help="how many one at a time (default: %(default)s)")
+    options = parser.parse_args()
+    sentences = [line for line in read_lines(options.sentences) if line.strip()][: options.limit]
+    measurement = Measurement(options.bundle, sentences, alone=options.alone)
+    print(json.dumps([measure(measurement) for measure in (our_core, bare_ctranslate2, bare_generate)]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""``make bench BUNDLE=B``: our servers and their peers over one bundle, under the same load, in one run.
+"""The benchmark of ``make bench``: our servers and their peers over one bundle, under the same load, in one run.
 
 python -m benchmarks.translation.serve --bundle runs/<id>/bundle [--quick]
 
 Each server in turn is started alone on the machine, measured and stopped, and all of them again in every round, in the
-other direction each time, so that a machine that has a bad minute does not favour anybody. What is printed are medians
-over the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.translation.widened_bundle``.
+other direction each time, so that a bad minute of the machine does not favour anybody. The tables show medians over
+the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.translation.widened_bundle``.
 """
 
 import argparse
@@ -24,11 +24,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sacrebleu.metrics import BLEU, CHRF
 
+from benchmarks.environment import machine, versions
 from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.ours import OurBento, OurTorchServe
-from benchmarks.record import commit, machine, versions
-from benchmarks.serving.visit import FULL, QUICK, Figures, Plan, Visit, Visitor
-from benchmarks.serving.workloads import Workloads
+from benchmarks.serving.load_test import FULL, QUICK, Figures, LoadPlan, LoadTest, LoadTestResult, Workloads
 from benchmarks.translation.comparison import BENTO, MAR, medians, ratios, targets
 from benchmarks.translation.peers.bento_huggingface import BentoHuggingFace
 from benchmarks.translation.peers.litserve import LitServe
@@ -37,6 +36,7 @@ from benchmarks.translation.serve_tables import show
 from benchmarks.translation.workloads import data_folder, load_workloads
 from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
+from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
 from dragoman.text.tokenizer import Tokenizer
 
@@ -44,8 +44,8 @@ TABLE_WIDTH = 150
 
 
 @dataclass
-class Measured:
-    """What is known of one server, or of one limit, so far."""
+class Contestant:
+    """One server, or one limit, with its figures and translations so far."""
 
     name: str
     settings: str
@@ -53,13 +53,13 @@ class Measured:
     outputs: dict[int, str] = field(default_factory=dict)
     failed: str | None = None
 
-    def add(self, visit: Visit) -> None:
+    def add(self, result: LoadTestResult) -> None:
         """Add a round's figures and translations."""
-        self.rounds.append(visit.figures)
-        self.outputs.update(visit.outputs)
+        self.rounds.append(result.figures)
+        self.outputs.update(result.outputs)
 
     def summary(self, references: tuple[str, ...]) -> dict[str, Any]:
-        """Medians over the rounds, each round, and the quality of what came back."""
+        """Return medians over the rounds, each round, and the quality of the translations."""
         found: dict[str, Any] = {"settings": self.settings, "failed": self.failed}
         if self.rounds:
             found.update(medians(self.rounds), rounds=self.rounds, items=len(self.outputs))
@@ -74,7 +74,7 @@ class Measured:
 class Bench:
     """One run over all servers and limits."""
 
-    def __init__(self, bundle: Bundle, plan: Plan, workloads: Workloads, folder: Path, console: Console) -> None:
+    def __init__(self, bundle: Bundle, plan: LoadPlan, workloads: Workloads, folder: Path, console: Console) -> None:
         self._bundle, self._plan, self._workloads, self._folder = bundle, plan, workloads, folder
         self._tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
         self._peers: list[Peer] = [
@@ -86,8 +86,8 @@ class Bench:
         ]
         if plan.all_peers:
             self._peers.append(LitServe("huggingface"))
-        self._servers = {peer.name: Measured(peer.name, peer.settings) for peer in self._peers}
-        self._limits: dict[str, Measured] = {}
+        self._servers = {peer.name: Contestant(peer.name, peer.settings) for peer in self._peers}
+        self._limits: dict[str, Contestant] = {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console, transient=True)
         phases = plan.rounds * (len(self._peers) * plan.phases + 1) + len(self._peers)
@@ -96,24 +96,31 @@ class Bench:
     def run(self) -> None:
         """Measure everything; a server that fails is noted and left out of later rounds."""
         with self._progress:
-            for peer in self._peers:
-                self._prepare(peer)
+            for number, peer in enumerate(self._peers):
+                self._progress.update(self._task, description=f"preparing {peer.name}")
+                folder = self._folder / f"peer-{number}"
+                folder.mkdir()
+                try:
+                    peer.prepare(self._bundle, folder)
+                except DragomanError as error:
+                    self._fail(peer, str(error))
+                self._progress.advance(self._task)
             for number in range(self._plan.rounds):
                 self._measure_limits()
                 for peer in self._peers if number % 2 == 0 else reversed(self._peers):
                     if self._servers[peer.name].failed is None:
-                        self._visit(peer, number)
+                        self._test(peer, number)
 
     def results(self) -> dict[str, Any]:
-        """Everything that is known, for the record and the tables."""
+        """Return everything measured so far, for the record and the tables."""
         references = self._workloads.references
-        servers = {name: measured.summary(references) for name, measured in self._servers.items()}
-        limits = {name: measured.summary(references) for name, measured in self._limits.items()}
+        servers = {name: contestant.summary(references) for name, contestant in self._servers.items()}
+        limits = {name: contestant.summary(references) for name, contestant in self._limits.items()}
         done = {name: tree for name, tree in servers.items() if "closed" in tree}
         return {
             "machine": machine(),
             "versions": versions(),
-            "commit": commit(),
+            "commit": git_commit(ROOT),
             "bundle": {"name": self._bundle.manifest.name, "version": self._bundle.manifest.version},
             "decoding": self._bundle.manifest.options["decoding"],
             "plan": asdict(self._plan),
@@ -123,19 +130,9 @@ class Bench:
             "targets": [{**asdict(target), "met": target.met} for target in targets(done, limits)],
         }
 
-    def _prepare(self, peer: Peer) -> None:
-        self._progress.update(self._task, description=f"preparing {peer.name}")
-        folder = self._folder / f"peer-{self._peers.index(peer)}"
-        folder.mkdir()
-        try:
-            peer.prepare(self._bundle, folder)
-        except DragomanError as error:
-            self._fail(peer, str(error))
-        self._progress.advance(self._task)
-
-    def _visit(self, peer: Peer, number: int) -> None:
+    def _test(self, peer: Peer, number: int) -> None:
         self._progress.update(self._task, description=f"starting {peer.name}")
-        visitor = Visitor(
+        test = LoadTest(
             plan=self._plan,
             workloads=self._workloads,
             count=lambda text: len(self._tokenizer.encode(text)),
@@ -143,7 +140,7 @@ class Bench:
             report=functools.partial(self._report, peer.name),
         )
         try:
-            self._servers[peer.name].add(visitor.visit(peer, number))
+            self._servers[peer.name].add(test.run(peer, number))
         except DragomanError as error:
             self._fail(peer, f"round {number + 1}: {error}")
 
@@ -162,8 +159,8 @@ class Bench:
             raise UnavailableError(f"python -m benchmarks.translation.limits failed: {done.stderr[-1000:]}")
         for limit in json.loads(done.stdout):
             name, settings, texts = limit.pop("name"), limit.pop("settings"), limit.pop("texts")
-            measured = self._limits.setdefault(name, Measured(name, settings))
-            measured.add(Visit(figures=limit, outputs=dict(enumerate(texts))))
+            contestant = self._limits.setdefault(name, Contestant(name, settings))
+            contestant.add(LoadTestResult(figures=limit, outputs=dict(enumerate(texts))))
             self._progress.console.print(_line(name, "", limit))
         self._progress.advance(self._task)
 

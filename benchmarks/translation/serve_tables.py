@@ -1,6 +1,6 @@
 """The results of ``python -m benchmarks.translation.serve`` as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,7 @@ Tree = Mapping[str, Any]
 
 
 def show(console: Console, results: Tree) -> None:
-    """Print throughput, latency and costs of the servers, the limits without one, and what was asked for."""
+    """Print throughput, latency and costs of the servers, the limits without one, and the targets."""
     bundle, machine = results["bundle"], results["machine"]
     console.print(f"{bundle['name']} {bundle['version']} on {machine['cores']} cores of {machine['cpu']}")
     done = {name: tree for name, tree in results["servers"].items() if "closed" in tree}
@@ -22,20 +22,26 @@ def show(console: Console, results: Tree) -> None:
         console.print(_latency(results, done))
         console.print(_costs(done))
     console.print(_limits(results["limits"]))
-    console.print(_targets(results))
+    console.print(_targets(results["targets"]))
     for name, tree in results["servers"].items():
         console.print(f"{name}: {tree['settings']}", markup=False)
         if tree["failed"]:
             console.print(Text(f"{name} failed: {tree['failed']}", style="red"))
 
 
-def _throughput(results: Tree, done: Tree) -> Table:
-    title = f"Sentences a second in a closed loop, and in brackets how many times as many {BENTO} answers"
+def _table(title: str, first: str, *numbers: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("server")
-    clients = [str(count) for count in results["plan"]["clients"]]
-    for label in (*(f"{count} clients" if count != "1" else "1 client" for count in clients), "p50 of 1 client, ms"):
+    table.add_column(first)
+    for label in numbers:
         table.add_column(label, justify="right")
+    return table
+
+
+def _throughput(results: Tree, done: Tree) -> Table:
+    clients = [str(count) for count in results["plan"]["clients"]]
+    labels = ["1 client" if count == "1" else f"{count} clients" for count in clients]
+    title = f"Sentences a second in a closed loop, and in brackets how many times as many {BENTO} answers"
+    table = _table(title, "server", *labels, "p50 of 1 client, ms")
     faster = results["ratios"].get(BENTO, {})
     for name, tree in done.items():
         closed, times = tree["closed"], faster.get(name, {})
@@ -45,19 +51,9 @@ def _throughput(results: Tree, done: Tree) -> Table:
 
 
 def _costs(done: Tree) -> Table:
-    table = Table(title="Quality of what came back, and what it costs", title_justify="left")
-    table.add_column("server")
-    for label in (
-        "BLEU",
-        "chrF",
-        "tokens/s",
-        "largest process, MB",
-        "all processes, MB",
-        "start, s",
-        "client's CPU",
-        "others' CPU",
-    ):
-        table.add_column(label, justify="right")
+    labels = ("BLEU", "chrF", "tokens/s", "largest process, MB", "all processes, MB", "start, s")
+    title = "Quality of the translations, and their costs"
+    table = _table(title, "server", *labels, "client's CPU", "others' CPU")
     for name, tree in done.items():
         busiest = max(tree["closed"].values(), key=lambda figures: figures["requests_per_s"])
         table.add_row(
@@ -75,43 +71,43 @@ def _costs(done: Tree) -> Table:
 
 
 def _limits(limits: Tree) -> Table:
-    table = Table(title="In-process, without a server", title_justify="left")
-    table.add_column("limit")
-    for label in ("sentences/s together", "tokens/s", "p50 alone, ms", "BLEU"):
-        table.add_column(label, justify="right")
+    labels = ("sentences/s together", "tokens/s", "p50 alone, ms", "BLEU")
+    table = _table("In-process, without a server", "limit", *labels)
     table.add_column("settings")
     for name, tree in limits.items():
-        figures = (tree["requests_per_s"], tree["target_tokens_per_s"], tree["p50_ms"], tree.get("bleu"))
-        cells = [_number(value, digits) for value, digits in zip(figures, (1, 0, 1, 2), strict=True)]
-        table.add_row(name, *cells, tree["settings"])
+        table.add_row(
+            name,
+            _number(tree["requests_per_s"], 1),
+            _number(tree["target_tokens_per_s"], 0),
+            _number(tree["p50_ms"], 1),
+            _number(tree.get("bleu"), 2),
+            tree["settings"],
+        )
     return table
 
 
 def _latency(results: Tree, done: Tree) -> Table:
-    table = Table(title="Latency in ms: p50 / p95 / p99", title_justify="left")
-    shares = results["plan"]["open_shares"]
-    for title in ("server", *(f"open loop {share:.0%}" for share in shares)):
-        table.add_column(title)
-    # A server that cuts documents is fast with them; how long its answers are tells.
-    extra = ("news, 32 clients", "5 words", "5 words beside documents", "documents", "tokens of a document's answer")
-    wide = results["plan"]["mixed"] and results["plan"]["other"]
-    for title in extra if wide else ():
-        table.add_column(title)
+    shares, wide = results["plan"]["open_shares"], results["plan"]["mixed"] and results["plan"]["other"]
+    titles = ["server", *(f"open loop {share:.0%}" for share in shares)]
+    if wide:
+        # The last one exposes a server that cuts documents, which makes it fast with them.
+        titles += ["news, 32 clients", "5 words", "5 words beside documents", "documents"]
+        titles += ["tokens of a document's answer"]
+    table = Table(*titles, title="Latency in ms: p50 / p95 / p99", title_justify="left")
     for name, tree in done.items():
-        found = [tree["open"][str(share)] for share in shares]
+        cells = [_percentiles(tree["open"][str(share)]) for share in shares]
         if wide:
-            found += [tree["other"], *(tree["mixed"][key] for key in ("alone", "beside_long", "long"))]
-        cells = [_percentiles(figures) for figures in found]
-        if wide:
-            cells.append(_number(tree["mixed"]["long"]["target_tokens_per_answer"], 0))
+            mixed = tree["mixed"]
+            cells += map(_percentiles, (tree["other"], mixed["alone"], mixed["beside_long"], mixed["long"]))
+            cells.append(_number(mixed["long"]["target_tokens_per_answer"], 0))
         table.add_row(name, *cells)
     return table
 
 
-def _targets(results: Tree) -> Table:
-    table = Table("asked for", "wanted", "measured", "", title="What was asked for", title_justify="left")
+def _targets(targets: Sequence[Tree]) -> Table:
+    table = Table("target", "wanted", "measured", "", title="Targets", title_justify="left")
     marks = {True: Text("met", style="green"), False: Text("missed", style="red"), None: Text("not measured")}
-    for target in results["targets"]:
+    for target in targets:
         bound = f"{'at least' if target['at_least'] else 'at most'} {target['bound']:g}"
         table.add_row(target["name"], bound, _number(target["value"], 2), marks[target["met"]])
     return table

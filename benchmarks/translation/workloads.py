@@ -1,16 +1,16 @@
 """The texts that are sent: sentences of Multi30k and of news, five-word sentences, and documents of 400 words.
 
-A model that was trained on Multi30k talks without end about news, so documents are made of captions: what they cost is
-what their number of words says.
+Documents are made of captions: a model that was trained on Multi30k talks without end about news, and the cost of a
+document must follow from its number of words.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.serving.workloads import Workloads
+from benchmarks.serving.load_test import Workloads
 from dragoman.errors import DataError
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 
 SHORT_WORDS = 5
 DOCUMENT_WORDS = 400
@@ -31,7 +31,7 @@ def load_workloads(data: Path) -> Workloads:
             f"{data} has no multi30k and newstest; give the folder that has them with DRAGOMAN_DATA or --data"
         )
     other = _lines(multi30k / "test_2017_flickr.en.gz") + _lines(multi30k / "val.en.gz")
-    # The test sets have fifty such sentences only, and equal ones in flight at once may be computed once.
+    # The test sets have only fifty such sentences, and equal ones in flight may be computed once.
     captions = _lines(multi30k / "train.en.gz") + other
     return Workloads(
         items=tuple(_lines(multi30k / "test_2016_flickr.en.gz")),
@@ -45,14 +45,14 @@ def load_workloads(data: Path) -> Workloads:
 
 
 def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
-    """Sentences in order, put together until each text has at least ``words`` words; what is left over is dropped."""
+    """Join sentences in order until each text has at least ``words`` words; the incomplete rest is dropped."""
     texts: list[str] = []
-    open_text: list[str] = []
+    part: list[str] = []
     for sentence in sentences:
-        open_text.append(sentence)
-        if sum(len(part.split()) for part in open_text) >= words:
-            texts.append(" ".join(open_text))
-            open_text = []
+        part.append(sentence)
+        if sum(len(text.split()) for text in part) >= words:
+            texts.append(" ".join(part))
+            part = []
     return tuple(texts)
 
 

@@ -14,7 +14,7 @@ from deploy.conformance.targets import InProcess, Target
 from dragoman.bundle.store import open_bundle
 from dragoman.engines.selection import configured_engine
 from dragoman.predictor import load
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 SHOWN = 10
 

@@ -10,7 +10,7 @@ from deploy.run.bento import BentoServer
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 
 @dataclass(frozen=True, kw_only=True)

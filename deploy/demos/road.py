@@ -25,7 +25,8 @@ from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load
-from dragoman.task_table import TASKS, task_class
+from dragoman.task_table import TASKS
+from dragoman.tasks.base import task_class
 from scoring.held_out import HeldOutItem, read_held_out
 
 COMPARED = 200

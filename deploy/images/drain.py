@@ -10,7 +10,7 @@ from deploy.conformance.targets import Target
 from deploy.images.container import Container
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 # More than the batches that TorchServe has in hand at once, so that some wait in its queue.
 CLIENTS = 48

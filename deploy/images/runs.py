@@ -15,8 +15,7 @@ from deploy.torchserve.config import Ports
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.bundle.manifest import Manifest
 from dragoman.items.bodies import JSON_TYPE, RawRequest
-from dragoman.task_table import task_class
-from dragoman.tasks.base import Task
+from dragoman.tasks.base import Task, task_class
 
 READY_WITHIN_S = 120.0
 

@@ -16,7 +16,7 @@ from deploy.torchserve.config import Ports
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.errors import DataError, UnavailableError, run_cli
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 # `--log -`: with the output of this process.
 OWN_OUTPUT = Path("-")

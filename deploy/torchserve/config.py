@@ -10,7 +10,7 @@ from typing import Self
 from deploy.run.server_process import LOOPBACK, free_port, is_free
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import BundleError, ConfigError, DataError
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 TEMPLATE = Path(__file__).with_name("config.properties")
 METRICS = Path(__file__).with_name("metrics.yaml")

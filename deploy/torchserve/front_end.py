@@ -17,7 +17,7 @@ import yaml
 from deploy.torchserve.config import Archive
 from dragoman.engines.selection import configured_engine, torch_gpu_count
 from dragoman.errors import BundleError
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 MODEL_CONFIG = "model-config.yaml"
 # A quarter of the rows that the torch engine computes at once on CUDA, since a request may take several. A larger batch

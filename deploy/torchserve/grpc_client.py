@@ -18,7 +18,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from deploy.torchserve.installation import missing, torchserve_home
 from dragoman.errors import ConfigError, InferenceError, InvalidInput, UnavailableError, run_cli
-from dragoman.task_table import TASKS, task_class
+from dragoman.task_table import TASKS
+from dragoman.tasks.base import task_class
 
 SERVICE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 # Where the protos lie in the server's jar, and the names by which they import each other.

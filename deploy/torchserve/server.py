@@ -20,7 +20,7 @@ from dragoman import atomic
 from dragoman.engines.selection import configured_engine
 from dragoman.errors import ConfigError, OutputError, UnavailableError
 from dragoman.live.pointer import FOLLOW_VARIABLE, followed_directory
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 # What the worker prints when the handler's initialize() failed, and when it ends for any reason.
 LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")

@@ -1,21 +1,4 @@
-"""Computation of batches with the blame put where it belongs: on an item, or on the engine.
-
-::
-
-    batch fails --> the warm-up example alone --fails--> the engine is at fault: InferenceError (500) for all, 2 calls
-                              |                                           ^
-                            works                                         | nothing of several items could be computed,
-                              v                                           | or the example fails by now
-                    halves, and halves of halves, until the bad items stand alone
-                              |
-                              v
-                    InvalidInput (422) for those
-
-A dead engine (out of memory, a lost device) is therefore called twice per batch and never blamed on a text. After
-``FAILURES_UNTIL_UNHEALTHY`` batches in a row with which the example failed too, the model counts as unhealthy, until
-something is computed again. One that computes the example and nothing of a batch (a kind of decoding is broken, say)
-stays healthy, since other requests are still answered.
-"""
+"""Computation of batches with the blame put where it belongs: on an item, or on the engine."""
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -29,6 +12,20 @@ from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Size
 from dragoman.tasks.base import Task
 
+# batch fails --> the warm-up example alone --fails--> the engine is at fault: InferenceError (500) for all, 2 calls
+#                           |                                           ^
+#                         works                                         | nothing of several items could be computed,
+#                           v                                           | or the example fails by now
+#                 halves, and halves of halves, until the bad items stand alone
+#                           |
+#                           v
+#                 InvalidInput (422) for those
+#
+# A dead engine (out of memory, a lost device) is therefore called twice per batch and never blamed on a text. After
+# FAILURES_UNTIL_UNHEALTHY batches in a row with which the example failed too, the model counts as unhealthy, until
+# something is computed again. One that computes the example and nothing of a batch (a kind of decoding is broken, say)
+# stays healthy, since other requests are still answered.
+
 log = logging.getLogger(__name__)
 
 FAILURES_UNTIL_UNHEALTHY = 3
@@ -36,8 +33,8 @@ FAILURES_UNTIL_UNHEALTHY = 3
 OFFLINE_FACTOR = 2
 
 Outcomes = list[Result | Failure]
-# Of items computed apart: the exception where there is no outcome.
-Found = list[Result | Failure | Exception]
+# The outcomes of items computed apart; the exception where there is none.
+Attempts = list[Result | Failure | Exception]
 
 
 class Computing:
@@ -68,7 +65,13 @@ class Computing:
         # One item alone gets a second try: engines compute several batches side by side, and it may have been another
         # one that failed.
         parts = _halves(items) if len(items) > 1 else [items]
-        return self._blamed([outcome for part in parts for outcome in self._apart(part, on_outcome)])
+        attempts = [attempt for part in parts for attempt in self._apart(part, on_outcome)]
+        failed = [error for error in attempts if isinstance(error, Exception) and not isinstance(error, InvalidInput)]
+        if failed and (len(failed) == len(attempts) > 1 or not self._engine_works()):
+            return self._engine_at_fault(attempts)
+        for error in failed:
+            log.error("an item could not be computed", exc_info=error)
+        return [Failure(_unprocessable(each)) if isinstance(each, Exception) else each for each in attempts]
 
     def all(
         self, items: Sequence[Any], *, deadline: float | None = None, on_outcome: OnOutcome | None = None
@@ -77,10 +80,22 @@ class Computing:
 
         Batches that have not begun at ``deadline``, in seconds of ``time.monotonic``, are not computed any more.
         """
-        batches = list(self._batches(list(dict.fromkeys(items))))
+        groups: dict[Hashable, list[Any]] = {}
+        for item in dict.fromkeys(items):
+            groups.setdefault(self._task.batch_key(item), []).append(item)
+        batches: list[list[Any]] = []
+        for group in groups.values():
+            sizes: list[Size] = [self._task.size(item) for item in group]
+            budget = OFFLINE_FACTOR * self._task.capacity.batch_cost
+            # Items of equal keys have equal options, and so the same number of rows.
+            for places in token_batches([size.width for size in sizes], rows=sizes[0].rows, batch_tokens=budget):
+                batches.append([group[place] for place in places])
 
         def until_deadline(batch: Sequence[Any]) -> Outcomes:
-            return [_too_late()] * len(batch) if _is_over(deadline) else self.batch(batch, on_outcome=on_outcome)
+            if deadline is None or monotonic() < deadline:
+                return self.batch(batch, on_outcome=on_outcome)
+            message = "the request was not computed in time; send less at once, or send it again later"
+            return [Failure(UnavailableError(message, code="deadline_exceeded"))] * len(batch)
 
         mapped: Callable[..., Iterator[Outcomes]] = map if len(batches) == 1 else self._pool.map
         outcomes: dict[Any, Result | Failure] = {}
@@ -89,11 +104,16 @@ class Computing:
         return [outcomes[item] for item in items]
 
     def probe(self) -> bool:
-        """Compute the example, so that a model that works again counts as healthy again."""
-        return self._computes_example()
+        """Compute the example and tell whether that worked; a model that works again counts as healthy again."""
+        try:
+            if self._example is None:
+                self._example = tuple(self._task.prepare(self._task.example_item).items)[:1]
+        except Exception:
+            return False
+        return not isinstance(self._attempt(self._example, None), Exception)
 
     def close(self) -> None:
-        """Let what is being computed end."""
+        """Wait for the batches in flight and free the threads."""
         self._pool.shutdown()
 
     def _attempt(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Outcomes | Exception:
@@ -107,69 +127,32 @@ class Computing:
         self._failures_in_a_row = 0
         return outcomes
 
-    def _apart(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Found:
+    def _apart(self, items: Sequence[Any], on_outcome: OnOutcome | None) -> Attempts:
         """Compute items, and the halves of what fails; the exception stands for an item that fails alone."""
         found = self._attempt(items, on_outcome)
         if not isinstance(found, Exception):
             return [*found]
         if len(items) == 1:
             return [found]
-        return [outcome for half in _halves(items) for outcome in self._apart(half, on_outcome)]
+        return [attempt for half in _halves(items) for attempt in self._apart(half, on_outcome)]
 
-    def _blamed(self, found: Found) -> Outcomes:
-        """Put down to the items what failed with them alone, unless it is the engine that fails."""
-        failed = [error for error in found if isinstance(error, Exception) and not isinstance(error, InvalidInput)]
-        if failed and (len(failed) == len(found) > 1 or not self._engine_works()):
-            return self._engine_at_fault(found)
-        for error in failed:
-            log.error("an item could not be computed", exc_info=error)
-        return [Failure(_unprocessable(outcome)) if isinstance(outcome, Exception) else outcome for outcome in found]
-
-    def _engine_at_fault(self, found: Sequence[Result | Failure | Exception]) -> Outcomes:
-        """Answer for the engine where there is no outcome, with one traceback for all."""
-        failed = [error for error in found if isinstance(error, Exception)]
-        log.error("the engine failed on a batch of %d items", len(found), exc_info=failed[0])
-        return [Failure(_engine_failed(outcome)) if isinstance(outcome, Exception) else outcome for outcome in found]
+    def _engine_at_fault(self, attempts: Sequence[Result | Failure | Exception]) -> Outcomes:
+        """Fail the items without an outcome in the engine's name, with one traceback for all."""
+        failed = [error for error in attempts if isinstance(error, Exception)]
+        log.error("the engine failed on a batch of %d items", len(attempts), exc_info=failed[0])
+        return [Failure(_engine_failed(each)) if isinstance(each, Exception) else each for each in attempts]
 
     def _engine_works(self) -> bool:
         """Tell whether the example can be computed beside a batch that failed, and count the batch if it cannot."""
-        works = self._computes_example()
+        works = self.probe()
         if not works:
             self._failures_in_a_row += 1
         return works
-
-    def _computes_example(self) -> bool:
-        try:
-            if self._example is None:
-                self._example = tuple(self._task.prepare(self._task.example_item).items)[:1]
-        except Exception:
-            return False
-        return not isinstance(self._attempt(self._example, None), Exception)
-
-    def _batches(self, items: Sequence[Any]) -> Iterator[list[Any]]:
-        budget = OFFLINE_FACTOR * self._task.capacity.batch_cost
-        groups: dict[Hashable, list[Any]] = {}
-        for item in items:
-            groups.setdefault(self._task.batch_key(item), []).append(item)
-        for group in groups.values():
-            sizes: list[Size] = [self._task.size(item) for item in group]
-            # Items of equal keys have equal options, and so the same number of rows.
-            cut = token_batches([size.width for size in sizes], rows=sizes[0].rows, batch_tokens=budget)
-            yield from ([group[position] for position in batch] for batch in cut)
 
 
 def _halves(items: Sequence[Any]) -> list[Sequence[Any]]:
     middle = len(items) // 2
     return [items[:middle], items[middle:]]
-
-
-def _is_over(deadline: float | None) -> bool:
-    return deadline is not None and monotonic() >= deadline
-
-
-def _too_late() -> Failure:
-    message = "the request was not computed in time; send less at once, or send it again later"
-    return Failure(UnavailableError(message, code="deadline_exceeded"))
 
 
 def _engine_failed(error: Exception) -> InferenceError:
@@ -179,7 +162,7 @@ def _engine_failed(error: Exception) -> InferenceError:
 
 
 def _unprocessable(error: Exception) -> InvalidInput:
-    """Return the error of an item that fails alone; what the engine itself refuses, it says in its own words."""
+    """Return the error of an item that fails alone; a refusal of the engine itself keeps its own words."""
     if isinstance(error, InvalidInput):
         return error
     failure = InvalidInput(

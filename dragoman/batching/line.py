@@ -1,27 +1,25 @@
-"""The line in which the items of all requests wait: who is admitted, what is put in line, and what is cleared away.
-
-::
-
-    items of one request:   done | being computed | in line, at most ITEMS_IN_LINE | not in line yet
-                                   taken by rank <-  ^                               |
-                                                     '---- fed when some are taken --'
-
-A request takes its room in the budget of its class when it is admitted, and gives it back at once when it ends. All
-that depends on how many items it has is done in steps of ITEMS_PER_STEP, between which other callbacks of the event
-loop run, and what stands behind the next ITEMS_IN_LINE costs nothing until its turn is near.
-
-An item for which several requests ask waits once. Its owner, in whose class and at whose expense it waits, is a short
-request if there is one; when the owner leaves, another asker takes its place.
-"""
+"""The line in which the items of all requests wait: admission, feeding, sharing, and removal."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from dragoman.batching.queue import BatchQueue, WaitingItem
-from dragoman.batching.requests import Budget, Request, overloaded
+from dragoman.batching.requests import Budget, PendingRequest, overloaded
 from dragoman.items.outcomes import Failure, Result
 from dragoman.items.sizes import Capacity, Size
+
+# items of one request:   done | being computed | in line, at most ITEMS_IN_LINE | not in line yet
+#                                taken by rank <-  ^                               |
+#                                                  '---- fed when some are taken --'
+#
+# Room: a request takes its room in the budget of its class when it is admitted, and gives it back at once when it ends.
+# Steps: all work that depends on the number of its items is done in steps of ITEMS_PER_STEP, between which other
+# callbacks of the event loop run. Items beyond the next ITEMS_IN_LINE cost nothing until their turn is near.
+# Sharing: an item for which several requests ask waits once. Its owner, in whose class and at whose expense it waits,
+# is a short request if there is one; when the owner leaves, another asker takes its place.
+# Invariant: a waiting item has an owner, and its cost is held by that owner alone. What is not in line yet is held by
+# each request for itself, and what is being computed by nobody.
 
 # A step takes about a millisecond.
 ITEMS_PER_STEP = 100
@@ -42,43 +40,51 @@ class WaitingLine:
         capacity: Capacity,
         on_ready: Callable[[], None],
     ) -> None:
-        """``on_ready`` is called when a request has put in line what it can for now."""
+        """Call ``on_ready`` whenever a request has put in line all that it can for now."""
         self._batch_key, self._size, self._on_ready = batch_key, size, on_ready
         self._batch_cost = capacity.batch_cost
         limits = {"max_items": capacity.max_waiting_items, "max_cost": capacity.max_waiting_cost}
         self.short, self.long = Budget(request_class="short", **limits), Budget(request_class="long", **limits)
-        self.requests: set[Request] = set()
-        """Those that were admitted and are not over."""
+        self.requests: set[PendingRequest] = set()
+        """The requests that were admitted and are not over."""
         self._queue = BatchQueue(capacity.batch_cost)
-        # Items from when they are in line until they are answered.
+        # Items from the time they are in line until they are answered.
         self._known: dict[Hashable, WaitingItem] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def admit(self, items: Sequence[Hashable], *, deadline: float) -> Request:
+    async def admit(self, items: Sequence[Hashable], *, deadline: float) -> PendingRequest:
         """Hold room for a request; raises UnavailableError when its class has none."""
         now = asyncio.get_running_loop().time()
         costs: list[int] = []
         await _in_steps(items, lambda step: costs.append(sum(map(self._cost, step))))
         cost = sum(costs)
+        # Two requests of more than half a batch cannot share one.
         budget = self.long if cost > self._batch_cost / 2 else self.short
         if not budget.has_room(len(items), cost):
             await self._check_new(items, budget)
         # There was no pause since the last look at the budget, so the room is still there.
-        request = Request(items, cost, budget=budget, arrived=now, deadline=deadline)
+        request = PendingRequest(items, cost, budget=budget, arrived=now, deadline=deadline)
         self.requests.add(request)
         return request
 
     async def _check_new(self, items: Sequence[Hashable], budget: Budget) -> None:
-        """Raise UnavailableError when even those items have no room that are not going to be computed anyway."""
+        """Raise UnavailableError when there is no room either for the items alone that are not computed anyway."""
         new: set[Hashable] = set()
         cost = 0
+
+        def takes_room(item: Hashable) -> bool:
+            waiting = self._known.get(item)
+            if waiting is None:
+                return True
+            becomes_short = waiting.is_long and budget is self.short
+            return waiting.is_queued and (becomes_short or waiting.owner.is_over)
 
         def look_at(step: Sequence[Hashable]) -> None:
             nonlocal cost
             for item in step:
-                if item not in new and self._takes_room(item, budget):
+                if item not in new and takes_room(item):
                     new.add(item)
                     cost += self._cost(item)
             if not budget.has_room(len(new), cost):
@@ -86,14 +92,7 @@ class WaitingLine:
 
         await _in_steps(items, look_at)
 
-    def _takes_room(self, item: Hashable, budget: Budget) -> bool:
-        waiting = self._known.get(item)
-        if waiting is None:
-            return True
-        becomes_short = waiting.is_long and budget is self.short
-        return waiting.is_queued and (becomes_short or waiting.owner.is_over)
-
-    def feed(self, request: Request) -> None:
+    def feed(self, request: PendingRequest) -> None:
         """Put the next items of a request in line, one step of them."""
         request.will_be_fed = False
         if request.is_over:
@@ -110,49 +109,44 @@ class WaitingLine:
             # Not before: a batch is filled best when all that may be in it is there.
             self._on_ready()
 
-    def _feed_later(self, request: Request) -> None:
+    def _feed_later(self, request: PendingRequest) -> None:
         """Go on with a request when other callbacks have had their turn."""
         if request.has_more and not request.will_be_fed and request.in_line < ITEMS_IN_LINE:
             request.will_be_fed = True
             asyncio.get_running_loop().call_soon(self.feed, request)
 
-    def _put_in_line(self, request: Request, place: int, item: Hashable) -> None:
+    def _put_in_line(self, request: PendingRequest, place: int, item: Hashable) -> None:
+        """Queue an item of a request, or let the request share the equal one that waits or is being computed."""
         rank = request.arrived + request.cost_ahead / self._batch_cost * RANK_SECONDS_PER_BATCH
-        waiting = self._known.get(item) or self._new(request, item, rank)
+        waiting = self._known.get(item)
+        if waiting is None:
+            size = self._size(item)
+            waiting = self._known[item] = WaitingItem(
+                item=item,
+                key=self._batch_key(item),
+                width=max(1, size.width),
+                rows=max(1, size.rows),
+                arrived=request.arrived,
+                rank=rank,
+                deadline=request.deadline,
+                is_long=request.is_long,
+            )
         request.cost_ahead += waiting.cost
         # Its share was held since the request was accepted; from here on the owner holds it, once for all askers.
         request.hold(-1, -waiting.cost)
-        if waiting.owner is None:
+        owner = waiting.owner
+        if owner is None:
             self._own(waiting, request)
         elif waiting.is_queued:
-            self._join(waiting, request, rank)
+            # A shared item is as urgent as it is to the asker who needs it most.
+            self._disown(waiting)
+            waiting.rank = min(waiting.rank, rank)
+            waiting.deadline = max(waiting.deadline, request.deadline)
+            self._own(waiting, request if owner.is_over or (owner.is_long and not request.is_long) else owner)
         waiting.askers.setdefault(request, []).append(place)
         request.waits_for[waiting] = None
 
-    def _new(self, request: Request, item: Hashable, rank: float) -> WaitingItem:
-        size = self._size(item)
-        waiting = WaitingItem(
-            item=item,
-            key=self._batch_key(item),
-            width=max(1, size.width),
-            rows=max(1, size.rows),
-            arrived=request.arrived,
-            rank=rank,
-            deadline=request.deadline,
-            is_long=request.is_long,
-        )
-        self._known[item] = waiting
-        return waiting
-
-    def _join(self, waiting: WaitingItem, request: Request, rank: float) -> None:
-        """Let a request share a waiting item, which is as urgent as it is to the one who needs it most."""
-        owner = waiting.owner
-        self._disown(waiting)
-        waiting.rank = min(waiting.rank, rank)
-        waiting.deadline = max(waiting.deadline, request.deadline)
-        self._own(waiting, request if owner.is_over or (owner.is_long and not request.is_long) else owner)
-
-    def _own(self, waiting: WaitingItem, owner: Request) -> None:
+    def _own(self, waiting: WaitingItem, owner: PendingRequest) -> None:
         """Put an item in line, in the class and at the expense of a request."""
         waiting.owner, waiting.is_long = owner, owner.is_long
         owner.hold(1, waiting.cost)
@@ -162,23 +156,23 @@ class WaitingLine:
     def _disown(self, waiting: WaitingItem) -> None:
         """Take an item out of the line."""
         self._queue.remove(waiting)
-        self._let_go(waiting)
+        self._release(waiting)
 
-    def _let_go(self, waiting: WaitingItem) -> None:
-        """Give back what an item took that is not in line any more; its owner has room for another one there."""
-        owner: Request = waiting.owner
+    def _release(self, waiting: WaitingItem) -> None:
+        """Give back the room of an item that has left the line; its owner may put another one there."""
+        owner: PendingRequest = waiting.owner
         owner.hold(-1, -waiting.cost)
         owner.in_line -= 1
         self._feed_later(owner)
 
-    def end(self, request: Request) -> None:
+    def end(self, request: PendingRequest) -> None:
         """Take a request out: its room is free at once, its items leave in steps."""
         self.requests.discard(request)
         request.end()
-        self._clear_away(request)
+        self._remove_items(request)
 
-    def _clear_away(self, request: Request) -> None:
-        """Forget what a request that is over still waits for, one step of it."""
+    def _remove_items(self, request: PendingRequest) -> None:
+        """Remove one step of the items that a request which is over still waits for."""
         for _ in range(min(ITEMS_PER_STEP, len(request.waits_for))):
             waiting, _ = request.waits_for.popitem()
             waiting.askers.pop(request, None)
@@ -191,7 +185,7 @@ class WaitingLine:
                 self._disown(waiting)
                 self._own(waiting, min(waiting.askers, key=lambda asker: (asker.is_over, asker.is_long)))
         if request.waits_for:
-            asyncio.get_running_loop().call_soon(self._clear_away, request)
+            asyncio.get_running_loop().call_soon(self._remove_items, request)
 
     def take(self, *, long_too: bool, share: Callable[..., int]) -> list[WaitingItem]:
         """Take out the next batch; ``share`` says how many items it may have, of those waiting of its class."""
@@ -200,7 +194,7 @@ class WaitingLine:
             return []
         taken = self._queue.take(seed, share(self._queue.count(is_long=seed.is_long), is_long=seed.is_long))
         for waiting in taken:
-            self._let_go(waiting)
+            self._release(waiting)
         return taken
 
     def drop_abandoned(self, waiting: WaitingItem) -> bool:
@@ -222,7 +216,7 @@ class WaitingLine:
 
 
 async def _in_steps(items: Sequence[Hashable], handle: Callable[[Sequence[Hashable]], None]) -> None:
-    """Hand items over in steps, between which other callbacks run; there is no pause before or after them."""
+    """Handle items in steps, with a pause for other callbacks between two; none before the first or after the last."""
     for start in range(0, len(items), ITEMS_PER_STEP):
         if start:
             await asyncio.sleep(0)

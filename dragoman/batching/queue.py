@@ -1,15 +1,4 @@
-"""The items that wait for a batch, and which of them make the next one.
-
-Every item is in two structures. The heap of its class (long or short requests) says whose turn is next; the group of
-those that may share a batch with it says who goes along, the nearest in width first::
-
-    whose turn is next                 who goes along (batch_cost 100)
-    heap of short: [seed, …]  ------>  group (short, greedy):  width 19 | width 20   | width 22 | width 40
-    heap of long:  [d7, d9, …]                                 a        | seed, b, c | e        | f
-                                                               4th        1st to 3rd   no: 5 x 22 > 100
-
-Nothing here depends on how many items wait, beyond a logarithm: a batch costs its own items and the widths near them.
-"""
+"""The items that wait for a batch, and the choice of those that make the next one."""
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
@@ -19,6 +8,16 @@ from typing import Any
 
 from dragoman.batching.rank_heap import RankHeap
 
+# Every item is in two structures. The heap of its class (long or short requests) says whose turn is next; the group of
+# those that may share a batch with it says who goes along, the nearest in width first:
+#
+#   whose turn is next                 who goes along (batch_cost 100)
+#   heap of short: [seed, …]  ------>  group (short, greedy):  width 19 | width 20   | width 22 | width 40
+#   heap of long:  [d7, d9, …]                                 a        | seed, b, c | e        | f
+#                                                              4th        1st to 3rd   no: 5 x 22 > 100
+#
+# Nothing here depends on how many items wait, beyond a logarithm: a batch costs its own items and the widths near them.
+
 # Two items share a batch when the longer is at most twice as long as the shorter, or this much wider. A batch takes as
 # many steps as its longest item needs, and the short one, which is done long before, is padded for nothing. Where both
 # are short, the steps that differ are few, and a larger batch is worth them.
@@ -27,36 +26,34 @@ MAX_WIDTH_DIFFERENCE = 16
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class WaitingItem:
-    """One item, for everyone who asked for it; times are those of the event loop, in seconds."""
+    """One item, for everyone who asked for it; times are those of the event loop, in seconds.
+
+    Items of equal ``key`` may share a batch, whose items are padded to one ``width``; ``rows`` are computed for each.
+    The lowest ``rank`` is served first, and ``place`` is the position in the heap. ``is_long`` holds while only long
+    requests asked for it. ``owner`` is the request whose share of the budget it takes while it waits, ``askers`` holds
+    its places in each request.
+    """
 
     item: Any
     key: Hashable
-    """Items of equal keys may share a batch."""
     width: int
-    """What its neighbours in a batch are padded to."""
     rows: int
-    """Of a batch that the model computes for it."""
     arrived: float
     rank: float
-    """When its turn comes; the lowest is served first."""
     deadline: float
     is_long: bool
-    """Whether it waits among the items of long requests; so it does while only long ones asked for it."""
     owner: Any = None
-    """The request whose share of the budget it takes while it waits."""
     askers: dict[Any, list[int]] = field(default_factory=dict)
-    """The places of the item in each request."""
     place: int = -1
-    """In the heap."""
 
     @property
     def cost(self) -> int:
-        """Its share of a batch, without padding."""
+        """Return its share of a batch, without padding."""
         return self.width * self.rows
 
     @property
     def is_queued(self) -> bool:
-        """Whether it waits, rather than being computed."""
+        """Tell whether it waits, rather than being computed."""
         return self.place >= 0
 
 
@@ -64,7 +61,7 @@ class BatchQueue:
     """Waiting items by rank, and in groups that may share a batch by width."""
 
     def __init__(self, batch_cost: int) -> None:
-        """``batch_cost`` is what a batch of several items holds at most, padding included."""
+        """Let batches of several items cost at most ``batch_cost``, padding included."""
         self._batch_cost = batch_cost
         self._turns: dict[bool, RankHeap[WaitingItem]] = {True: RankHeap(), False: RankHeap()}
         # Items of long requests and of short ones have groups of their own: a sentence that comes alone would
@@ -107,7 +104,7 @@ class BatchQueue:
             # All of a group have the same number of rows.
             room = min(items, self._batch_cost // (upper * seed.rows)) - len(taken)
             if room > 0 and upper - lower <= max(lower, MAX_WIDTH_DIFFERENCE):
-                taken += islice((waiting for waiting in group.of_width(width) if waiting is not seed), room)
+                taken += islice((waiting for waiting in group.by_width[width] if waiting is not seed), room)
                 narrowest, widest = lower, upper
             if len(taken) >= items:
                 break
@@ -120,27 +117,23 @@ class _Group:
     """Items that may share a batch, by width; those of one width in the order in which they came."""
 
     def __init__(self) -> None:
+        # All widths that there are, sorted, and the items of each, as keys: dictionaries keep the order of arrival.
         self.widths: list[int] = []
-        """All widths that there are, sorted."""
-        # Dictionaries without values, as sets that keep the order.
-        self._by_width: dict[int, dict[WaitingItem, None]] = {}
+        self.by_width: dict[int, dict[WaitingItem, None]] = {}
 
     def add(self, waiting: WaitingItem) -> None:
-        alike = self._by_width.get(waiting.width)
+        alike = self.by_width.get(waiting.width)
         if alike is None:
             insort(self.widths, waiting.width)
-            alike = self._by_width[waiting.width] = {}
+            alike = self.by_width[waiting.width] = {}
         alike[waiting] = None
 
     def remove(self, waiting: WaitingItem) -> None:
-        alike = self._by_width[waiting.width]
+        alike = self.by_width[waiting.width]
         del alike[waiting]
         if not alike:
-            del self._by_width[waiting.width]
+            del self.by_width[waiting.width]
             del self.widths[bisect_left(self.widths, waiting.width)]
-
-    def of_width(self, width: int) -> Iterator[WaitingItem]:
-        return iter(self._by_width[width])
 
     def outward(self, width: int) -> Iterator[int]:
         """Yield the widths from the nearest to the farthest, of two at the same distance the smaller first."""

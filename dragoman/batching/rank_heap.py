@@ -1,19 +1,18 @@
-"""A heap from which any element can be removed, not only the first.
-
-A heap is a list in which the element at ``n`` ranks no higher than those at ``2n + 1`` and ``2n + 2``::
-
-    places      0              ranks       1.0
-              /   \\                       /   \\
-             1     2                    1.5    2.0
-            / \\   /                     / \\    /
-           3   4 5                   1.7 3.0 2.5
-
-Every element notes its own place, so one that leaves early is found without a search: the last element moves into the
-gap, and up or down from there. That is a logarithmic number of steps, and nothing dead stays behind, as it would in
-Python's ``heapq``, where elements can only be marked and skipped when they come up.
-"""
+"""A heap from which any element can be removed, not only the first."""
 
 from typing import Generic, Protocol, TypeVar
+
+# A heap is a list in which the element at n has a rank no higher than those at 2n + 1 and 2n + 2:
+#
+#     places      0              ranks       1.0
+#               /   \                       /   \
+#              1     2                    1.5    2.0
+#             / \   /                     / \    /
+#            3   4 5                   1.7 3.0 2.5
+#
+# Every element notes its own place, so one that leaves early is found without a search: the last element moves into the
+# gap, and up or down from there. That is a logarithmic number of steps, and nothing dead stays behind, as it would in
+# Python's heapq, where elements can only be marked and skipped when they come up.
 
 
 class Ranked(Protocol):
@@ -28,7 +27,7 @@ T = TypeVar("T", bound=Ranked)
 
 
 class RankHeap(Generic[T]):
-    """Elements of which the one of the lowest rank is at hand; an element is in one heap at a time."""
+    """A heap by rank; an element is in one heap at a time."""
 
     def __init__(self) -> None:
         self._elements: list[T] = []
@@ -38,7 +37,7 @@ class RankHeap(Generic[T]):
 
     @property
     def first(self) -> T | None:
-        """The element of the lowest rank."""
+        """Return the element of the lowest rank."""
         return self._elements[0] if self._elements else None
 
     def add(self, element: T) -> None:

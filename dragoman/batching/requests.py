@@ -1,15 +1,4 @@
-"""The requests that are not answered yet, and how much of each class may wait.
-
-A request is short or long, by what all its items cost, and each class has a budget of its own, so that long requests
-never keep short ones out::
-
-                         budget of short requests   |######        |  full: 503 for short requests alone
-    accepted request --> held from its acceptance until its items are computed, or it ends
-                         budget of long requests    |##############|#####  one of any size, where nothing long waits
-
-What a request holds is a number beside its items, so that a client who leaves gives it back at once, whatever is still
-to be cleared away behind it.
-"""
+"""The requests that are not answered yet, and the budget of each class of them."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -20,12 +9,22 @@ from dragoman.batching.queue import WaitingItem
 from dragoman.errors import UnavailableError
 from dragoman.items.outcomes import Failure, Result
 
+# A request is short or long, by what all its items cost, and each class has a budget of its own, so that long requests
+# never keep short ones out:
+#
+#                          budget of short requests   |######        |  full: 503 for short requests alone
+#     accepted request --> held from its acceptance until its items are computed, or it ends
+#                          budget of long requests    |##############|#####  one of any size, if nothing long waits
+#
+# What a request holds is two numbers beside its items, so that a client who leaves gives it back at once, however many
+# items are still to be removed from the line.
+
 RequestClass = Literal["short", "long"]
 
 
 @dataclass(kw_only=True)
 class Budget:
-    """What waits of one class of requests, and the limits; an empty one admits a request of any size."""
+    """The waiting work of one class of requests and its limits; an empty budget admits a request of any size."""
 
     request_class: RequestClass
     max_items: int
@@ -50,18 +49,16 @@ def overloaded(*budgets: Budget) -> UnavailableError:
     return UnavailableError(f"{waiting}; send this request again in a moment", code="overloaded")
 
 
-class Request:
-    """An accepted request: how far its items have been put in line, what it holds, and its outcomes so far."""
+class PendingRequest:
+    """A request in the batcher: the items not in line yet, the room it holds, and its outcomes so far."""
 
     def __init__(self, items: Sequence[Any], cost: int, *, budget: Budget, arrived: float, deadline: float) -> None:
         """Hold the room for all ``items``, which ``cost`` so much together."""
         self.budget, self.arrived, self.deadline = budget, arrived, deadline
         self.answer: asyncio.Future[list[Result | Failure]] = asyncio.get_running_loop().create_future()
         self.waits_for: dict[WaitingItem, None] = {}
-        self.cost_ahead = 0
-        """Of the items put in line before the next one."""
-        self.in_line = 0
-        """How many items wait that it owns."""
+        # The cost of the items put in line before the next one, and the number of waiting items that it owns.
+        self.cost_ahead = self.in_line = 0
         self.will_be_fed = False
         self.is_over = False
         self._items, self._next = items, 0
@@ -72,12 +69,12 @@ class Request:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is of the class of long requests."""
+        """Tell whether it is of the class of long requests."""
         return self.budget.request_class == "long"
 
     @property
     def has_more(self) -> bool:
-        """Whether some of its items are not in line yet."""
+        """Tell whether some of its items are not in line yet."""
         return self._next < len(self._items)
 
     def next_items(self, count: int) -> Iterator[tuple[int, Any]]:
@@ -93,7 +90,7 @@ class Request:
             self.budget.items, self.budget.cost = self.budget.items + items, self.budget.cost + cost
 
     def settle(self, waiting: WaitingItem, places: Sequence[int], outcome: Result | Failure) -> None:
-        """Note an outcome; the last one completes the answer."""
+        """Store an outcome; the last one completes the answer."""
         if self.is_over:
             return
         self.waits_for.pop(waiting, None)
@@ -101,6 +98,7 @@ class Request:
             self._outcomes[place] = outcome
         self._unanswered -= len(places)
         if not self._unanswered and not self.answer.done():
+            # The list was filled item by item and is handed over as it is: copying 100,000 outcomes would be a pause.
             self.answer.set_result(self._outcomes)
 
     def fail(self, error: Exception) -> None:
@@ -109,7 +107,7 @@ class Request:
             self.answer.set_exception(error)
 
     def end(self) -> None:
-        """Give back what it holds; its items count for nobody any more, though some may still be in line."""
+        """Give back the room it holds; some of its items may still be in line, but count for no budget."""
         self.hold(-self._held_items, -self._held_cost)
         self.is_over = True
         self._items, self._outcomes = (), []

@@ -1,10 +1,4 @@
-"""The threads in which batches are computed: which batch each has, and when another one may begin.
-
-While short requests keep coming, batches of long ones never occupy all workers::
-
-    worker 1   | long ........ | long ........ | long ........ |      until KEEP_FREE_S after the last short request,
-    worker 2   | short | - - - - | short | short | - - - - - - |      then long ones may start here as well
-"""
+"""The threads in which batches are computed, the batches in flight, and the times at which others may start."""
 
 import asyncio
 import contextlib
@@ -18,13 +12,19 @@ from dragoman.batching.queue import WaitingItem
 from dragoman.errors import InferenceError
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 
+# While short requests keep coming, batches of long ones never occupy all workers:
+#
+#   worker 1   | long ........ | long ........ | long ........ |      until KEEP_FREE_S after the last short request,
+#   worker 2   | short | - - - - | short | short | - - - - - - |      then long ones may start here as well
+
 log = logging.getLogger(__name__)
 
-# How long after a short request long ones leave one worker free for the next.
+# Seconds after a short request in which long ones leave one worker free for the next. A choice, not a measurement: with
+# less, a short request waits behind a batch of a document more often; with more, a worker stands idle longer.
 KEEP_FREE_S = 2.0
 
 
-class Run(Protocol):
+class BatchFunction(Protocol):
     """The function that computes a batch."""
 
     def __call__(self, items: Sequence[Any], *, on_outcome: OnOutcome) -> Sequence[Result | Failure]:
@@ -36,7 +36,7 @@ class Batch:
     """The items that a worker computes, and those of them that are not answered yet."""
 
     def __init__(self, items: list[WaitingItem]) -> None:
-        """The items are all of long requests, or all of short ones."""
+        """Take items that are all of long requests, or all of short ones."""
         self.items, self.is_long = items, items[0].is_long
         self.unanswered = {waiting.item: waiting for waiting in items}
 
@@ -44,8 +44,8 @@ class Batch:
 class Workers:
     """A fixed number of workers; belongs to one event loop."""
 
-    def __init__(self, run: Run, count: int) -> None:
-        """``run`` is called in ``count`` threads."""
+    def __init__(self, run: BatchFunction, count: int) -> None:
+        """Prepare to call ``run`` in ``count`` threads."""
         self._run, self._count = run, count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="batch")
         self._running: dict[asyncio.Future[Sequence[Result | Failure]], Batch] = {}
@@ -71,7 +71,12 @@ class Workers:
 
         def ended(future: asyncio.Future[Sequence[Result | Failure]]) -> None:
             del self._running[future]
-            on_end(batch, _outcomes(future, len(batch.items)))
+            error, size = future.exception(), len(batch.items)
+            if error is None and len(future.result()) == size:
+                on_end(batch, future.result())
+                return
+            log.error("a batch of %d items was not answered as it must be", size, exc_info=error)
+            on_end(batch, [Failure(InferenceError("the server failed on this request; its log says why"))] * size)
 
         items = list(batch.unanswered)
         future: asyncio.Future[Sequence[Result | Failure]]
@@ -90,7 +95,7 @@ class Workers:
 
     @property
     def idle(self) -> int:
-        """The number of workers that have no batch."""
+        """Return the number of workers that have no batch."""
         return self._count - len(self._running)
 
     def may_start_long(self, now: float) -> bool:
@@ -100,25 +105,18 @@ class Workers:
         return sum(batch.is_long for batch in self._running.values()) < self._count - 1
 
     def share(self, waiting: int, *, is_long: bool) -> int:
-        """Return how many items a batch may have, so that all workers of its class have about the same to do."""
+        """Return how many items the next batch may have, so that all workers of its class get about the same work."""
         alike = [len(batch.items) for batch in self._running.values() if batch.is_long == is_long]
         workers = self._count - (len(self._running) - len(alike))
+        # By the first bound no idle worker is left with nothing; the second counts what the busy ones already have.
         return min(math.ceil(waiting / self.idle), math.ceil((waiting + sum(alike)) / workers))
 
     def next_change(self, now: float) -> float:
-        """Return the time at which an idle worker need not be kept free any longer; infinity if none is."""
+        """Return the time until which an idle worker is kept free for short requests; infinity if none is."""
         return self._keep_free_until if self.idle and now < self._keep_free_until else math.inf
 
     async def close(self) -> None:
-        """Free the threads when all batches have ended, those included that ending ones let begin."""
+        """Free the threads when all batches have ended, including those that are started meanwhile."""
         while self._running:
             await asyncio.wait(self._running)
         self._pool.shutdown()
-
-
-def _outcomes(future: "asyncio.Future[Sequence[Result | Failure]]", size: int) -> Sequence[Result | Failure]:
-    error = future.exception()
-    if error is None and len(future.result()) == size:
-        return future.result()
-    log.error("a batch of %d items was not answered as it must be", size, exc_info=error)
-    return [Failure(InferenceError("the server failed on this request; its log says why"))] * size

@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import BundleError
-from dragoman.task_table import task_class
+from dragoman.task_table import find_task
 
 COMMON = (
     r"config\.yaml|MODEL_CARD\.md"
@@ -21,9 +22,22 @@ COMMON = (
 MODEL_CONFIG = "model/config.json"
 
 
+class BundledTask(Protocol):
+    """The part of a task's class that says what its bundles hold; ``dragoman.tasks.base`` explains each."""
+
+    files: str
+    model_config_keys: Mapping[str, frozenset[str]]
+
+    def options_of(self, manifest: Manifest) -> Any:
+        """Read the options, and raise BundleError where they are wrong."""
+
+    def limits_of(self, manifest: Manifest) -> Any:
+        """Read the limits, and raise BundleError where they are wrong."""
+
+
 def check_contents(root: Path, manifest: Manifest) -> None:
     """Check files, options, limits and model configuration against what the task knows; raises BundleError."""
-    task = task_class(manifest.task)
+    task: BundledTask = find_task(manifest.task)
     allowed = re.compile(f"{COMMON}|{task.files}" if task.files else COMMON)
     for entry in manifest.files:
         if not allowed.fullmatch(entry.path):

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from dragoman import strict
 from dragoman.atomic import to_json
 from dragoman.errors import BundleError, ConfigError
+from dragoman.strict import parse
 
 SCHEMA = 3
 VERSION_LENGTH = 12
@@ -116,7 +116,7 @@ class Manifest:
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")
-        parsed = strict.parse(value, cls)
+        parsed = parse(value, cls)
         if parsed.problems:
             raise BundleError(f"{origin}: {'; '.join(parsed.problems)}; the bundle is damaged, fetch it again")
         try:

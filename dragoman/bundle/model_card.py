@@ -1,13 +1,36 @@
 """The model card of a bundle, written from its manifest alone (so it can be written again, byte for byte)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
 from dragoman.bundle.manifest import BaseModel, Manifest
-from dragoman.task_table import task_class
+from dragoman.task_table import find_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A task's part of the model card: ``metadata`` are lines of the block that model hubs read."""
+
+    what: str
+    limits: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+
+
+class DescribedTask(Protocol):
+    """The part of a task's class that the model card asks."""
+
+    example_item: Any
+
+    def card(self, manifest: Manifest) -> Card:
+        """Describe the model."""
 
 
 def model_card(manifest: Manifest) -> str:
     """Write the card as Markdown, with the metadata block that model hubs read."""
     provenance = manifest.provenance
-    card = task_class(manifest.task).card(manifest)
+    task: DescribedTask = find_task(manifest.task)
+    card = task.card(manifest)
     origin = f"fine-tuned from {provenance.base_model.name}" if provenance.base_model else "trained from random weights"
     lines = [
         "---",
@@ -28,7 +51,7 @@ def model_card(manifest: Manifest) -> str:
         "import dragoman",
         "",
         'predict = dragoman.load("path/to/bundle")',
-        f"print(predict([{task_class(manifest.task).example_item!r}])[0])",
+        f"print(predict([{task.example_item!r}])[0])",
         "```",
         "",
         "## Limits",

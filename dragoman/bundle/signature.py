@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from dragoman import atomic
+from dragoman.atomic import write_bytes
 from dragoman.errors import BundleError, ConfigError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def sign(bundle_dir: Path, private_key: Path) -> str:
         draft = Path(folder) / SIGNATURE
         config.sign(bundle_dir, draft)
         signature = draft.read_bytes()
-    atomic.write_bytes(bundle_dir / SIGNATURE, signature)
+    write_bytes(bundle_dir / SIGNATURE, signature)
     return _Claim.read(signature).key
 
 

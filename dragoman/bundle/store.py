@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dragoman import atomic
+from dragoman.atomic import directory as new_directory
 from dragoman.bundle.contents import check_contents
 from dragoman.bundle.manifest import FileEntry, Manifest, Provenance, Score, check_name
 from dragoman.bundle.model_card import model_card
@@ -28,6 +28,8 @@ from dragoman.bundle.signature import SIGNATURE, configured_public_key, verify_s
 from dragoman.errors import BundleError, ConfigError
 
 MANIFEST = "manifest.json"
+# The label of models in BentoML's store that hold a bundle.
+BUNDLE_LABEL = "dragoman-bundle"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def write_bundle(
     Raises ConfigError for a bad name and OutputError when ``destination`` exists or cannot be written.
     """
     check_name(name)
-    with atomic.directory(Path(destination)) as root:
+    with new_directory(Path(destination)) as root:
         _copy_files(model_dir, root / "model")
         for engine, folder in engines.items():
             _copy_files(folder, root / "engines" / engine)

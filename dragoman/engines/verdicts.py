@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from dragoman import atomic
+from dragoman.atomic import write_json
 from dragoman.engines.mixing import BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, budget_s, configured_mixing
 from dragoman.errors import OutputError
 
@@ -76,7 +76,7 @@ def store_verdict(key: Key, verdict: Verdict) -> None:
     try:
         file = _file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(file, {"key": key, "mixing": verdict.mixing, "reason": verdict.reason})
+        write_json(file, {"key": key, "mixing": verdict.mixing, "reason": verdict.reason})
     except (OSError, RuntimeError, ValueError, OutputError):
         # Read-only containers have no place for it, and a setting that is no Unicode has no form in JSON; the next
         # start checks again.

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, MutableMapping
 from types import FrameType
 from typing import Any, TypeVar
 
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.http.protocol import Reply, error_reply
+from dragoman.http.protocol import Reply, check_body_size, error_reply
 from dragoman.items.bodies import JSON_TYPE
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,17 @@ class ContractMiddleware:
 def mark_answered(scope: MutableMapping[str, Any]) -> None:
     """Note in a request's scope that its answer, an error perhaps, is one of the contract."""
     scope[ANSWERED_KEY].append(True)
+
+
+async def read_body(chunks: AsyncIterable[bytes], content_length: str | None, limit: int) -> bytes:
+    """Read a body, refused as soon as its announced or received size is over the limit; raises InvalidInput."""
+    announced = content_length or ""
+    check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, limit)
+    body = bytearray()
+    async for chunk in chunks:
+        check_body_size(len(body) + len(chunk), limit)
+        body += chunk
+    return bytes(body)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -> Answer:

@@ -6,8 +6,7 @@ from typing import Any
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import InferenceError, InvalidInput, UnavailableError
 from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, TEXT_TYPE
-from dragoman.task_table import task_class
-from dragoman.tasks.base import Interface, Page
+from dragoman.tasks.base import Interface, Page, task_class
 
 Schema = dict[str, Any]
 

@@ -24,7 +24,7 @@ class Size(NamedTuple):
 class Capacity:
     """What an engine computes side by side, and how much work may wait for it; costs are padded widths times rows.
 
-    The limits hold for short requests and for long ones separately: see ``batch_requests``.
+    The limits hold for short requests and for long ones separately: see ``dragoman.batching.requests``.
     """
 
     parallel_batches: int = 1

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from dragoman import atomic
+from dragoman.atomic import write_json
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError
 from dragoman.predictor import Predictor
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Pointer:
 
     def write(self, folder: Path) -> None:
         """Put the pointer into a directory, whole or not at all; raises OutputError."""
-        atomic.write_json(folder / POINTER, asdict(self))
+        write_json(folder / POINTER, asdict(self))
 
 
 def followed_directory() -> Path | None:

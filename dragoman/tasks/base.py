@@ -17,15 +17,16 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
-from dragoman import strict
 from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.model_card import Card
 from dragoman.bundle.store import Bundle
 from dragoman.engines.selection import open_engine
 from dragoman.errors import BundleError, InvalidInput
 from dragoman.items.bodies import RawRequest, read_payload
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Capacity, Size
-from dragoman.strict import Setting
+from dragoman.strict import Setting, parse
+from dragoman.task_table import find_task
 
 Schema = dict[str, Any]
 
@@ -101,15 +102,6 @@ class Columns:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     params: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What a task adds to the model card: ``metadata`` are lines of the block that model hubs read."""
-
-    what: str
-    limits: Sequence[str] = ()
-    metadata: Sequence[str] = ()
 
 
 class Task:
@@ -301,6 +293,12 @@ class Task:
             self.engine.close()
 
 
+def task_class(name: str) -> type[Task]:
+    """Return the run-time class of a task; raises BundleError for one that this version does not know."""
+    found: type[Task] = find_task(name)
+    return found
+
+
 def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any], tuple[str, ...], bool]:
     """Give the inputs of a payload, the field that names each in errors, and whether they were a list.
 
@@ -319,7 +317,7 @@ def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any],
 
 
 def _read(value: Mapping[str, Any], kind: type, what: str) -> Any:
-    parsed = strict.parse(value, kind)
+    parsed = parse(value, kind)
     problems = parsed.problems
     # A manifest says everything: a key left to a default would not be covered by its digest.
     if not problems and (missing := _missing(value, json.loads(json.dumps(asdict(parsed.value))))):

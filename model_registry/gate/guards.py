@@ -1,4 +1,4 @@
-"""What a candidate must not do, whatever its score is: limits on the shape of its outputs, its speed and its size.
+"""Guards: limits on the shape of a candidate's outputs, its speed and its size, which hold whatever its score is.
 
 The task's own guards are in ``scoring``; those on batches, latency and size are the same for every task.
 """
@@ -7,19 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_registry.gate.outputs import Outputs
+from model_registry.gate.outputs import Measurements
 from model_registry.gate.settings import GateSettings, Range
 from scoring.table import guard
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One system on the items. None is what no limit asks for, and a ``p95_ms`` of nothing but refusals."""
-
-    outputs: Outputs
-    changed_in_batches: float | None
-    p95_ms: float | None
-    size_mb: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +24,19 @@ class Guard:
 
 
 def check_guards(
-    candidate: Measured,
-    champion: Measured | None,
+    candidate: Measurements,
+    champion: Measurements | None,
     inputs: Sequence[Any],
     references: Sequence[Any],
     settings: GateSettings,
 ) -> list[Guard]:
     """Check every guard that has a limit: the task's in the order of the settings, then the others."""
 
-    def shape(name: str, system: Measured) -> float:
-        return guard(name)(inputs, system.outputs.values, references)
-
-    guards = [
-        _guard(name, shape(name, candidate), shape(name, champion) if champion else None, limits)
-        for name, limits in settings.guards.items()
-    ]
+    guards = []
+    for name, limits in settings.guards.items():
+        value = guard(name)(inputs, candidate.outputs.values, references)
+        theirs = guard(name)(inputs, champion.outputs.values, references) if champion else None
+        guards.append(_guard(name, value, theirs, limits))
     changed = champion.changed_in_batches if champion else None
     p95_ms, megabytes = (champion.p95_ms, champion.size_mb) if champion else (None, None)
     checked = [
@@ -57,7 +45,7 @@ def check_guards(
         ("size_mb", candidate.size_mb, megabytes, settings.size_mb.max),
     ]
     if p95_ms is not None:
-        # Nobody is slower than a champion that answers nothing.
+        # A champion that answers nothing has no latency to compare with.
         checked.append(("latency_ratio", _ratio(candidate.p95_ms, p95_ms), 1.0, settings.latency_ratio.max))
     if champion:
         checked.append(("size_ratio", _ratio(candidate.size_mb, megabytes), 1.0, settings.size_ratio.max))

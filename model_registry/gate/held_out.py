@@ -8,7 +8,7 @@ from typing import Any
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.errors import DataError
-from dragoman.run_lines import read_lines
+from dragoman.text.lines import read_lines
 from scoring.held_out import HeldOutError, HeldOutItem, items_digest, read_held_out, short_digest
 
 VALIDATION = "validation"
@@ -32,17 +32,17 @@ class HeldOut:
 
     @property
     def inputs(self) -> list[str | bytes]:
-        """What the model answers."""
+        """The inputs that the models answer."""
         return [item.input for held_out in self.sets for item in held_out.items]
 
     @property
     def references(self) -> list[Any]:
-        """What its outputs are compared with."""
+        """The references that their outputs are compared with."""
         return [item.reference for held_out in self.sets for item in held_out.items]
 
     @property
     def digest(self) -> str:
-        """What identifies the pooled items in the history of decisions."""
+        """The identity of the pooled items in the history of decisions."""
         digests = sorted(items_digest(held_out.items).hex() for held_out in self.sets)
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 

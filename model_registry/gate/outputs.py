@@ -1,4 +1,4 @@
-"""What a packaged model makes of items: its outputs, how it behaves in batches, its speed and its size."""
+"""Measurements of a loaded bundle: its outputs, whether batches change them, and its speed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from dragoman.predictor import Predictor
 
 # Enough for well-filled batches, few enough that progress moves.
 ITEMS_AT_ONCE = 256
-# List lengths that the batch sample is cut into: batches then differ in size as well as in company.
+# List lengths that the batch sample is cut into: an odd small one and a full batch, so that batches differ in size as
+# well as in the other items.
 LIST_LENGTHS = (7, 32)
+# The fastest of three rounds is seldom disturbed by other processes.
 LATENCY_ROUNDS = 3
 
 Show = Callable[[int], None]
@@ -20,11 +22,21 @@ Show = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """One value an item, None where it was refused, for guards; its plain form, for metrics; why items were refused."""
+    """One value an item for guards, None where it was refused; its plain form for metrics; the reasons of refusals."""
 
     values: tuple[Any, ...]
     plain: tuple[Any, ...]
     refused: Mapping[int, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """The figures of one bundle. None means not asked for by any limit, and for ``p95_ms`` also: all items refused."""
+
+    outputs: Outputs
+    changed_in_batches: float | None
+    p95_ms: float | None
+    size_mb: float
 
 
 def answer(predictor: Predictor, items: Sequence[Any], show: Show = lambda done: None) -> Outputs:
@@ -57,7 +69,7 @@ def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: in
     alone = [answer(predictor, [item]).plain[0] for item in chosen]
     changed: set[int] = set()
     for length in LIST_LENGTHS:
-        # Neighbours of the test set are alike; a stride mixes them, and every list length mixes them otherwise.
+        # Neighbours in a test set are alike; a stride mixes them, and does so in another way for each list length.
         order = [index for first in range(length) for index in range(first, len(chosen), length)]
         for start in range(0, len(order), length):
             rows = order[start : start + length]
@@ -69,8 +81,8 @@ def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: in
 def p95_latencies_ms(predictors: Sequence[Predictor], items: Sequence[Any], *, sample: int) -> list[float | None]:
     """Measure the p95 latency of each predictor over items; None where it answers nothing.
 
-    Predictors take turns, and an item counts with the fastest of its rounds: what other processes of the machine add
-    now and then is in the tail of single requests and must not decide about a model.
+    Predictors take turns, and an item counts with the fastest of its rounds: delays by other
+    processes of the machine are in the tail of single requests and must not decide about a model.
     """
     timed: list[list[float]] = [[] for _ in predictors]
     for predictor in predictors:
@@ -82,11 +94,6 @@ def p95_latencies_ms(predictors: Sequence[Predictor], items: Sequence[Any], *, s
             if all(taken):
                 values.append(min(latency for (latency,) in taken))
     return [p95(values) if values else None for values in timed]
-
-
-def size_mb(predictor: Predictor) -> float:
-    """Return the size of a bundle's files in megabytes."""
-    return sum(entry.bytes for entry in predictor.bundle.manifest.files) / 1e6
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:

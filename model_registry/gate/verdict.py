@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dragoman.bundle.manifest import Manifest
-from dragoman.task_table import task_class
-from model_registry.gate.guards import Guard, Measured, check_guards
+from dragoman.tasks.base import task_class
+from model_registry.gate.guards import Guard, check_guards
 from model_registry.gate.held_out import HeldOut
+from model_registry.gate.outputs import Measurements
 from model_registry.gate.settings import GateSettings
 from scoring.base import Counts, Metric
 from scoring.bootstrap import Comparison, Outcome, compare, decide, items_missing
@@ -28,8 +29,8 @@ class SetScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """A judgement with its grounds; ``comparison`` is None where there is no champion."""
+class Judgement:
+    """A verdict with its grounds; ``comparison`` is None where there is no champion."""
 
     verdict: Outcome
     reason: str
@@ -42,15 +43,18 @@ class Trial:
     guards: tuple[Guard, ...]
 
 
-def another_work(candidate: Manifest, champion: Manifest | None) -> str | None:
-    """Say why the two cannot be compared at all, if so: they do different work."""
-    if champion is None or _work(candidate) == _work(champion):
+def incomparable(candidate: Manifest, champion: Manifest | None) -> str | None:
+    """Return the reason why two bundles cannot be compared, that they do different work, or None where they can."""
+    if champion is None:
         return None
-    return f"it does {_work(candidate)} and the champion {_work(champion)}; register it by another name"
+    ours, theirs = (task_class(one.task).work(one) for one in (candidate, champion))
+    return None if ours == theirs else f"it does {ours} and the champion {theirs}; register it by another name"
 
 
-def judge(candidate: Measured, champion: Measured | None, held_out: HeldOut, settings: GateSettings) -> Trial:
-    """Judge what both made of the same items."""
+def judge(
+    candidate: Measurements, champion: Measurements | None, held_out: HeldOut, settings: GateSettings
+) -> Judgement:
+    """Judge the answers of both to the same items."""
     references, metric = held_out.references, metric_named(settings.metric)
     guards = check_guards(candidate, champion, held_out.inputs, references, settings)
     ours = metric.counts(candidate.outputs.plain, references)
@@ -65,7 +69,7 @@ def judge(candidate: Measured, champion: Measured | None, held_out: HeldOut, set
         verdict, reason = _compared(comparison, settings)
     if failed := [guard for guard in guards if not guard.passed]:
         verdict, reason = "rejected", " and ".join(_failure(guard) for guard in failed)
-    return Trial(
+    return Judgement(
         verdict=verdict,
         reason=reason,
         settings=settings,
@@ -142,7 +146,3 @@ def _scores_by_set(held_out: HeldOut, metric: Metric, ours: Counts, theirs: Coun
         )
         start = rows.stop
     return found
-
-
-def _work(manifest: Manifest) -> str:
-    return task_class(manifest.task).work(manifest)

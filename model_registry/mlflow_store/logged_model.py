@@ -3,7 +3,6 @@
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from packaging.requirements import Requirement
 
 import dragoman
-from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.manifest import Manifest, Score
 from dragoman.bundle.store import Bundle
-from dragoman.task_table import task_class
-from model_registry.versions.version import headline_scores
+from dragoman.tasks.base import task_class
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 # MLflow's names of the types that parameters have.
@@ -27,7 +25,7 @@ PARAM_TYPES = {bool: "boolean", int: "long", float: "double", str: "string"}
 
 
 def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_id: str) -> str:
-    """Store a bundle as a model of a run, once per digest; returns the model's id."""
+    """Store a bundle as a model of a run, once per digest; return the model's id."""
     if stored := find_logged_model(client, bundle.manifest.digest, [experiment_id]):
         return str(stored.model_id)
     manifest = bundle.manifest
@@ -42,7 +40,10 @@ def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_
     try:
         upload_bundle(client, bundle, model_id=logged.model_id, run_id=run_id)
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        client.log_batch(run_id, metrics=_score_points(manifest, logged.model_id))
+        now = int(time.time() * 1000)
+        headline = headline_scores(manifest)
+        points = [Metric(name, one.value, now, 0, model_id=logged.model_id) for name, one in headline.items()]
+        client.log_batch(run_id, metrics=points)
     except BaseException:
         # A model without its files must never be found by digest and taken for a whole one.
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -52,7 +53,7 @@ def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_
 
 
 def upload_bundle(client: MlflowClient, bundle: Bundle, *, model_id: str, run_id: str) -> None:
-    """Store the files of a logged model; files that are there already are written over."""
+    """Store the files of a logged model; files that are there already are overwritten."""
     with tempfile.TemporaryDirectory(prefix="dragoman-model-") as folder:
         path = Path(folder) / "model"
         _save_model(path, bundle, Model(run_id=run_id, model_id=model_id, model_uuid=model_id))
@@ -60,40 +61,32 @@ def upload_bundle(client: MlflowClient, bundle: Bundle, *, model_id: str, run_id
 
 
 def find_logged_model(client: MlflowClient, digest: str, experiment_ids: list[str]) -> LoggedModel | None:
-    """The complete model that holds the bundle with this digest, if there is one."""
+    """Return the complete model that holds the bundle with this digest, if there is one."""
     found = client.search_logged_models(experiment_ids, filter_string=f"tags.bundle_digest = '{digest}'")
-    ready: Iterable[LoggedModel] = (model for model in found if model.status == LoggedModelStatus.READY)
+    ready: list[LoggedModel] = [model for model in found if model.status == LoggedModelStatus.READY]
     return min(ready, key=lambda model: model.creation_timestamp, default=None)
 
 
 def _save_model(path: Path, bundle: Bundle, model: Model) -> None:
+    manifest = bundle.manifest
+    task = task_class(manifest.task)
+    columns = task.columns(manifest)
+    params = [ParamSpec(name, PARAM_TYPES[type(default)], default) for name, default in columns.params.items()]
     mlflow.pyfunc.save_model(
         path=str(path),
         mlflow_model=model,
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={"bundle": str(bundle.path.resolve())},
         code_paths=[str(Path(dragoman.__file__).parent)],
-        signature=_signature(bundle.manifest),
-        input_example=_example(bundle.manifest),
+        signature=ModelSignature(
+            inputs=Schema([ColSpec(kind, name) for name, kind in columns.inputs.items()]),
+            outputs=Schema([ColSpec("string", name, required=False) for name in (*columns.outputs, "error")]),
+            params=ParamSchema(params) if params else None,
+        ),
+        input_example=pandas.DataFrame({column: [task.example_item] for column in columns.inputs}),
         pip_requirements=_requirements(),
-        metadata={"bundle_digest": bundle.manifest.digest},
+        metadata={"bundle_digest": manifest.digest},
     )
-
-
-def _signature(manifest: Manifest) -> ModelSignature:
-    columns = task_class(manifest.task).columns(manifest)
-    outputs = [*columns.outputs, "error"]
-    params = [ParamSpec(name, PARAM_TYPES[type(default)], default) for name, default in columns.params.items()]
-    return ModelSignature(
-        inputs=Schema([ColSpec(kind, name) for name, kind in columns.inputs.items()]),
-        outputs=Schema([ColSpec("string", name, required=False) for name in outputs]),
-        params=ParamSchema(params) if params else None,
-    )
-
-
-def _example(manifest: Manifest) -> pandas.DataFrame:
-    task = task_class(manifest.task)
-    return pandas.DataFrame({column: [task.example_item] for column in task.columns(manifest).inputs})
 
 
 def _requirements() -> list[str]:
@@ -104,6 +97,9 @@ def _requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in names]
 
 
-def _score_points(manifest: Manifest, model_id: str) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(name, score.value, now, 0, model_id=model_id) for name, score in headline_scores(manifest).items()]
+def headline_scores(manifest: Manifest) -> dict[str, Score]:
+    """Return the first score of each metric, which is the one that tables show."""
+    headline: dict[str, Score] = {}
+    for score in manifest.scores:
+        headline.setdefault(score.metric, score)
+    return headline

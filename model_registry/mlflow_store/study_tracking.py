@@ -4,85 +4,75 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from model_registry.mlflow_store.connection import connect, explained, resolve_uri
-from model_registry.mlflow_store.new_run import create_run_once
-from model_registry.mlflow_store.tracking import PARAMS_PER_REQUEST, TrackedRun, experiment_id
+from model_registry.mlflow_store.runs import create_run_once, experiment_id, log_params, search_runs
+from model_registry.mlflow_store.tracking import TrackedRun
 
 PARENT_TAG = "mlflow.parentRunId"
-LONGEST_PARAM = 6000
-# Killed trials are those that were pruned, or that nobody took up again after their worker died.
+# MLflow has no status of its own for a pruned trial, or for one that nobody resumed after its worker died.
 STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "KILLED", "WAITING": "SCHEDULED"}
 
 
 class TrialFacts(Protocol):
-    """What a storage says of one planned trial."""
+    """The state of one planned trial in its storage."""
 
     @property
     def number(self) -> int:
         """The number of the attempt that counts."""
-        ...
 
     @property
     def state(self) -> str:
         """WAITING, RUNNING, COMPLETE, PRUNED or FAIL."""
-        ...
 
     @property
     def retries(self) -> int:
-        """How many attempts died before."""
-        ...
+        """The number of attempts that died before."""
 
     @property
     def values(self) -> Mapping[str, float]:
         """The objectives of a complete trial, the first one first."""
-        ...
 
     @property
     def error(self) -> str | None:
-        """What it failed of by itself."""
-        ...
+        """The error of a trial that failed by itself."""
 
 
 class StudyFacts(Protocol):
-    """How a study stands."""
+    """The progress of a study."""
 
     @property
     def counts(self) -> Mapping[str, int]:
         """Trials by state."""
-        ...
 
     @property
     def finished(self) -> int:
         """Trials that have ended."""
-        ...
 
     @property
     def best_number(self) -> int | None:
         """The best trial so far."""
-        ...
 
     @property
     def best_values(self) -> Mapping[str, float]:
         """Its objectives."""
-        ...
 
 
 class TrackedTrial(TrackedRun):
     """The run of a trial while it is being written."""
 
     def abandon(self) -> None:
-        """Stop writing, and leave the run as it is."""
+        """Stop writing and leave the run as it is."""
         self._stop_monitor()
-        self._outbox.close(patience_seconds=0)
+        self._queue.close(patience_seconds=0)
 
 
 class TrackedStudy:
-    """The runs of a study. Runs are found by their tags, so that nobody who is killed leaves one that nobody knows."""
+    """The runs of a study. They are found by their tags, so that a worker that is killed leaves none that is lost."""
 
     def __init__(self, *, tracking_uri: str | None, experiment: str) -> None:
         self._uri, self._experiment = resolve_uri(tracking_uri), experiment
@@ -95,7 +85,7 @@ class TrackedStudy:
         return self._connected
 
     def open_study(self, *, name: str, token: str, facts: Mapping[str, object]) -> str:
-        """Find or make the study's run, and mark it running; only one process at a time may do this."""
+        """Find or create the study's run, and mark it running; only one process at a time may do this."""
         self._connected, self._name = connect(self._uri), name
         with explained(self._uri):
             self._experiment_id = experiment_id(self._client, self._experiment)
@@ -107,19 +97,26 @@ class TrackedStudy:
             tags = {"kind": "study", "study": name, "study_token": token}
             run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=name)
             self._parent_id = str(run.info.run_id)
-            self._log_params(self._parent_id, {key: _text(value) for key, value in facts.items()})
+            texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+            log_params(self._client, self._parent_id, texts)
         return self._parent_id
 
     def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
-        """Find or make the run of a planned trial, and go on writing it: what it holds is not written twice.
+        """Find or create the run of a planned trial, and continue it: points that it holds are not written twice.
 
         Only one process at a time may do this, as with ``settle``.
         """
         with explained(self._uri):
             found = self._children(f" and tags.slot = '{slot}'")
-            run_id = str(found[0].info.run_id) if found else self._create_trial(slot, number)
-            # Once more for a run whose maker was killed before it had them; equal ones change nothing.
-            self._log_params(run_id, params)
+            if found:
+                run = found[0]
+            else:
+                tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(slot)}
+                run_name = f"{self._name}-trial-{number:04d}"
+                run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=run_name)
+            run_id = str(run.info.run_id)
+            # Once more for a run whose creator was killed before it had them; equal ones change nothing.
+            log_params(self._client, run_id, params)
             state = {"trial_state": "RUNNING", "trial_number": str(number), "retries": str(retries)}
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in state.items()])
         return TrackedTrial.open(
@@ -127,12 +124,16 @@ class TrackedStudy:
         )
 
     def running(self) -> set[int]:
-        """The planned trials whose runs say that somebody writes them."""
+        """Return the planned trials whose runs are open."""
         with explained(self._uri):
-            return {int(run.data.tags["slot"]) for run in self._children() if _is_open(run)}
+            return {
+                int(run.data.tags["slot"])
+                for run in self._children()
+                if "RUNNING" in (run.info.status, run.data.tags.get("trial_state"))
+            }
 
     def settle(self, states: Mapping[int, TrialFacts]) -> None:
-        """Make runs of trials say what became of these; an objective is a metric of complete trials alone."""
+        """Give runs of trials the state of their trials; only complete trials get the objective as a metric."""
         if not states:
             return
         with explained(self._uri):
@@ -143,7 +144,7 @@ class TrackedStudy:
                     self._settle(run, facts)
 
     def summarize(self, summary: StudyFacts) -> None:
-        """The study's curves: the best objectives and the trials by state, against the number of ended trials."""
+        """Add a point to the study's curves: best objectives and trials by state, against the number of ended ones."""
         now = int(time.time() * 1000)
         values = {f"trials_{state.lower()}": float(count) for state, count in summary.counts.items()}
         values |= {f"best_{name}": value for name, value in summary.best_values.items()}
@@ -157,7 +158,7 @@ class TrackedStudy:
             )
 
     def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
-        """Store the study's results and end its run, unless trials wait for somebody to go on."""
+        """Store the study's results and end its run, unless trials are still waiting."""
         with explained(self._uri):
             for path in files:
                 self._client.log_artifact(self._parent_id, str(path))
@@ -165,12 +166,6 @@ class TrackedStudy:
                 self._client.update_run(self._parent_id, status="SCHEDULED")
             else:
                 self._client.set_terminated(self._parent_id, "FINISHED")
-
-    def _create_trial(self, slot: int, number: int) -> str:
-        tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(slot)}
-        run_name = f"{self._name}-trial-{number:04d}"
-        run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=run_name)
-        return str(run.info.run_id)
 
     def _settle(self, run: Run, facts: TrialFacts) -> None:
         run_id, now = run.info.run_id, int(time.time() * 1000)
@@ -187,37 +182,14 @@ class TrackedStudy:
             synchronous=True,
         )
         status = "FAILED" if facts.error is not None else STATUSES[facts.state]
-        if run.info.status != status:
-            self._set_status(run_id, status)
-
-    def _set_status(self, run_id: str, status: str) -> None:
-        if status == "SCHEDULED":
+        if status == "SCHEDULED" and run.info.status != status:
             self._client.update_run(run_id, status=status)
-        else:
+        elif run.info.status != status:
             self._client.set_terminated(run_id, status)
-
-    def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
-        entries = [Param(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()]
-        for start in range(0, len(entries), PARAMS_PER_REQUEST):
-            self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_REQUEST])
 
     def _children(self, more: str = "") -> list[Run]:
         return self._search(f"tags.`{PARENT_TAG}` = '{self._parent_id}' and tags.kind = 'trial'{more}")
 
     def _search(self, condition: str) -> list[Run]:
-        found: list[Run] = []
-        token = None
-        while True:
-            page: Any = self._client.search_runs([self._experiment_id], condition, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return sorted(found, key=lambda run: run.info.start_time)
-
-
-def _is_open(run: Run) -> bool:
-    return "RUNNING" in (run.info.status, run.data.tags.get("trial_state"))
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+        found = search_runs(self._client, self._experiment_id, condition)
+        return sorted(found, key=lambda run: run.info.start_time)

@@ -1,4 +1,4 @@
-"""One training run in MLflow, seen from the training loop: cheap to call, and never in its way."""
+"""The MLflow run of a training. Its methods are cheap to call and never block the training loop on a server."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
@@ -17,21 +17,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import ConfigError, UnavailableError
-from model_registry.mlflow_store.connection import (
-    bounded_requests,
-    connect,
-    explained,
-    resolve_uri,
-    sqlite_path,
-    without_password,
-)
+from model_registry.mlflow_store.connection import bounded_requests, connect, explained, resolve_uri, without_password
 from model_registry.mlflow_store.logged_model import log_bundle
-from model_registry.mlflow_store.new_run import create_run_once
-from model_registry.mlflow_store.outbox import MetricOutbox
+from model_registry.mlflow_store.metric_queue import MetricQueue
+from model_registry.mlflow_store.runs import create_run_once, experiment_id, log_params
 
 log = logging.getLogger(__name__)
 
-PARAMS_PER_REQUEST = 100
 # MLflow's default of 10 s leaves a demo of a minute with a handful of points.
 SYSTEM_METRICS_SECONDS = 5
 MONITOR_PATIENCE_SECONDS = 10.0
@@ -50,7 +42,7 @@ class TrackedRun:
         run = client.get_run(run_id)
         self._experiment_id: str = run.info.experiment_id
         self._last_steps = _last_steps(client, run_id, list(run.data.metrics)) if resumed else {}
-        self._outbox = MetricOutbox(client, run_id)
+        self._queue = MetricQueue(client, run_id)
         self._monitor = SystemMetricsMonitor(
             run_id, sampling_interval=SYSTEM_METRICS_SECONDS, resume_logging=resumed, tracking_uri=self.tracking_uri
         )
@@ -67,7 +59,7 @@ class TrackedRun:
         tags: Mapping[str, str],
         run_id: str | None = None,
     ) -> Self:
-        """Start a run, or go on with the run ``run_id``; the URI defaults to $MLFLOW_TRACKING_URI, then to SQLite here.
+        """Start a run, or continue the run ``run_id``; the URI defaults to $MLFLOW_TRACKING_URI, then to SQLite here.
 
         Raises UnavailableError within seconds when the store does not answer, ConfigError when the run is not in it.
         """
@@ -78,9 +70,7 @@ class TrackedRun:
                 _reopen(client, run_id, uri)
                 return cls(client, run_id, resumed=True)
             run = create_run_once(client, experiment_id(client, experiment), tags=tags, run_name=run_name)
-            entries = [Param(key, str(value)) for key, value in params.items()]
-            for start in range(0, len(entries), PARAMS_PER_REQUEST):
-                client.log_batch(run.info.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
+            log_params(client, run.info.run_id, params)
             return cls(client, run.info.run_id, resumed=False)
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
@@ -91,7 +81,7 @@ class TrackedRun:
         now = int(time.time() * 1000)
         points = [Metric(name, float(value), now, step) for name, value in values.items()]
         points += [Metric(f"by_units/{name}", float(value), now, units) for name, value in values.items()]
-        self._outbox.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
+        self._queue.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Store a file with the run; sent again, it takes its own place."""
@@ -126,7 +116,7 @@ class TrackedRun:
         Raises UnavailableError when a finished run would lack points: it is to be opened again, and they sent again.
         """
         self._stop_monitor()
-        if unsent := self._outbox.close():
+        if unsent := self._queue.close():
             place = without_password(self.tracking_uri)
             missing = f"{unsent} metric points of run {self.run_id} did not reach {place}"
             if status == "FINISHED":
@@ -140,32 +130,6 @@ class TrackedRun:
         ending = threading.Thread(target=self._monitor.finish, name="monitor-end", daemon=True)
         ending.start()
         ending.join(MONITOR_PATIENCE_SECONDS)
-
-
-def experiment_id(client: MlflowClient, name: str) -> str:
-    """The id of the experiment, made if there is none; SQLite's artifacts go beside its file.
-
-    Raises ConfigError for an experiment that was deleted.
-    """
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(client.tracking_uri)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage == "deleted":
-        raise ConfigError(
-            f"the MLflow experiment {name!r} was deleted; restore it (mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}) or choose another name"
-        )
-    return str(found.experiment_id)
-
-
-def _artifact_location(uri: str) -> str | None:
-    # MLflow's own choice would be ./mlruns of whichever directory the first run was started in.
-    return (sqlite_path(uri).parent / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
 
 
 def _reopen(client: MlflowClient, run_id: str, uri: str) -> None:

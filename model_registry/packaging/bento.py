@@ -15,14 +15,12 @@ from typing import Any
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.signature import SIGNATURE
-from dragoman.bundle.store import MANIFEST, Bundle, open_bundle
+from dragoman.bundle.store import BUNDLE_LABEL, MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
 from model_registry.packaging.verified_copy import copy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE_FILES = ("service.py", "bentofile.yaml")
-# service.py finds packaged models by this label.
-BUNDLE_LABEL = "dragoman-bundle"
 SOURCES_LABEL = "dragoman-sources"
 
 

@@ -1,50 +1,34 @@
-"""Promoting and rolling back: judged without a lock, as long as it takes; carried out under the lease, in a moment."""
+"""Promotion and rollback: judged without a lock, as long as it takes; carried out under the lease, in a moment."""
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError
-from model_registry.gate.contender import Contender, contending, put_on_trial
+from model_registry.gate.comparison import Competitor, judge_competitors, loaded_version
 from model_registry.gate.held_out import HeldOut, from_training
 from model_registry.gate.settings import GateSettings
-from model_registry.gate.verdict import Trial, another_work
+from model_registry.gate.verdict import Judgement, incomparable
 from model_registry.mlflow_store.connection import explained
-from model_registry.promotion import flip, report
-from model_registry.promotion.decisions import Decision, DecisionLog, now
+from model_registry.promotion import report
+from model_registry.promotion.champion_alias import move_champion, settle
+from model_registry.promotion.decision import ChampionChange
+from model_registry.promotion.history import Decision, DecisionLog
 from model_registry.versions.registry import CHAMPION, PREVIOUS, Registry, aliased
 from model_registry.versions.version import Version, select
 
-# How often the champion may change while a candidate is judged against it, or a rollback is verified.
+# The number of times that the champion may change while a candidate is judged against it or a rollback is verified.
+# Each time somebody else's promotion has succeeded, so more than a few in a row mean a fault.
 TRIES = 20
 
 # The gate's settings by the name of a task.
 SettingsOf = Callable[[str], GateSettings]
-Verdict = Literal["promoted", "rejected", "undecided", "champion again"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What became of a request; ``replaced`` is the champion before it, ``changed`` is false where nothing was done.
-
-    ``look`` counts the decisions made on the trial's items, this one included.
-    """
-
-    version: Version
-    verdict: Verdict
-    reason: str
-    replaced: Version | None = None
-    changed: bool = False
-    trial: Trial | None = None
-    look: int = 1
 
 
 def promote(
     registry: Registry, name: str, selector: str, settings_of: SettingsOf, held_out: HeldOut | None = None
-) -> Promotion:
+) -> ChampionChange:
     """Judge a version against the champion and make it champion if it passes; the decision is recorded either way.
 
     ``settings_of`` gives the gate of a task, which is the candidate's. ``held_out`` are the sets of the candidate's
@@ -52,28 +36,25 @@ def promote(
     both, BundleError for a bundle that is gone or damaged.
     """
     with explained(registry.uri), contextlib.ExitStack() as stack:
-        candidate: Contender | None = None
-        number: int | None = None
+        candidate: Competitor | None = None
         for _ in range(TRIES):
             versions = _settled_versions(registry, name)
             version, champion = select(versions, name, selector), aliased(versions, CHAMPION)
-            if number is not None:
-                # An alias may have moved meanwhile; what has been judged is this one.
-                version = select(versions, name, str(number))
+            # An alias may move meanwhile; the version that has been judged is this one.
+            selector = str(version.number)
             if champion is not None and champion.number == version.number:
-                return Promotion(
+                return ChampionChange(
                     version=version, verdict="promoted", reason="is the champion already", replaced=champion
                 )
-            number = version.number
-            candidate = candidate or stack.enter_context(contending(registry, version))
+            candidate = candidate or stack.enter_context(loaded_version(registry, version))
             settings = settings_of(candidate.bundle.manifest.task)
             decided = _decide(registry, version, candidate, champion, settings, held_out)
             if decided is not None:
                 return decided
-    raise _restless(name)
+    raise _unstable(name)
 
 
-def rollback(registry: Registry, name: str, reason: str) -> Promotion:
+def rollback(registry: Registry, name: str, reason: str) -> ChampionChange:
     """Make the previous champion champion again, once its bundle verifies, and the present one previous."""
     with explained(registry.uri):
         for _ in range(TRIES):
@@ -86,116 +67,120 @@ def rollback(registry: Registry, name: str, reason: str) -> Promotion:
                 )
             with tempfile.TemporaryDirectory(prefix="dragoman-rollback-") as folder:
                 registry.fetch(previous, Path(folder))
-            tags = _tags("rollback", "champion again", reason, previous, champion)
-            record = flip.Record(tags=tags, metrics={})
-            if flip.move_champion(registry.client, name, judged=champion.number, to=previous.number, record=record):
-                return Promotion(
-                    version=previous, verdict="champion again", reason=reason, replaced=champion, changed=True
-                )
-    raise _restless(name)
+            change = ChampionChange(
+                version=previous, verdict="champion again", reason=reason, replaced=champion, changed=True
+            )
+            tags = _tags("rollback", change)
+            if move_champion(registry.client, name, judged=champion.number, to=previous.number, tags=tags, metrics={}):
+                return change
+    raise _unstable(name)
 
 
 def history(registry: Registry, name: str) -> list[Decision]:
-    """Every decision about a model that was carried out, the last one first; raises ConfigError for no such model."""
+    """Return the decisions about a model that were carried out, last one first; raises ConfigError for no such model.
+
+    Whatever a killed command has left unfinished is completed or dropped before.
+    """
     with explained(registry.uri):
         _settled_versions(registry, name)
         return DecisionLog(registry.client, name).entries()
 
 
+def _settled_versions(registry: Registry, name: str) -> list[Version]:
+    versions = registry.versions(name)
+    return registry.versions(name) if settle(registry.client, name) else versions
+
+
 def _decide(
     registry: Registry,
     version: Version,
-    candidate: Contender,
+    candidate: Competitor,
     champion: Version | None,
     settings: GateSettings,
     held_out: HeldOut | None,
-) -> Promotion | None:
+) -> ChampionChange | None:
     """Judge and carry out; None when the champion is another one by then, and the judgement void."""
     log = DecisionLog(registry.client, version.name)
-    with _champion_contending(registry, champion) as opponent:
-        unlike = another_work(candidate.bundle.manifest, opponent.bundle.manifest if opponent else None)
-        trial = None
-        if unlike is None:
-            items = held_out or _stored(registry, version, candidate, opponent, settings)
-            trial = put_on_trial(candidate, opponent, items, settings)
-    promotion = Promotion(
+    judgement, reason = _judged(registry, version, candidate, champion, settings, held_out)
+    change = ChampionChange(
         version=version,
-        verdict=trial.verdict if trial else "rejected",
-        reason=trial.reason if trial else str(unlike),
+        verdict=judgement.verdict if judgement else "rejected",
+        reason=reason,
         replaced=champion,
-        changed=trial is not None and trial.verdict == "promoted",
-        trial=trial,
-        look=1 + (log.earlier(trial.held_out_digest) if trial else 0),
+        changed=judgement is not None and judgement.verdict == "promoted",
+        judgement=judgement,
+        look=1 + (log.count(judgement.held_out_digest) if judgement else 0),
     )
+    tags, metrics = _tags("promotion", change), _metrics(judgement)
     with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
-        report.write(promotion, Path(folder))
-        tags = _tags("promotion", promotion.verdict, promotion.reason, version, champion)
-        if trial:
-            tags["held_out"] = trial.held_out_digest
-        record = flip.Record(tags=tags, metrics=_metrics(trial), artifacts=Path(folder))
-        if promotion.changed:
-            judged = champion.number if champion else None
-            done = flip.move_champion(registry.client, version.name, judged=judged, to=version.number, record=record)
-            return promotion if done else None
-        log.close(log.open(record.tags, record.metrics, record.artifacts))
-        return promotion
-
-
-@contextlib.contextmanager
-def _champion_contending(registry: Registry, champion: Version | None) -> Iterator[Contender | None]:
-    if champion is None:
-        yield None
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            opponent = stack.enter_context(contending(registry, champion))
-        except BundleError as error:
-            raise BundleError(
-                f"the champion cannot be judged against: {error}; register its bundle again, which puts its files "
-                f"back, or go back: python -m model_registry rollback {champion.name}; where no earlier bundle can be "
-                "read, delete the alias champion in MLflow, and the next promotion is that of a first champion"
-            ) from error
-        yield opponent
-
-
-def _settled_versions(registry: Registry, name: str) -> list[Version]:
-    """The versions once nothing is left half done; raises ConfigError when there is no such model."""
-    versions = registry.versions(name)
-    return registry.versions(name) if flip.mend(registry.client, name) else versions
-
-
-def _stored(
-    registry: Registry, version: Version, candidate: Contender, champion: Contender | None, settings: GateSettings
-) -> HeldOut:
-    with tempfile.TemporaryDirectory(prefix="dragoman-held-out-") as folder:
-        return from_training(
-            registry.held_out_files(version, Path(folder)),
-            candidate.bundle.manifest,
-            champion.bundle.manifest if champion else None,
-            validation=settings.held_out == "validation",
+        files = Path(folder)
+        report.write(change, files)
+        if not change.changed:
+            log.close(log.open(tags, metrics, files))
+            return change
+        moved = move_champion(
+            registry.client,
+            version.name,
+            judged=champion.number if champion else None,
+            to=version.number,
+            tags=tags,
+            metrics=metrics,
+            artifacts=files,
         )
+        return change if moved else None
 
 
-def _tags(kind: str, verdict: str, reason: str, version: Version, champion: Version | None) -> dict[str, str]:
-    return {
+def _judged(
+    registry: Registry,
+    version: Version,
+    candidate: Competitor,
+    champion: Version | None,
+    settings: GateSettings,
+    held_out: HeldOut | None,
+) -> tuple[Judgement | None, str]:
+    """Return the judgement with its reason, or None and the reason why the two cannot be compared."""
+    with contextlib.ExitStack() as stack:
+        opponent = None
+        if champion is not None:
+            try:
+                opponent = stack.enter_context(loaded_version(registry, champion))
+            except BundleError as error:
+                raise BundleError(
+                    f"the champion cannot be judged against: {error}; register its bundle again, which puts its files "
+                    f"back, or go back: python -m model_registry rollback {champion.name}; where no earlier bundle can "
+                    "be read, delete the alias champion in MLflow, and the next promotion is that of a first champion"
+                ) from error
+        ours, theirs = candidate.bundle.manifest, opponent.bundle.manifest if opponent else None
+        if reason := incomparable(ours, theirs):
+            return None, reason
+        if held_out is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dragoman-held-out-")))
+            stored = registry.held_out_files(version, folder)
+            held_out = from_training(stored, ours, theirs, validation=settings.held_out == "validation")
+        judgement = judge_competitors(candidate, opponent, held_out, settings)
+        return judgement, judgement.reason
+
+
+def _tags(kind: str, change: ChampionChange) -> dict[str, str]:
+    tags = {
         "kind": kind,
-        "verdict": verdict,
-        "reason": reason,
-        "candidate": str(version.number),
-        "candidate_digest": version.digest,
-        "champion": str(champion.number) if champion else "",
-        "at": now(),
+        "verdict": change.verdict,
+        "reason": change.reason,
+        "candidate": str(change.version.number),
+        "candidate_digest": change.version.digest,
+        "champion": str(change.replaced.number) if change.replaced else "",
     }
+    return {**tags, "held_out": change.judgement.held_out_digest} if change.judgement else tags
 
 
-def _metrics(trial: Trial | None) -> dict[str, float]:
-    if trial is None:
+def _metrics(judgement: Judgement | None) -> dict[str, float]:
+    if judgement is None:
         return {}
-    found = {f"guard/{guard.name}": guard.value for guard in trial.guards if guard.value is not None}
-    if comparison := trial.comparison:
+    found = {f"guard/{guard.name}": guard.value for guard in judgement.guards if guard.value is not None}
+    if comparison := judgement.comparison:
         found |= {name: getattr(comparison, name) for name in ("candidate", "champion", "difference", "low", "high")}
     return found
 
 
-def _restless(name: str) -> UnavailableError:
+def _unstable(name: str) -> UnavailableError:
     return UnavailableError(f"the champion of {name} changed {TRIES} times meanwhile; run the command again")

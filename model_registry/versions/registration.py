@@ -12,8 +12,7 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
 from model_registry.mlflow_store.connection import without_password
 from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle, upload_bundle
-from model_registry.mlflow_store.new_run import create_run_once
-from model_registry.mlflow_store.tracking import experiment_id
+from model_registry.mlflow_store.runs import create_run_once, experiment_id
 from model_registry.versions.version import description, version_tags
 from scoring.held_out import FOLDER, SUFFIX
 

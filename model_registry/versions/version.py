@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion
 
-from dragoman.bundle.manifest import VERSION_LENGTH, BaseModel, Manifest, Score
+from dragoman.bundle.manifest import VERSION_LENGTH, BaseModel, Manifest
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
+from model_registry.mlflow_store.logged_model import headline_scores
 from scoring.table import METRICS
 
 # The column is that wide in MLflow's databases.
@@ -54,14 +55,6 @@ def _metrics(tags: Mapping[str, str]) -> list[str]:
     """List the metrics that a version's tags name, in the order of the table of metrics."""
     found = {key.removesuffix(SIGNATURE_SUFFIX) for key in tags if key.endswith(SIGNATURE_SUFFIX)}
     return [*(metric for metric in METRICS if metric in found), *sorted(found - set(METRICS))]
-
-
-def headline_scores(manifest: Manifest) -> dict[str, Score]:
-    """The first score of each metric, which is the one that tables and tags show."""
-    headline: dict[str, Score] = {}
-    for score in manifest.scores:
-        headline.setdefault(score.metric, score)
-    return headline
 
 
 def version_tags(manifest: Manifest) -> dict[str, str]:

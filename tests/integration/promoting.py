@@ -15,7 +15,7 @@ import model_registry.promotion.promote  # noqa: F401
 from model_registry.__main__ import main
 from model_registry.mlflow_store.connection import connect
 from model_registry.promotion import lease
-from model_registry.promotion.decisions import DecisionLog
+from model_registry.promotion.history import DecisionLog
 
 # Every write that a promotion or a rollback makes, in the order in which they come.
 WRITES = (

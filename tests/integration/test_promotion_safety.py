@@ -14,9 +14,9 @@ from dragoman.errors import UnavailableError
 from model_registry.__main__ import main
 from model_registry.mlflow_store.connection import connect
 from model_registry.mlflow_store.tracking import TrackedRun
-from model_registry.promotion import flip
-from model_registry.promotion.decisions import DecisionLog
-from model_registry.promotion.flip import INTENT_TAG
+from model_registry.promotion import champion_alias
+from model_registry.promotion.champion_alias import INTENT_TAG
+from model_registry.promotion.history import DecisionLog
 from model_registry.promotion.lease import LEASE_TAG, Lease, lease
 from model_registry.versions.registry import Registry
 from tests.integration import promoting
@@ -170,17 +170,17 @@ def test_a_run_that_nobody_writes_any_more_is_ended_and_one_that_is_being_writte
     ours = log.open(promoting.REJECTION, {}, None)
     assert in_processes((promoting.open_decision_and_die, (uri, name))) == [-9]
     (theirs,) = log.left_open()
-    assert flip.mend(client, name)
-    assert not flip.mend(client, name)
+    assert champion_alias.settle(client, name)
+    assert not champion_alias.settle(client, name)
     assert (status(client, theirs), status(client, ours)) == ("KILLED", "RUNNING")
     log.close(ours)
     assert [one.run_id for one in log.entries()] == [ours]
     # Of another machine's process nothing is known but the age of its run.
     far = log.open(promoting.REJECTION, {}, None)
     client.set_tag(far, "writer", json.dumps({"machine": "far away", "pid": 1, "started": 0}))
-    assert not flip.mend(client, name)
-    monkeypatch.setattr("model_registry.promotion.decisions.LONGEST_DECISION_SECONDS", -1.0)
-    assert flip.mend(client, name)
+    assert not champion_alias.settle(client, name)
+    monkeypatch.setattr("model_registry.promotion.history.LONGEST_DECISION_SECONDS", -1.0)
+    assert champion_alias.settle(client, name)
     assert status(client, far) == "KILLED"
     # What was carried out stays in the history, whatever is found to be left over.
     log.discard(ours)
@@ -251,8 +251,9 @@ def test_files_are_sent_before_the_lease_is_taken_and_what_came_to_nothing_is_no
 
     def move(client: MlflowClient, number: int, artifacts: Path | None = None) -> bool:
         tags = {**promoting.REJECTION, "verdict": "promoted", "candidate": str(number)}
-        record = flip.Record(tags=tags, metrics={}, artifacts=artifacts)
-        return flip.move_champion(client, name, judged=None, to=number, record=record)
+        return champion_alias.move_champion(
+            client, name, judged=None, to=number, tags=tags, metrics={}, artifacts=artifacts
+        )
 
     assert not move(Watching(uri, uri), 2, tmp_path / "artifacts")
     assert held == [False]

@@ -304,7 +304,7 @@ def test_what_did_not_reach_a_server_at_the_end_is_told_and_sent_once_when_the_r
         run.metrics({"loss": points[1]}, step=1, units=10)
     for step in range(2, 50):
         run.metrics({"loss": points[step]}, step=step, units=10 * step)
-    monkeypatch.setattr("model_registry.mlflow_store.outbox.PATIENCE_AT_THE_END_SECONDS", 0.1)
+    monkeypatch.setattr("model_registry.mlflow_store.metric_queue.PATIENCE_AT_THE_END_SECONDS", 0.1)
     with pytest.raises(UnavailableError, match=r"points of run .* did not reach"):
         run.finish("FINISHED")
 

@@ -23,9 +23,10 @@ from tests.integration.mlflow_server import free_port, mlflow_server
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
 from train.config.compose import compose_config, load_config
+from train.run.history import read_history
 from train.run.record import final_figures
 from train.run.recorder import Recorder, RunFacts, Unrecorded
-from train.run.run_dir import RunDir, read_history
+from train.run.run_dir import RunDir
 from train.session import resume, start
 
 STEPS = 60
@@ -132,14 +133,32 @@ def test_mlflow_holds_the_run(tracked: tuple[RunDir, str, str]) -> None:
     assert record.info.status == "FINISHED"
     assert record.data.params["train.max_steps"] == str(STEPS)
     assert record.data.tags["corpus_fingerprint"].startswith("sha256:")
+    assert record.data.tags["mlflow.source.name"] == "python -m train"
     losses = client.get_metric_history(place["run_id"], "train/loss")
     assert [point.step for point in losses] == [20, 40, 60]
-    assert client.get_metric_history(place["run_id"], "by_units/validation/chrf")
+    assert client.get_metric_history(place["run_id"], "vs_units/validation/chrf")
     artifacts = {file.path for file in client.list_artifacts(place["run_id"])}
     assert {"config.yaml", "corpus.json", "curves.png", "samples.json"} <= artifacts
     held_out = {file.path for file in client.list_artifacts(place["run_id"], "held_out")}
     assert held_out == {"held_out/test.parquet", "held_out/validation.parquet"}
     assert place["complete"]
+
+
+def test_mlflow_names_the_corpora_of_the_run_by_the_labels_of_its_scores(tracked: tuple[RunDir, str, str]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run, _, uri = tracked
+    record = MlflowClient(uri).get_run(json.loads(run.mlflow.read_text(encoding="utf-8"))["run_id"])
+    logged = {}
+    for entry in record.inputs.dataset_inputs:
+        contexts = [tag.value for tag in entry.tags if tag.key == "mlflow.data.context"]
+        logged[f"{entry.dataset.name}@{entry.dataset.digest}"] = contexts
+        assert "toy.en" in entry.dataset.source
+    labels = {score.test_set for score in open_bundle(run.bundle).manifest.scores}
+    assert labels < set(logged)
+    assert {name.partition("@")[0]: contexts for name, contexts in logged.items()} == {
+        f"parallel/{split}": [split] for split in ("train", "validation", "test")
+    }
 
 
 def test_the_held_out_sets_of_a_run_are_those_of_its_scores(tracked: tuple[RunDir, str, str]) -> None:
@@ -207,7 +226,11 @@ class Cut(Unrecorded):
         self.closed: list[str] = []
         self.figures: dict[str, float] = {}
         self.files: list[str] = []
+        self.corpora: list[Mapping[str, str]] = []
         self.bundles: list[Path] = []
+
+    def log_corpora(self, corpora: Sequence[Mapping[str, str]]) -> None:
+        self.corpora += corpora
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         self.figures.update(values)
@@ -264,6 +287,10 @@ def test_a_run_that_is_cut_off_while_it_is_recorded_keeps_its_bundle_and_sends_t
     assert [facts.run_id for facts in asked] == ["f00"]
     assert again.closed == ["FINISHED"]
     assert again.bundles == [run.bundle]
+    assert {corpus["context"] for corpus in again.corpora} == {"train", "validation", "test"}
+    assert {frozenset(corpus.items()) for corpus in again.corpora} == {
+        frozenset(corpus.items()) for corpus in recorder.corpora
+    }
     assert {"train/loss", "validation/chrf", "parallel/test/chrf"} <= set(again.figures)
     assert {"config.yaml", "corpus.json", "curves.png", "test.parquet", "validation.parquet"} == set(again.files)
     assert open_bundle(run.bundle).manifest.digest == digest
@@ -312,7 +339,10 @@ def test_a_real_server_that_dies_during_training_costs_no_bundle_and_gets_its_re
 
     run, port = RunDir(tmp_path / "run"), free_port()
     (tmp_path / "server").mkdir()
-    impatient = "from train import __main__, record; record.PATIENCE_SECONDS = 0; __main__.run_cli(__main__.main)"
+    impatient = (
+        "from train import __main__; from train.run import record; record.PATIENCE_SECONDS = 0; "
+        "__main__.run_cli(__main__.main)"
+    )
     with mlflow_server(tmp_path / "server", port) as server:
         settings = [*corpus, f"run_dir={run.path}", f"train.max_steps={STEPS}", f"tracking.uri={server.uri}"]
         process = subprocess.Popen(
@@ -525,7 +555,7 @@ def test_a_model_configuration_that_no_bundle_takes_is_refused_before_training(
 
 def test_what_is_out_of_reach_leaves_nothing_behind(corpus: list[str], tmp_path: Path) -> None:
     def no_server(facts: RunFacts) -> Recorder:
-        raise UnavailableError(f"nobody answers for {facts.name}")
+        raise UnavailableError(f"nobody answers for {facts.run_name}")
 
     base = [*corpus, f"run_dir={tmp_path / 'run'}", "train.max_steps=1"]
     with pytest.raises(UnavailableError, match="nobody answers for run"):

@@ -12,7 +12,7 @@ from train.config.compose import compose_config
 from train.config.settings import Config
 from train.fitting.prepare import read_corpus
 from train.fitting.trial import Fitted, run_trial
-from train.loop import Report
+from train.run.history import CurvePoint
 from train.run.recorder import Unrecorded
 from train.run.run_dir import RunDir
 
@@ -23,7 +23,7 @@ class Silent:
     def stage(self, text: str) -> None:
         """Nobody looks."""
 
-    def show(self, report: Report) -> None:
+    def show(self, report: CurvePoint) -> None:
         """Nobody looks."""
 
 
@@ -38,20 +38,18 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return compose_config([*settings, *limits, "tracking.enabled=false", "study=toy/trial-3"])
 
 
-def trial(config: Config, path: Path, seen: list[Report], *, stop_after: int | None = None) -> Fitted:
-    def watch(report: Report) -> None:
+def trial(config: Config, path: Path, seen: list[CurvePoint], *, stop_after: int | None = None) -> Fitted:
+    def watch(report: CurvePoint) -> None:
         if report.validation:
             seen.append(report)
             if len(seen) == stop_after:
                 raise EnoughError
 
-    return run_trial(
-        config, path, lambda facts: Unrecorded(), corpus=read_corpus(config), watch=watch, display=Silent()
-    )
+    return run_trial(config, path, Unrecorded(), corpus=read_corpus(config), watch=watch, display=Silent())
 
 
 def test_a_trial_validates_once_in_each_interval_of_units_and_ends_with_its_budget(config: Config, tmp_path: Path):
-    seen: list[Report] = []
+    seen: list[CurvePoint] = []
     fitted = trial(config, tmp_path / "trial", seen)
     assert [report.units // GRID_UNITS for report in seen] == [1, 2, 3, 4, 5]
     assert 10_000 <= fitted.fitting.state.units < 10_000 + config.train.batch_units
@@ -80,12 +78,12 @@ def test_the_decoder_may_have_more_layers_than_the_encoder(config: Config, tmp_p
 
 
 def test_a_trial_that_was_ended_goes_on_where_it_was_and_tells_its_past_again(config: Config, tmp_path: Path):
-    whole: list[Report] = []
+    whole: list[CurvePoint] = []
     expected = trial(config, tmp_path / "whole", whole)
-    before: list[Report] = []
+    before: list[CurvePoint] = []
     with pytest.raises(EnoughError):
         trial(config, tmp_path / "cut", before, stop_after=3)
-    after: list[Report] = []
+    after: list[CurvePoint] = []
     fitted = trial(config, tmp_path / "cut", after)
     ended, whole_state = fitted.fitting.state, expected.fitting.state
     assert (ended.best_score, ended.step, ended.units) == (

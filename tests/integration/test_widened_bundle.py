@@ -1,19 +1,27 @@
 """A widened bundle: larger everywhere, with the translations of the small one."""
 
-from dataclasses import asdict
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.translation.rewritten_bundle import model_configuration
-from benchmarks.translation.widened_bundle import Geometry, widened
+from benchmarks.translation.widened_bundle import T5_SMALL, widened
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
 from dragoman.errors import ConfigError
-from dragoman.predictor import Result, load
+from dragoman.items.outcomes import Result
+from dragoman.predictor import load
 from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
-WIDE = Geometry(vocab_size=192, d_model=48, d_kv=16, d_ff=80, num_heads=6, num_layers=3, num_decoder_layers=4)
+WIDE = {
+    "vocab_size": 192,
+    "d_model": 48,
+    "d_kv": 16,
+    "d_ff": 80,
+    "num_heads": 6,
+    "num_layers": 3,
+    "num_decoder_layers": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +42,8 @@ def test_a_widened_bundle_translates_as_the_small_one(
 
 
 def test_its_geometry_is_the_one_asked_for_and_it_has_no_scores(wide_bundle: Bundle) -> None:
-    configuration = model_configuration(wide_bundle)
-    assert {name: configuration[name] for name in asdict(WIDE)} == asdict(WIDE)
+    configuration = json.loads((wide_bundle.model_dir / "config.json").read_text(encoding="utf-8"))
+    assert {name: configuration[name] for name in WIDE} == WIDE
     assert wide_bundle.manifest.scores == ()
 
 
@@ -48,7 +56,7 @@ def test_it_answers_with_the_pieces_that_the_small_one_may_answer_with(tiny_bund
 
 def test_a_model_that_is_larger_already_is_refused(wide_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"larger than what it should grow to.*'d_model': 32"):
-        widened(wide_bundle, tmp_path / "bundle", Geometry(d_model=32, num_layers=3, num_decoder_layers=4))
+        widened(wide_bundle, tmp_path / "bundle", {**T5_SMALL, "d_model": 32, "num_layers": 3, "num_decoder_layers": 4})
 
 
 def _translations(bundle: Path, sentences: list[str]) -> list[str]:

@@ -20,8 +20,9 @@ from deploy.run.server_process import ServerProcess, free_port
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.selection import ENGINE_VARIABLE
+from dragoman.items.outcomes import Result
 from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
-from dragoman.predictor import Result, load
+from dragoman.predictor import load
 from model_registry.__main__ import main
 from model_registry.packaging.bento import build_bento
 from model_registry.packaging.mar import build_mar

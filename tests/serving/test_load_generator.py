@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.serving.load_figures import first_outputs, load_figures
-from benchmarks.serving.load_generator import Answered, Load, Stream, Traffic, generate
+from benchmarks.serving.load_generator import Load, Stream, StreamAnswers, Traffic, generate
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -68,7 +68,7 @@ def _traffic(handler: Handler, *streams: Stream, seconds: float = 1.0, timeout_s
     return Traffic.from_json(json.dumps(asdict(asyncio.run(send()))))
 
 
-def _only(traffic: Traffic) -> Answered:
+def _only(traffic: Traffic) -> StreamAnswers:
     (stream,) = traffic.streams
     return stream
 

@@ -11,7 +11,8 @@ import pytest
 
 from deploy.run.bento import BentoServer
 from dragoman.bundle.store import open_bundle
-from dragoman.predictor import Result, load
+from dragoman.items.outcomes import Result
+from dragoman.predictor import load
 from dragoman.tasks.translation.options import Limits
 from model_registry.packaging.bento import build_bento
 from tests.tiny_model import write_tiny_bundle

@@ -68,8 +68,8 @@ def test_the_service_imports_the_core_and_its_own_framework_alone():
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     roots = {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names)
-    # BentoML shows the metrics that are made with prometheus_client, and its command line is made with click.
-    assert roots == {"bentoml", "click", "dragoman", "prometheus_client", "pydantic", "starlette"}
+    # BentoML shows the metrics that are made with prometheus_client.
+    assert roots == {"bentoml", "dragoman", "prometheus_client", "pydantic", "starlette"}
 
 
 def test_both_halves_of_every_task_and_its_configuration_exist():

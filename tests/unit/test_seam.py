@@ -15,8 +15,8 @@ WORDS = re.compile(
 # The one line of each table that names a task, its parts, its metrics and its guards.
 TABLE_LINE = re.compile(r'^    "[\w-]+": "[\w.]+:\w+",$')
 TABLES = {"dragoman/task_table.py", "train/task_table.py", "scoring/table.py"}
-# Where words of a task belong: its own folders, and files that bear its name.
-OF_A_TASK = ("dragoman/tasks/", "dragoman/engines/", "train/tasks/", "benchmarks/results/")
+# Where words of a task belong: its folders, the tokenizers of families of models, and files that bear its name.
+OF_A_TASK = ("dragoman/tasks/", "dragoman/engines/", "dragoman/text/", "train/tasks/", "benchmarks/results/")
 
 
 def road() -> list[str]:

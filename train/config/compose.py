@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
 from train.config.settings import Config
-from train.task_table import TASKS, task_class
+from train.task_table import TASKS, find_task
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 GROUPS = ("task", "data", "model")
@@ -93,7 +93,7 @@ def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
 
 def _groups(task: str) -> set[str]:
     """Name the groups of settings of a task."""
-    kind = task_class(task).Settings if task in TASKS else Config
+    kind = find_task(task).Settings if task in TASKS else Config
     hints = typing.get_type_hints(kind)
     return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
 
@@ -160,7 +160,7 @@ def _checked(value: object, problems: list[str]) -> Config:
     name = task.get("name") if isinstance(task, Mapping) else None
     if name not in TASKS:
         raise _config_error([*problems, f"task.name must be one of {', '.join(TASKS)}, got {name!r}"])
-    parsed = parse(value, task_class(name).Settings)
+    parsed = parse(value, find_task(name).Settings)
     problems = [*problems, *parsed.problems]
     if not parsed.problems:
         problems += parsed.value.problems()

@@ -9,7 +9,7 @@ import yaml
 
 from dragoman.strict import MISSING, Setting, Variants, describe, describe_range
 from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config
-from train.task_table import task_class
+from train.task_table import find_task
 
 INTRODUCTION = """\
 Trains a model and writes it as a bundle; the last line on standard output is 'bundle: PATH'.
@@ -33,7 +33,7 @@ COMMANDS = {
 def help_text(settings: Sequence[str] = ()) -> str:
     """Write the introduction, the choices of each group, and every setting of a task with its default and meaning."""
     defaults = compose_config(settings)
-    task = task_class(defaults.task.name)
+    task = find_task(defaults.task.name)
     lines = [INTRODUCTION.format(commands="\n".join(_commands(task.commands))), "Choices:"]
     lines += [f"  {group}={'|'.join(choices(group, CONFIG_DIR))}" for group in GROUPS]
     lines += ["", "Settings of every run, with their defaults:"]

@@ -55,7 +55,8 @@ class CleanCorpus:
     """What is trained on, and how it came about."""
 
     splits: Splits
-    fingerprint: str
+    digests: Mapping[str, str]
+    """The sha256 of every split."""
     reports: Mapping[str, SplitReport]
 
     @classmethod
@@ -71,7 +72,15 @@ class CleanCorpus:
                     f"the {name} split of {splits.name} has nothing left of {reports[name].read} examples"
                     f"{f' (dropped: {dropped}); loosen cleaning.* or' if dropped else ';'} give more data"
                 )
-        return cls(splits=splits, fingerprint=fingerprint(splits), reports=reports)
+        return cls(splits=splits, digests=digest_splits(splits), reports=reports)
+
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:…`` over every row of every split; moving one character between two cells changes it."""
+        whole = hashlib.sha256()
+        for name, examples in self.splits.items():
+            whole.update(f"{name}\0{len(examples)}\0".encode() + bytes.fromhex(self.digests[name]))
+        return f"sha256:{whole.hexdigest()}"
 
     def as_dict(self) -> dict[str, object]:
         """The corpus report, ready for JSON."""
@@ -79,7 +88,12 @@ class CleanCorpus:
             "name": self.splits.name,
             "fingerprint": self.fingerprint,
             "splits": {
-                name: {"read": report.read, "kept": report.kept, "dropped": dict(sorted((+report.dropped).items()))}
+                name: {
+                    "digest": self.digests[name],
+                    "read": report.read,
+                    "kept": report.kept,
+                    "dropped": dict(sorted((+report.dropped).items())),
+                }
                 for name, report in self.reports.items()
             },
         }
@@ -90,22 +104,21 @@ def held_out_items(examples: Sequence[Example]) -> list[HeldOutItem]:
     return [HeldOutItem(id=str(number), input=item, reference=gold) for number, (item, gold) in enumerate(examples)]
 
 
-def fingerprint(splits: Splits) -> str:
-    """``sha256:…`` over every row of every split, in order; moving one character between two cells changes it.
+def digest_splits(splits: Splits) -> dict[str, str]:
+    """Compute the sha256 of every split, over its rows in order.
 
     Raises DataError for an example that cannot be stored: half a surrogate pair, or a reference that is no JSON.
     """
-    digest = hashlib.sha256()
+    digests = {}
     for name, examples in splits.items():
-        digest.update(f"{name}\0{len(examples)}\0".encode())
         try:
-            digest.update(items_digest(held_out_items(examples)))
+            digests[name] = items_digest(held_out_items(examples)).hex()
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"example {_first_bad(examples)} of the {name} split of {splits.name} cannot be stored ({error}); mend "
-                "it, or leave it out"
+                f"example {_first_bad(examples)} of the {name} split of {splits.name} cannot be stored ({error}); "
+                "repair it, or leave it out"
             ) from error
-    return f"sha256:{digest.hexdigest()}"
+    return digests
 
 
 def _first_bad(examples: Sequence[Example]) -> int:

@@ -1,7 +1,7 @@
 """The task's half of the loop, made from a task and a corpus: encoded examples, batches, and validation by metrics."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,14 @@ import torch
 from dragoman.errors import DataError
 from scoring.base import score_of
 from scoring.table import metric
-from train.batches import EvenBatches, Indices, Units, by_length, cut, units
+from train.batches import Batch, EvenBatches, Indices, Units, by_length, cut, units
 from train.config.settings import TrainSettings
 from train.data.corpus import Splits
 from train.tasks.base import Encoded, Task
 
 
 class TaskLearner:
-    """What the loop asks of a task (``train.loop.Learner``)."""
+    """The loop's learner (``train.loop.Learner``) for any task."""
 
     def __init__(self, task: Task, splits: Splits, settings: TrainSettings) -> None:
         """Encode training and validation; training examples that are too long are left out and counted.
@@ -31,29 +31,33 @@ class TaskLearner:
         self.too_long = int((~fits).sum())
         if not fits.any():
             raise DataError(f"all {len(fits)} training examples are longer than {longest} {self.unit}s")
-        self.training: Encoded = encoded if fits.all() else _chosen(encoded, np.flatnonzero(fits))
+        if self.too_long:
+            rows: Indices = np.flatnonzero(fits)
+            encoded = {name: [arrays[row] for row in rows] for name, arrays in encoded.items()}
+        self.training: Encoded = encoded
         self._lengths = lengths[fits]
+        self._order = EvenBatches(self._lengths, batch_units=settings.batch_units, seed=settings.seed)
         chooser = random.Random(settings.seed)  # noqa: S311 - a seeded choice, no secret
         size = len(splits.validation)
-        rows = sorted(chooser.sample(range(size), min(settings.validation_samples, size)))
-        chosen = [splits.validation[row] for row in rows]
+        picked = sorted(chooser.sample(range(size), min(settings.validation_samples, size)))
+        chosen = [splits.validation[row] for row in picked]
         self._references = [reference for _, reference in chosen]
         self._validation = task.encode(chosen)
         self._validation_lengths = task.lengths(self._validation)
 
     @property
     def unit(self) -> str:
-        """What the lengths count."""
+        """The singular of what the lengths count."""
         return self._task.unit
 
     @property
     def objective(self) -> str:
-        """The figure by which the best weights are chosen."""
+        """The validation figure by which the best weights are chosen."""
         return self._task.objective()
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the objective is to rise."""
+        """The direction of the objective."""
         return self._task.figures()[self.objective]
 
     @property
@@ -61,11 +65,11 @@ class TaskLearner:
         """Examples that are trained on."""
         return len(self._lengths)
 
-    def batches(self) -> EvenBatches:
-        """Order the training rows."""
-        return EvenBatches(self._lengths, batch_units=self._settings.batch_units, seed=self._settings.seed)
+    def batches(self, epoch: int) -> Sequence[Indices]:
+        """Order the training rows of an epoch in batches."""
+        return self._order.epoch(epoch)
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices) -> Batch:
         """Collate training rows."""
         return self._task.collate(self.training, rows)
 
@@ -73,7 +77,7 @@ class TaskLearner:
         """Count the units of a batch of training rows."""
         return units(rows, self._lengths)
 
-    def loss(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def loss(self, model: Any, batch: Batch) -> torch.Tensor:
         """Compute the training loss of a batch."""
         return self._task.loss(model, batch, label_smoothing=self._settings.label_smoothing)
 
@@ -84,8 +88,8 @@ class TaskLearner:
         device = next(model.parameters()).device
         outputs: list[Any] = [None] * len(self._references)
         total, weights = 0.0, 0
-        rows = by_length(np.arange(len(outputs)), self._validation_lengths)
-        for part in cut(rows, self._validation_lengths, self._settings.batch_units):
+        order = by_length(np.arange(len(outputs)), self._validation_lengths)
+        for part in cut(order, self._validation_lengths, self._settings.batch_units):
             collated = self._task.collate(self._validation, part)
             batch = {name: tensor.to(device) for name, tensor in collated.items()}
             weight = self._task.loss_weight(batch)
@@ -93,11 +97,5 @@ class TaskLearner:
             weights += weight
             for row, output in zip(part, self._task.outputs(model, batch), strict=True):
                 outputs[row] = output
-        return {"loss": total / weights, **self._scores(outputs)}
-
-    def _scores(self, outputs: Sequence[Any]) -> dict[str, float]:
-        return {name.lower(): score_of(metric(name), outputs, self._references) for name in self._task.metrics}
-
-
-def _chosen(encoded: Encoded, rows: Indices) -> Encoded:
-    return {name: [arrays[row] for row in rows] for name, arrays in encoded.items()}
+        scores = {name.lower(): score_of(metric(name), outputs, self._references) for name in self._task.metrics}
+        return {"loss": total / weights, **scores}

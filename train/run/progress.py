@@ -8,7 +8,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from train.loop import Report
+from train.run.history import CurvePoint
 
 SECONDS_BETWEEN_LINES = 10.0
 SCALE = 1000
@@ -21,7 +21,7 @@ class Display(Protocol):
         """Something begins."""
         ...
 
-    def show(self, report: Report) -> None:
+    def show(self, report: CurvePoint) -> None:
         """A point of the curves."""
         ...
 
@@ -54,7 +54,7 @@ class TrainingProgress:
         """Say what begins now."""
         self._console.print(text, markup=False)
 
-    def show(self, report: Report) -> None:
+    def show(self, report: CurvePoint) -> None:
         """Show a point of the curves."""
         self._figures.update(report.figures)
         text = self._describe(report)
@@ -64,7 +64,7 @@ class TrainingProgress:
             self._last_line = time.monotonic()
             self._console.print(text, markup=False)
 
-    def _describe(self, report: Report) -> str:
+    def _describe(self, report: CurvePoint) -> str:
         shown = [text for name, value in self._figures.items() if (text := _shown(name, value))]
         return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{_time_left(report)} left"])
 
@@ -79,7 +79,7 @@ def _shown(name: str, value: float) -> str | None:
     return f"{figure} {value:.4g}" if kind == "validation" and figure != "loss" else None
 
 
-def _time_left(report: Report) -> str:
+def _time_left(report: CurvePoint) -> str:
     if report.progress <= 0:
         return "?"
     seconds = round(report.elapsed_seconds * (1 - report.progress) / report.progress)

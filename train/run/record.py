@@ -1,5 +1,6 @@
 """The record of a run once its bundle is on disk: what is sent, with patience, and how it is told if that fails."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,31 +11,53 @@ from dragoman import atomic
 from dragoman.bundle.manifest import Score
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import DataError, UnavailableError
+from scoring.held_out import LABEL_DIGEST_LENGTH
 from train.config.compose import flatten
 from train.config.settings import Config
+from train.run.history import read_history
 from train.run.provenance import config_digest
-from train.run.recorder import OpenRecorder, Recorder, RunFacts
-from train.run.run_dir import RunDir, corpus_fingerprint, read_history
+from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
+from train.run.run_dir import RunDir, read_corpus_report
 
 # How long a server that does not answer is asked again: a restart of it takes less.
 PATIENCE_SECONDS = 60.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 
-def facts(run: RunDir, config: Config, fingerprint: str) -> RunFacts:
-    """Gather what a recorder is told when it opens the record of a run."""
+def open_record(run: RunDir, config: Config, corpus: Mapping[str, Any], open_recorder: OpenRecorder) -> Recorder:
+    """Open the record of a run, or go on with the one that it has, and log its corpora there.
+
+    ``corpus`` is the report of the corpus, as ``corpus.json`` holds it. Nothing is opened where tracking is off.
+    """
+    if not config.tracking.enabled:
+        return Unrecorded()
     known = _place(run)
-    tags = {"corpus_fingerprint": fingerprint, "config_digest": config_digest(config)}
+    tags = {"corpus_fingerprint": corpus["fingerprint"], "config_digest": config_digest(config)}
     if config.study is not None:
         tags["study"] = config.study.partition("/")[0]
-    return RunFacts(
-        name=run.path.name,
+    facts = RunFacts(
+        experiment=config.tracking.experiment,
+        run_name=run.path.name,
         # The record knows where it is, and the URI may hold a password.
         params={key: value for key, value in flatten(config).items() if not key.startswith("tracking.")},
         tags=tags,
         run_id=known.get("run_id"),
         tracking_uri=known.get("tracking_uri", config.tracking.uri),
     )
+    recorder = open_recorder(facts)
+    recorder.log_corpora(
+        [
+            {
+                "name": f"{corpus['name']}/{split}",
+                "digest": found["digest"][:LABEL_DIGEST_LENGTH],
+                "source": json.dumps(dataclasses.asdict(config.data)),
+                "context": split if split in ("train", "validation") else "test",
+            }
+            for split, found in corpus.get("splits", {}).items()
+            if "digest" in found  # not in the reports of older runs
+        ]
+    )
+    return recorder
 
 
 def note_place(run: RunDir, recorder: Recorder, *, complete: bool) -> None:
@@ -53,7 +76,7 @@ def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
     """Send what is missing of the record of a run that has its bundle; raises DataError or UnavailableError."""
     _check_files(run)
     try:
-        recorder = open_recorder(facts(run, config, corpus_fingerprint(run)))
+        recorder = open_record(run, config, read_corpus_report(run), open_recorder)
     except UnavailableError as error:
         raise _unsent(run, error) from error
     for point in read_history(run):

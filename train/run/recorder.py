@@ -1,9 +1,9 @@
-"""What training asks of whoever keeps the record of a run; ``train.__main__`` alone knows that it is MLflow."""
+"""The record of a run, as training asks for it; the entry points alone know that MLflow keeps it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 
 class Recorder(Protocol):
@@ -11,40 +11,41 @@ class Recorder(Protocol):
 
     @property
     def run_id(self) -> str | None:
-        """The id it has there, which goes into the bundle; None where nothing is kept."""
-        ...
+        """The record's id, which goes into the bundle; None where nothing is kept."""
 
     @property
     def tracking_uri(self) -> str:
-        """Where the record is."""
-        ...
+        """The place of the record."""
+
+    def log_corpora(self, corpora: Sequence[Mapping[str, str]]) -> None:
+        """Log the data sets of the run; what is logged already is not logged twice.
+
+        Each has a ``name`` (corpus/split), a ``digest`` (eight hexadecimal digits, as in the labels of scores), a
+        ``source`` (JSON of the section ``data`` of the configuration) and a ``context``: train, validation or test.
+        """
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
-        """Points of curves."""
-        ...
+        """Log points of curves."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """A file of the run, kept under ``folder``."""
-        ...
+        """Store a file of the run under ``folder``."""
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Rows of equal keys."""
-        ...
+        """Store rows of equal keys."""
 
     def log_bundle(self, bundle_dir: Path) -> object:
-        """The result."""
-        ...
+        """Store the bundle."""
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """The end."""
-        ...
+        """Close the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What is known of a run when it starts; ``run_id`` is set when its record is to be continued."""
+    """The facts that are known of a run when it starts; ``run_id`` is set when its record is to be continued."""
 
-    name: str
+    experiment: str
+    run_name: str
     params: Mapping[str, object]
     tags: Mapping[str, str]
     run_id: str | None
@@ -55,22 +56,11 @@ OpenRecorder = Callable[[RunFacts], Recorder]
 
 
 class Unrecorded:
-    """Keeps no record."""
+    """The recorder that keeps nothing."""
 
     run_id: str | None = None
     tracking_uri: str = ""
 
-    def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
-        """Keep no points."""
+    def _keep_nothing(self, *given: Any, **named: Any) -> None: ...
 
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep no file."""
-
-    def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Keep no rows."""
-
-    def log_bundle(self, bundle_dir: Path) -> None:
-        """Keep no bundle."""
-
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Close nothing."""
+    log_corpora = metrics = artifact = table = log_bundle = finish = _keep_nothing

@@ -19,83 +19,32 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError, OutputError
+from scoring.held_out import FOLDER
 from scoring.held_out import write_held_out as write_held_out_set
 from train.data.corpus import Splits, held_out_items
 
 RUNS = Path("runs")
 
 
-@dataclass(frozen=True)
 class RunDir:
-    """The paths of a run."""
+    """The paths of a run, as the module's docstring describes them."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def corpus(self) -> Path:
-        """The corpus report."""
-        return self.path / "corpus.json"
-
-    @property
-    def assets(self) -> Path:
-        """The directory of the files that the model is made from."""
-        return self.path / "assets"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The directory of the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def history(self) -> Path:
-        """The points of the curves."""
-        return self.path / "history.jsonl"
-
-    @property
-    def mlflow(self) -> Path:
-        """Where the run is tracked."""
-        return self.path / "mlflow.json"
-
-    @property
-    def curves(self) -> Path:
-        """The picture of the curves."""
-        return self.path / "curves.png"
-
-    @property
-    def samples(self) -> Path:
-        """The table of samples."""
-        return self.path / "samples.json"
-
-    @property
-    def outputs(self) -> Path:
-        """The directory of the outputs for the held-out sets."""
-        return self.path / "outputs"
-
-    @property
-    def held_out(self) -> Path:
-        """The directory of the held-out sets, which the gate decodes again."""
-        return self.path / "held_out"
-
-    @property
-    def bundle(self) -> Path:
-        """The result."""
-        return self.path / "bundle"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.corpus, self.assets = path / "config.yaml", path / "corpus.json", path / "assets"
+        self.checkpoints, self.history, self.mlflow = path / "checkpoints", path / "history.jsonl", path / "mlflow.json"
+        self.curves, self.samples = path / "curves.png", path / "samples.json"
+        self.outputs, self.held_out, self.bundle = path / "outputs", path / FOLDER, path / "bundle"
 
 
 def new_run_dir(asked: str | None, label: str) -> RunDir:
-    """A place for a new run: the one asked for, or a new name under ``runs/``; nothing is created yet.
+    """Choose the directory of a new run: the one asked for, or a new name under ``runs/``; nothing is created yet.
 
     Raises ConfigError when it is taken and OutputError when it cannot be written.
     """
@@ -123,46 +72,24 @@ def create(run: RunDir, *, config_yaml: str, corpus: Mapping[str, object], asset
             (beginning.assets / name).write_bytes(data)
 
 
-def corpus_fingerprint(run: RunDir) -> str:
-    """Return the fingerprint of the corpus that a run was started with; raises DataError."""
+def read_corpus_report(run: RunDir) -> dict[str, Any]:
+    """Read the report of the corpus that a run was started with, its fingerprint included; raises DataError."""
     try:
-        found = json.loads(run.corpus.read_text(encoding="utf-8"))["fingerprint"]
+        found: dict[str, Any] = json.loads(run.corpus.read_text(encoding="utf-8"))
+        found["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read {run.corpus}: {error}; start the run again with another run_dir") from error
-    return str(found)
+    return found
 
 
 def check_corpus(run: RunDir, fingerprint: str) -> None:
     """Raise DataError when a run that is resumed would go on with another corpus."""
-    expected = corpus_fingerprint(run)
+    expected = read_corpus_report(run)["fingerprint"]
     if fingerprint != expected:
         raise DataError(
             f"the corpus has changed since {run.path} was started: fingerprint {fingerprint}, expected {expected}; "
             "restore the data, or start a new run"
         )
-
-
-def append_history(run: RunDir, point: Mapping[str, Any]) -> None:
-    """Add one point to the curves."""
-    with run.history.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(point, sort_keys=True) + "\n")
-
-
-def read_history(run: RunDir) -> list[dict[str, Any]]:
-    """The points of the curves; a last line that a killed process left unfinished is passed over."""
-    points = []
-    for line in run.history.read_text(encoding="utf-8").splitlines() if run.history.exists() else []:
-        try:
-            points.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return points
-
-
-def rewind_history(run: RunDir, step: int) -> None:
-    """Forget the points after a step, which a resumed run makes again."""
-    kept = [json.dumps(point, sort_keys=True) + "\n" for point in read_history(run) if point["step"] <= step]
-    atomic.write_text(run.history, "".join(kept))
 
 
 def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

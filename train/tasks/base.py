@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError
-from dragoman.task_table import task_class as run_time_class
+from dragoman.tasks.base import task_class as run_time_class
 from scoring.table import metric
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, Example, Splits
+from train.task_table import find_task
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +150,12 @@ class Task:
         ``training`` are the examples that the model was trained on.
         """
         return {}
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the class of a task; raises ConfigError naming those there are."""
+    found: type[Task] = find_task(name)
+    return found
 
 
 def padded(arrays: Sequence[npt.NDArray[Any]], filler: int) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from train.loop import Report
+from train.run.history import CurvePoint
 from tune.study.recorder import Summary
 
 TABLE_ROWS = 5
@@ -49,7 +49,7 @@ class SearchDisplay:
         """What a trial does now; on a terminal alone, where it goes by."""
         self._update(text)
 
-    def show(self, report: Report) -> None:
+    def show(self, report: CurvePoint) -> None:
         """A point of a trial's curves."""
         scores = [
             f" {name.removeprefix('validation/')} {value:.4g}"

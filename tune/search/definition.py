@@ -16,7 +16,7 @@ from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
 from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
 from train.config.settings import Config
-from train.task_table import task_class
+from train.tasks.base import task_class
 from tune.search.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
 from tune.search.space import Space, as_settings, corners, parse_space
 

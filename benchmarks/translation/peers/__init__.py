@@ -1,1 +1,1 @@
-"""What a user could put before the same weights instead: other servers, Hugging Face and bare CTranslate2."""
+"""Alternatives over the same weights: other servers, Hugging Face and bare CTranslate2."""

@@ -14,14 +14,14 @@ from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
 
 class Arguments(pydantic.BaseModel):
-    """What ``bentoml serve --arg`` gives."""
+    """The values of ``bentoml serve --arg``."""
 
     bundle: str
 
 
 @bentoml.service(workers=WORKERS, traffic={"timeout": 120})
 class Batched:
-    """Translation by batches that BentoML puts together."""
+    """Translation in batches that BentoML makes."""
 
     arguments = bentoml.use_arguments(Arguments)
 

@@ -2,11 +2,10 @@
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
-from benchmarks.peers.base import ENVIRONMENT, ROOT, START_WITHIN_S, WORKERS, RunningPeer
-from deploy.run.server_process import ServerProcess, answers_ok, free_port
+from benchmarks.peers.base import WORKERS, RunningPeer
+from deploy.run.server_process import free_port
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
 
@@ -28,30 +27,25 @@ class LitServe:
         self._engine = engine
 
     def prepare(self, bundle: Bundle, folder: Path) -> None:
-        """Nothing is built; raises ConfigError when LitServe is not installed."""
+        """Check that LitServe is installed; raises ConfigError."""
         if importlib.util.find_spec("litserve") is None:
             raise ConfigError("litserve is not installed; pip install -c constraints.txt -e '.[bench]'")
         self._bundle_dir = bundle.path.resolve()
 
     def start(self, log: Path) -> RunningPeer:
         """See ``Peer.start``."""
-        options = {"--bundle": str(self._bundle_dir), "--engine": self._engine, "--port": str(port := free_port())}
-        command = [sys.executable, "-m", "benchmarks.translation.peers.litserve_server"]
-        server = ServerProcess(
-            command + [word for pair in options.items() for word in pair],
-            name=self.name,
-            directory=ROOT,
-            environment=ENVIRONMENT,
-            log=log,
-        )
-        server.wait_until(lambda: answers_ok(f"http://127.0.0.1:{port}/health"), within_s=START_WITHIN_S)
-        return RunningPeer(url=f"http://127.0.0.1:{port}/predict", process=server)
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        command = ["benchmarks.translation.peers.litserve_server", "--port", str(port)]
+        command += ["--bundle", str(self._bundle_dir), "--engine", self._engine]
+        url, ready = f"{address}/predict", f"{address}/health"
+        return RunningPeer.start(command, name=self.name, url=url, ready=ready, log=log)
 
     def body(self, item: str) -> str:
-        """A request for one text."""
+        """Return a request for one text."""
         return json.dumps({"text": item})
 
     def output(self, reply: str) -> str:
-        """Its translation."""
+        """Return its translation."""
         fields: dict[str, str] = json.loads(reply)
         return fields["translation"]

@@ -23,10 +23,18 @@ class TranslationAPI(litserve.LitAPI):  # type: ignore[misc]
 
     def setup(self, device: str) -> None:
         """Load the model, in the worker's process."""
-        self._translate = _translator(self._bundle, self._engine)
+        # Imported here, so that a server of one engine does not hold the other's libraries.
+        if self._engine == "ctranslate2":
+            from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
+
+            self._translate: Callable[[Sequence[str]], list[str]] = CTranslate2Translator(self._bundle)
+        else:
+            from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
+
+            self._translate = HuggingFaceTranslator(self._bundle)
 
     def decode_request(self, request: dict[str, str]) -> str:
-        """The text of a request."""
+        """Return the text of a request."""
         return request["text"]
 
     def predict(self, batch: Sequence[str]) -> list[str]:
@@ -34,19 +42,8 @@ class TranslationAPI(litserve.LitAPI):  # type: ignore[misc]
         return self._translate(batch)
 
     def encode_response(self, output: str) -> dict[str, str]:
-        """The answer with a translation."""
+        """Return the answer with a translation."""
         return {"translation": output}
-
-
-def _translator(bundle: str, engine: str) -> Callable[[Sequence[str]], list[str]]:
-    # Imported here, so that a server of the one engine does not hold the other's libraries.
-    if engine == "ctranslate2":
-        from benchmarks.translation.peers.plain_ctranslate2 import CTranslate2Translator
-
-        return CTranslate2Translator(bundle)
-    from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
-
-    return HuggingFaceTranslator(bundle)
 
 
 def main() -> None:

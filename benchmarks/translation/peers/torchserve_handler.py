@@ -16,7 +16,7 @@ from ts.torch_handler.base_handler import BaseHandler
 
 
 class T5Handler(BaseHandler):  # type: ignore[misc]
-    """Translates a batch of plain texts."""
+    """Translation of plain texts in batches."""
 
     def initialize(self, context: Any) -> None:
         """Load the tokenizer and the weights."""
@@ -29,13 +29,13 @@ class T5Handler(BaseHandler):  # type: ignore[misc]
         self.initialized = True
 
     def preprocess(self, data: Sequence[Mapping[str, Any]]) -> Any:
-        """The input ids and the mask of a batch."""
+        """Return the input ids and the mask of a batch."""
         texts = [self.prefix + _text(row.get("data") or row["body"]) for row in data]
         return self.tokenizer(texts, padding=True, return_tensors="pt")
 
     @torch.inference_mode()
     def inference(self, data: Any, *args: Any, **kwargs: Any) -> list[str]:
-        """The translations of a batch."""
+        """Return the translations of a batch."""
         output = self.model.generate(
             **data, num_beams=self.decoding["num_beams"], max_new_tokens=self.decoding["max_new_tokens"]
         )
@@ -43,7 +43,7 @@ class T5Handler(BaseHandler):  # type: ignore[misc]
         return translations
 
     def postprocess(self, data: list[str]) -> list[str]:
-        """The translations as they are."""
+        """Return the translations as they are."""
         return data
 
 

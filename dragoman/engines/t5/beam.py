@@ -1,9 +1,4 @@
-"""Beam search as ``generate`` of transformers 5.23 does it with ``early_stopping=False``, on the device alone.
-
-Of ``2 * width`` candidates at most ``width`` end, so ``width`` always go on. Those of the best ``width`` that end, or
-reach the token limit, compete with what ended before by log-probability / length ** length_penalty. A slot ends when
-its best running beam, rated at its present length, is no better than the worst of ``width`` ended ones.
-"""
+"""Beam search as ``generate`` of transformers 5.23 does it with ``early_stopping=False``, on the device alone."""
 
 from collections.abc import Sequence
 
@@ -11,10 +6,24 @@ import torch
 from torch import Tensor
 
 from dragoman.engines.t5.model import T5Model
-from dragoman.engines.t5.slots import Report, Slots
+from dragoman.engines.t5.slots import SlotReport, Slots
 from dragoman.text.tokenizer import EOS_ID
 
-# Added to a score, this puts it behind every possible one; the value is that of generate.
+# One step of a slot:
+#
+#   width running beams --> 2 * width candidates --+--> the best width that go on: the running beams of the next step
+#                                                  '--> those of the best width that end --+--> the best width ended
+#                                                        width that ended before ----------'
+#
+# - A beam has one continuation that ends, so of 2 * width candidates at most width end, and width always go on.
+# - Running beams are ordered by log-probability; ended ones, which have different lengths, by
+#   log-probability / length ** length_penalty.
+# - A candidate that reaches the token limit counts as one that ends.
+# - A slot ends when its best running beam, rated at its present length, is no better than the worst of its width ended
+#   ones, or at the token limit.
+# - All slots take the same operations; masks keep the ended ones as they are, so the host decides nothing.
+
+# Added to a score, this puts it behind every possible one; the value is the one that ``generate`` uses.
 IMPOSSIBLE = -1.0e9
 
 
@@ -63,7 +72,7 @@ class BeamSlots(Slots):
         live &= improvable & (lengths < self.limits[:count, None])
 
     def _candidates(self, logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The best 2 * width continuations of each slot: scores, tokens and the beams they continue.
+        """Return the best 2 * width continuations of each slot: scores, tokens and the beams they continue.
 
         They are among the best 2 * width of each beam, which are found without sorting width * vocabulary scores.
         """
@@ -80,33 +89,27 @@ class BeamSlots(Slots):
         cache = self.cache[:, :, :count].flatten(2, 3)[:, :, :, :, :length]
         cache.copy_(cache.index_select(2, (rows[:, None] + parents).flatten()))
 
-    def report(self, count: int, length: int) -> Report:
+    def report(self, count: int, length: int) -> SlotReport:
         """See ``Slots.report``."""
-        return Report(
+        return SlotReport(
             live=self.live[:count],
             sequences=self._ended[:count, :, :length],
             lengths=self._ended_lengths[:count],
             scores=self._ended_scores[:count],
         )
 
-    def _begin(self, index: Tensor, penalty: Sequence[float]) -> None:
-        self._penalty[index] = self.model.send(torch.tensor(list(penalty), dtype=torch.float64))[:, None]
+    def _begin(self, index: Tensor, penalties: Sequence[float]) -> None:
+        self._penalty[index] = self.model.send(torch.tensor(list(penalties), dtype=torch.float64))[:, None]
         # All beams start alike: only the first may continue, or they would stay alike.
         self._running_scores[index] = IMPOSSIBLE
         self._running_scores[index, 0] = 0.0
         self._ended_scores[index] = IMPOSSIBLE
 
-    def _found(self) -> tuple[Tensor, ...]:
-        return (
-            self._penalty,
-            self._running,
-            self._running_scores,
-            self._ended,
-            self._ended_lengths,
-            self._ended_scores,
-        )
+    def _search_tensors(self) -> tuple[Tensor, ...]:
+        running = (self._penalty, self._running, self._running_scores)
+        return (*running, self._ended, self._ended_lengths, self._ended_scores)
 
 
 def _of_beams(sequences: Tensor, beams: Tensor) -> Tensor:
-    """Sequences (slots, beams, places) in the order ``beams`` (slots, n) gives."""
+    """Return sequences (slots, beams, places) in the order of ``beams`` (slots, n)."""
     return sequences.gather(1, beams[:, :, None].expand(-1, -1, sequences.shape[2]))

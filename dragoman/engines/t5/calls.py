@@ -1,4 +1,4 @@
-"""What callers ask of the decoder: a call, its items, and the hypotheses made of what the slots report."""
+"""The calls of the decoder, the items of a call, and their hypotheses."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
-from dragoman.engines.t5.slots import Report
+from dragoman.engines.t5.slots import SlotReport
 from dragoman.errors import InferenceError
 from dragoman.text.tokenizer import EOS_ID
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Call:
-    """Sources that one caller waits for; the future holds a list of hypotheses a source, in order."""
+    """The sources that one caller waits for; the future holds a list of hypotheses a source, in order."""
 
     def __init__(self, count: int, on_answer: OnAnswer | None = None) -> None:
         self.future: Future[list[list[Hypothesis]]] = Future()
@@ -24,7 +24,7 @@ class Call:
 
     @property
     def failed(self) -> bool:
-        """Whether nobody waits for the rest of the call any more."""
+        """Tell whether the call has ended, so that nobody waits for the rest of it."""
         return self.future.done()
 
     def answer(self, place: int, hypotheses: list[Hypothesis]) -> None:
@@ -33,7 +33,7 @@ class Call:
             try:
                 self._on_answer(place, hypotheses)
             except Exception:
-                # One caller's fault must not end the decoding of all others; its answer comes at the end.
+                # One caller's fault must not end the decoding for all others; this one gets its answers at the end.
                 log.exception("a caller could not take an early answer")
                 self._on_answer = None
         self._answers[place] = hypotheses
@@ -42,7 +42,7 @@ class Call:
             self.future.set_result(self._answers)
 
     def fail(self, error: Exception) -> None:
-        """End the call with an error of its own, unless it has ended."""
+        """End the call with an error, unless it has ended."""
         if not self.failed:
             failure = InferenceError(f"PyTorch failed on a batch of {len(self._answers)} texts: {error}")
             failure.__cause__ = error
@@ -64,19 +64,19 @@ class Item:
 
     @property
     def limit(self) -> int:
-        """The most tokens it may become, so the most steps it takes."""
+        """Return the most tokens of its output, which is the most steps it takes."""
         return self.decoding.max_new_tokens
 
-    def answer(self, report: Report, slot: int) -> None:
-        """Answer the call with what ``report``, which is on the host, says of ``slot``."""
-        rows = zip(
-            report.sequences[slot].tolist(), report.lengths[slot].tolist(), report.scores[slot].tolist(), strict=True
-        )
-        best = list(rows)[: self.num_hypotheses]
-        self.call.answer(self.place, [self._hypothesis(ids[:length], score) for ids, length, score in best])
-
-    def _hypothesis(self, ids: list[int], score: float) -> Hypothesis:
-        if self.decoding.num_beams == 1:
-            score /= len(ids) ** self.decoding.length_penalty
-        finished = ids[-1] == EOS_ID
-        return Hypothesis(tuple(ids[:-1] if finished else ids), score if self.return_scores else None, finished)
+    def answer(self, report: SlotReport, slot: int) -> None:
+        """Answer the call with the hypotheses of ``slot`` in a report that is on the host."""
+        hypotheses = []
+        lengths, scores = report.lengths[slot].tolist(), report.scores[slot].tolist()
+        for rank, sequence in enumerate(report.sequences[slot].tolist()[: self.num_hypotheses]):
+            ids, score = sequence[: lengths[rank]], scores[rank]
+            if self.decoding.num_beams == 1:
+                # Greedy slots report plain sums; beams are ranked by normalised scores already.
+                score /= len(ids) ** self.decoding.length_penalty
+            finished = ids[-1] == EOS_ID
+            tokens = tuple(ids[:-1] if finished else ids)
+            hypotheses.append(Hypothesis(tokens, score if self.return_scores else None, finished))
+        self.call.answer(self.place, hypotheses)

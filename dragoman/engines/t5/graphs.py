@@ -10,32 +10,26 @@ _RECORDING = threading.Lock()
 
 
 class StepGraphs:
-    """Runs steps on the current stream, which must not be the default one; without CUDA it just calls them."""
+    """The graphs of one lane, run on the current stream, never the default one; plain calls without CUDA."""
 
     def __init__(self, device: torch.device) -> None:
         self._on_cuda = device.type == "cuda"
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        # What a step computes on the way is needed by no other step, so all of them may use the same memory.
+        # No step needs the intermediate results of another one, so all graphs may use the same memory.
         self._pool = torch.cuda.graph_pool_handle() if self._on_cuda else None
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
-        """Do ``step`` once; ``key`` names all that its kernels and their arguments depend on.
-
-        The first step of a key is done as it is, which also warms up everything a recording may not set up (libraries,
-        kernels loaded lazily), and is then recorded; recording computes nothing.
-        """
+        """Run ``step`` once; ``key`` names all that its kernels and their arguments depend on."""
         if not self._on_cuda:
             step()
         elif key in self._graphs:
             self._graphs[key].replay()
         else:
+            # The first step of a key runs plainly, which sets up what a recording must not (libraries, kernels loaded
+            # lazily), and is recorded afterwards; recording computes nothing.
             step()
-            self._graphs[key] = self._record(step)
-
-    def _record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        # Other threads may use CUDA meanwhile; only what this one does is recorded, and checked.
-        with _RECORDING, torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-            step()
-        return graph
+            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+            # Other threads may use CUDA meanwhile; only the calls of this one are recorded, and checked.
+            with _RECORDING, torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                step()
+            self._graphs[key] = graph

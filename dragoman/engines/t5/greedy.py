@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dragoman.engines.t5.model import T5Model
-from dragoman.engines.t5.slots import Report, Slots
+from dragoman.engines.t5.slots import SlotReport, Slots
 from dragoman.text.tokenizer import EOS_ID
 
 
@@ -27,21 +27,22 @@ class GreedySlots(Slots):
             totals += (logits.gather(1, chosen) - logits.logsumexp(dim=-1, keepdim=True)) * live[:, None]
         self._sequences[:count].scatter_(2, positions[:, None, None], chosen[:, :, None])
         self.tokens[:count] = chosen
+        # From here on the state of an ended slot stays: its position no longer grows, so it writes over one place.
         positions += live
         live &= (chosen[:, 0] != EOS_ID) & (positions < self.limits[:count])
 
-    def report(self, count: int, length: int) -> Report:
+    def report(self, count: int, length: int) -> SlotReport:
         """See ``Slots.report``."""
-        return Report(
+        return SlotReport(
             live=self.live[:count],
             sequences=self._sequences[:count, :, :length],
             lengths=self.positions[:count, None],
             scores=self._totals[:count],
         )
 
-    def _begin(self, index: Tensor, penalty: Sequence[float]) -> None:
-        # A sequence that cannot be compared with another needs no penalty while it grows.
+    def _begin(self, index: Tensor, penalties: Sequence[float]) -> None:
+        # One sequence is never compared with another, so its penalty is applied once, to the answer (``Item.answer``).
         self._totals[index] = 0.0
 
-    def _found(self) -> tuple[Tensor, ...]:
+    def _search_tensors(self) -> tuple[Tensor, ...]:
         return (self._sequences, self._totals)

@@ -1,5 +1,6 @@
 """Iteration-level batching: items of one beam width take slots as they become free, while the other slots go on."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,20 +10,32 @@ import torch
 from dragoman.engines.t5.calls import Item
 from dragoman.engines.t5.graphs import StepGraphs
 from dragoman.engines.t5.model import Encoded, T5Model
-from dragoman.engines.t5.slots import Report, Slots
+from dragoman.engines.t5.slots import SlotReport, Slots
 from dragoman.items.batches import token_batches
 from dragoman.text.tokenizer import PAD_ID
+
+# An item passes through these places, each of which the lane's one thread owns:
+#
+#   _waiting --cut by length--> _batches --encoder--> _encoded --a slot is free--> _items[slot] --it has ended--> answer
+#
+# A turn (``advance``) encodes enough for the free slots, fills these, takes one step with all slots in use, and reads
+# the reports that are due. Invariants:
+# - The tensors of a slot belong to ``_items[slot]`` from ``admit`` until a report says that it has ended.
+# - The host learns of an end from reports alone. On CUDA it launches steps ahead of them, so a snapshot keeps the items
+#   as they were placed at its step; an item may have moved, or been answered, when its snapshot is read.
+# - An item ends after ``limit`` steps at the latest. So the host knows without a report when nothing can be live.
+# - The size of a step (slots, places, scores) is one of few, because on CUDA each combination is a recorded graph.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How a device likes its work.
+    """Scheduling parameters of a device.
 
     A step computes as many slots as the smallest of ``slot_counts`` that holds those in use, and attends to a power of
     two of places, ``shortest`` at least: on CUDA each pair is a graph. ``reports_in_flight`` steps are launched before
     the report of an earlier one is read, which keeps the device busy and costs an ended item that many steps.
-    ``encoder_tokens`` bounds a batch of the encoder, ``encoder_multiple`` is what its width is padded to; while slots
-    are in use, a batch of fewer than ``1 / accumulate`` of those waits up to ``patience`` steps for more to arrive.
+    ``encoder_tokens`` bounds a batch of the encoder, whose width is padded to a multiple of ``encoder_multiple``; while
+    slots are in use, fewer items than ``1 / accumulate`` of those wait up to ``patience`` steps for more to arrive.
     """
 
     slot_counts: tuple[int, ...]
@@ -58,9 +71,9 @@ PACES = {"cpu": CPU_PACE, "cuda": CUDA_PACE}
 
 @dataclass(frozen=True, kw_only=True)
 class _Snapshot:
-    """A report on its way to the host, and whose slots they were when it was made."""
+    """A report on its way to the host, with the items that were in its slots."""
 
-    report: Report
+    report: SlotReport
     items: dict[int, Item]
     arrived: "torch.cuda.Event | None"
 
@@ -81,11 +94,11 @@ class Lane:
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to do."""
+        """Tell whether there is anything to do."""
         return bool(self._waiting or self._batches or self._encoded or self._items)
 
     def add(self, items: Iterable[Item]) -> None:
-        """Queue items behind those that wait."""
+        """Append items to those that wait."""
         self._waiting.extend(items)
 
     def advance(self) -> None:
@@ -100,12 +113,13 @@ class Lane:
             self._collect(0)
 
     def abandon(self, error: Exception) -> list[Item]:
-        """Fail every call that has something in the slots, and give back the items that have nothing there."""
+        """Fail every call with an item that is encoded or in a slot, and return the items that have not come so far."""
         for item in (*self._items.values(), *(item for item, _, _ in self._encoded)):
             item.call.fail(error)
         return [*(item for batch in self._batches for item in batch), *self._waiting]
 
     def _encode_for_free_slots(self) -> None:
+        """Encode batches until there is an encoded item for each free slot, or no batch that should run now."""
         while len(self._encoded) < self._slots.capacity - len(self._items):
             if not self._batches and not self._cut_batches():
                 return
@@ -127,7 +141,7 @@ class Lane:
         return True
 
     def _encode(self, items: Sequence[Item]) -> list[tuple[Sequence[Item], Encoded]]:
-        """Encode a batch; where that fails (memory, as a rule), item by item, so that one fails its own call alone."""
+        """Encode a batch; if that fails (memory, mostly), encode item by item, so that one fails its own call alone."""
         if not items:
             return []
         try:
@@ -146,28 +160,23 @@ class Lane:
         return self._model.encode(self._model.send(ids), self._model.send(lengths))
 
     def _admit(self) -> None:
-        """Give the free slots, the lowest first, to what has been encoded, a batch at a time."""
+        """Give the free slots, the lowest first, to encoded items, one encoder batch at a time."""
         if not self._encoded:
             return
-        free = iter([slot for slot in range(self._slots.capacity) if slot not in self._items])
-        groups: list[tuple[Encoded, list[tuple[int, int, Item]]]] = []
-        while self._encoded and (slot := next(free, None)) is not None:
-            item, encoded, row = self._encoded.popleft()
-            if not groups or groups[-1][0] is not encoded:
-                groups.append((encoded, []))
-            groups[-1][1].append((slot, row, item))
-        # What fails from here on fails with the slots that hold it.
-        for slot, item in [(slot, item) for _, places in groups for slot, _, item in places]:
+        free = [slot for slot in range(self._slots.capacity) if slot not in self._items]
+        admitted = [(slot, *self._encoded.popleft()) for slot in free[: len(self._encoded)]]
+        # All items get their slots before any tensor is written: on an error ``abandon`` has to find every one of them.
+        for slot, item, _, _ in admitted:
             self._items[slot] = item
             item.slot, item.began = slot, self._steps
-        for encoded, places in groups:
-            slots, rows, items = zip(*places, strict=True)
+        for _, group in itertools.groupby(admitted, key=lambda each: id(each[2])):
+            slots, items, encoded, rows = zip(*group, strict=True)
             self._slots.open(max(slots) + 1)
             limits = [item.limit for item in items]
-            self._slots.admit(slots, encoded, rows, limits, [float(item.decoding.length_penalty) for item in items])
+            self._slots.admit(slots, encoded[0], rows, limits, [float(item.decoding.length_penalty) for item in items])
 
     def _close_gaps(self) -> None:
-        """Where fewer slots would do, move the items of the highest ones down; the steps that follow are smaller."""
+        """Move the items of the highest slots down where fewer slots would do, so that the next steps are smaller."""
         count = self._slot_count(len(self._items))
         if count == self._slot_count(max(self._items) + 1):
             return
@@ -184,7 +193,9 @@ class Lane:
 
     def _step(self) -> None:
         items = self._items.values()
+        """Compute one step of all slots in use, and start copying its report to the host."""
         count = self._slot_count(max(self._items) + 1)
+        # Attention must see the longest source, and all tokens of the item that has been in its slot longest.
         oldest = self._steps - min(item.began for item in items) + 1
         longest = max(len(item.ids) for item in items), min(oldest, max(item.limit for item in items))
         length = 1 << (max(self._pace.shortest, *longest) - 1).bit_length()
@@ -197,7 +208,7 @@ class Lane:
         self._snapshots.append(_Snapshot(report=report, items=dict(self._items), arrived=arrived))
 
     def _collect(self, in_flight: int) -> None:
-        """Read the reports but for the last ``in_flight``; free the slots of what has ended."""
+        """Read the reports but for the last ``in_flight``; answer the items that have ended and free their slots."""
         while len(self._snapshots) > in_flight:
             snapshot = self._snapshots.popleft()
             if snapshot.arrived is not None:
@@ -209,4 +220,5 @@ class Lane:
                     item.answer(snapshot.report, slot)
                     del self._items[item.slot]
         if not self._items:
+            # Later snapshots can tell nothing new, and would keep their items alive.
             self._snapshots.clear()

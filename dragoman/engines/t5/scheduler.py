@@ -14,7 +14,14 @@ from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.slots import Slots
 from dragoman.errors import InferenceError, InvalidInput
 
-# The slots of a lane may take this share of the memory that is free when it opens: another width may need as much.
+# Threads: any number of callers put items into ``_arrived``, under the lock of ``_wake``, and wait for the future of
+# their call. One thread of the scheduler's own takes the items out, sorts them into lanes by beam width, and owns the
+# lanes and all that happens on the device. Lanes with work take turns, one step each.
+#
+# Failures: a lane that raises is dropped with the calls in its slots, since nothing is known of its tensors; the items
+# that had not come so far go into a fresh lane.
+
+# The slots of a lane may take this share of the memory that is free when it opens; lanes of other widths need some too.
 MEMORY_SHARE = 0.25
 
 
@@ -22,7 +29,7 @@ class SlotScheduler:
     """Decodes the items of any number of calling threads together; each beam width has a lane of slots."""
 
     def __init__(self, model: T5Model, *, slots: int, pace: Pace) -> None:
-        """Start the thread; ``slots`` rows of the decoder are computed at once at most."""
+        """Start the thread; at most ``slots`` rows of the decoder are computed at once."""
         self._model, self._rows, self._pace = model, slots, pace
         self._lanes: dict[int, Lane] = {}
         self._arrived: list[Item] = []
@@ -41,7 +48,7 @@ class SlotScheduler:
         return_scores: bool,
         on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
-        """See ``Engine.decode``; raises InvalidInput for what the model or its slots cannot hold."""
+        """See ``Seq2SeqEngine.decode``; raises InvalidInput for what the model or its slots cannot hold."""
         if not sources:
             return []
         self._check(sources, decoding, num_hypotheses)
@@ -65,14 +72,14 @@ class SlotScheduler:
         return call.future.result()
 
     def close(self) -> None:
-        """Answer what has been asked, then end the thread and free the slots."""
+        """Answer the calls in flight, then end the thread and free the slots."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         self._thread.join()
 
     def _check(self, sources: Sequence[Sequence[int]], decoding: Decoding, num_hypotheses: int) -> None:
-        model, vocabulary = self._model, self._model.weights.geometry.vocab_size
+        model, vocabulary = self._model, self._model.weights.sizes.vocab_size
         if not 1 <= decoding.max_new_tokens <= model.max_target:
             raise InvalidInput(f"max_new_tokens must be 1 to {model.max_target}, got {decoding.max_new_tokens}")
         if not 1 <= decoding.num_beams <= min(self._rows, vocabulary // 2):
@@ -95,12 +102,18 @@ class SlotScheduler:
         with torch.inference_mode(), torch.cuda.stream(stream):
             while self._take():
                 for width, lane in list(self._lanes.items()):
-                    if lane.busy:
-                        self._advance(width, lane)
+                    if not lane.busy:
+                        continue
+                    try:
+                        lane.advance()
+                    except Exception as error:
+                        del self._lanes[width]
+                        for item in lane.abandon(error):
+                            self._add(item)
         self._lanes.clear()
 
     def _take(self) -> bool:
-        """Sort new items into lanes, waiting for some if there is nothing to do; False when there never will be."""
+        """Sort new items into lanes, waiting for some if there is nothing to do; return False when all is done."""
         with self._wake:
             while not (self._arrived or self._closing or any(lane.busy for lane in self._lanes.values())):
                 self._wake.wait()
@@ -121,16 +134,8 @@ class SlotScheduler:
         else:
             self._lanes[width].add([item])
 
-    def _advance(self, width: int, lane: Lane) -> None:
-        try:
-            lane.advance()
-        except Exception as error:
-            # Nothing is known of the slots now. Whatever was in them fails; what has not come that far starts anew.
-            del self._lanes[width]
-            for item in lane.abandon(error):
-                self._add(item)
-
     def _slots(self, width: int) -> Slots:
+        """Make the slots of a lane, fewer where memory is short."""
         capacity = max(1, self._rows // width)
         if self._model.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info()

@@ -10,10 +10,22 @@ from torch import Tensor
 from dragoman.engines.t5.model import Encoded, T5Model
 from dragoman.text.tokenizer import PAD_ID
 
+# A slot is a row of every tensor below, ``width`` rows in those that hold one sequence a beam:
+#
+#   slot      0      1      2      3   |   4      5 ... capacity
+#           live   live   ended  live  | never opened
+#           '----- first count -----'  |
+#
+# - A step reads and writes the first ``count`` slots in place. Every tensor is made once and its address never changes,
+#   which lets a CUDA graph replay the step.
+# - A slot that has ended keeps its place in the step and changes nothing that is still to be read.
+# - The lane alone decides which item is in which slot; the tensors know no items. Nothing is cleared when an item
+#   leaves: ``admit`` overwrites what the next item reads, and masks hide the rest.
+
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a search has found so far in its first slots, on the host once the copy has arrived.
+class SlotReport:
+    """The results so far of a search in its first slots, on the host once the copy has arrived.
 
     ``live`` (slots) says which go on; ``sequences`` (slots, width, length) hold ``lengths`` (slots, width) tokens, ends
     included, the best first, with ``scores`` (slots, width): sums of log-probabilities, or what the search ranks by.
@@ -24,33 +36,29 @@ class Report:
     lengths: Tensor
     scores: Tensor
 
-    def to_host(self) -> "Report":
+    def to_host(self) -> "SlotReport":
         """Start copying to the host; on CUDA that ends later, in the order of the stream, in pinned memory."""
         live, sequences, lengths, scores = (
             part.to("cpu", non_blocking=True, copy=True)
             for part in (self.live, self.sequences, self.lengths, self.scores)
         )
-        return Report(live=live, sequences=sequences, lengths=lengths, scores=scores)
+        return SlotReport(live=live, sequences=sequences, lengths=lengths, scores=scores)
 
 
 class Slots(ABC):
-    """Slots of one beam width, each with ``width`` rows in the decoder: caches, tokens, positions, limits.
-
-    Every tensor is made once; a step reads and writes the first ``count`` slots of it in place, which lets a CUDA graph
-    replay it. A slot that has ended keeps its place in the step and changes nothing that is still to be read.
-    """
+    """Slots of one beam width, each with ``width`` rows in the decoder: caches, tokens, positions, limits."""
 
     def __init__(self, model: T5Model, *, capacity: int, width: int) -> None:
         """Reserve the memory; raises RuntimeError (torch's own) when there is not enough."""
         self.model, self.capacity, self.width = model, capacity, width
-        geometry, device = model.weights.geometry, model.device
-        layers, heads = geometry.num_decoder_layers, geometry.num_heads
+        sizes, device = model.weights.sizes, model.device
+        layers, heads = sizes.num_decoder_layers, sizes.num_heads
         # Left as it comes until a slot is first used (see open): a CPU spends no memory on slots it never needs.
         self.cache = torch.empty(
-            (layers, 2, capacity, width, heads, model.target_capacity, geometry.d_kv), dtype=model.dtype, device=device
+            (layers, 2, capacity, width, heads, model.target_capacity, sizes.d_kv), dtype=model.dtype, device=device
         )
         self.source = torch.empty(
-            (layers, 2, capacity, heads, model.source_capacity, geometry.d_kv), dtype=model.dtype, device=device
+            (layers, 2, capacity, heads, model.source_capacity, sizes.d_kv), dtype=model.dtype, device=device
         )
         self.source_mask = torch.zeros((capacity, 1, 1, model.source_capacity), dtype=model.dtype, device=device)
         self.tokens = torch.zeros((capacity, width), dtype=torch.int64, device=device)
@@ -61,16 +69,15 @@ class Slots(ABC):
 
     @staticmethod
     def bytes_of_slot(model: T5Model, width: int) -> int:
-        """The memory that the caches of one slot take."""
-        geometry = model.weights.geometry
-        places = width * model.target_capacity + model.source_capacity
-        return geometry.num_decoder_layers * 2 * geometry.d_inner * places * model.dtype.itemsize
+        """Return the memory that the caches of one slot take."""
+        sizes, places = model.weights.sizes, width * model.target_capacity + model.source_capacity
+        return sizes.num_decoder_layers * 2 * sizes.d_inner * places * model.dtype.itemsize
 
     def open(self, count: int) -> None:
         """Make the first ``count`` slots safe to step through, whoever was in them."""
         if count > self._opened:
             fresh = slice(self._opened, count)
-            # What is masked counts for nothing, unless it is not a number.
+            # Masked values count for nothing, unless they are NaN, as fresh memory may be.
             self.cache[:, :, fresh].zero_()
             self.source[:, :, fresh].zero_()
             self._opened = count
@@ -81,7 +88,7 @@ class Slots(ABC):
         encoded: Encoded,
         rows: Sequence[int],
         limits: Sequence[int],
-        penalty: Sequence[float],
+        penalties: Sequence[float],
     ) -> None:
         """Begin new items in ``slots``: ``rows`` of an encoded batch, with their token limits and length penalties."""
         index, chosen, most = self.model.send(torch.tensor([list(slots), list(rows), list(limits)]))
@@ -96,12 +103,12 @@ class Slots(ABC):
         self.positions[index] = 0
         self.limits[index] = most
         self.live[index] = True
-        self._begin(index, penalty)
+        self._begin(index, penalties)
 
     def move(self, origins: Sequence[int], targets: Sequence[int]) -> None:
-        """Carry items over to slots that are free; no slot may be in both lists."""
+        """Move items to slots that are free; no slot may be in both lists."""
         origin, target = self.model.send(torch.tensor([list(origins), list(targets)]))
-        for tensor in (self.source_mask, self.tokens, self.positions, self.limits, self.live, *self._found()):
+        for tensor in (self.source_mask, self.tokens, self.positions, self.limits, self.live, *self._search_tensors()):
             tensor[target] = tensor[origin]
         for cache in (self.cache, self.source):
             cache[:, :, target] = cache[:, :, origin]
@@ -109,7 +116,7 @@ class Slots(ABC):
         self.live[origin] = False
 
     def _logits(self, count: int, length: int) -> Tensor:
-        """One step of the decoder for the first ``count`` slots: (count * width, vocabulary)."""
+        """Compute one step of the decoder for the first ``count`` slots: (count * width, vocabulary)."""
         rows = self.positions[:count, None].expand(count, self.width).reshape(-1)
         cache = self.cache[:, :, :count].flatten(2, 3)
         source, mask = self.source[:, :, :count], self.source_mask[:count]
@@ -119,17 +126,17 @@ class Slots(ABC):
     def step(self, count: int, length: int, *, scored: bool) -> None:
         """Choose one more token for each of the first ``count`` slots, attending to ``length`` places.
 
-        ``scored`` says whether scores are wanted of any of them. No value is read back from the device.
+        ``scored`` is true where scores of any of them are wanted. No value is read back from the device.
         """
 
     @abstractmethod
-    def report(self, count: int, length: int) -> Report:
-        """What the first ``count`` slots hold, none of them longer than ``length``."""
+    def report(self, count: int, length: int) -> SlotReport:
+        """Return the state of the first ``count`` slots, none of them longer than ``length``."""
 
     @abstractmethod
-    def _begin(self, index: Tensor, penalty: Sequence[float]) -> None:
+    def _begin(self, index: Tensor, penalties: Sequence[float]) -> None:
         """Set the search's own tensors for new items in the slots ``index``."""
 
     @abstractmethod
-    def _found(self) -> tuple[Tensor, ...]:
-        """The search's own tensors, slots first."""
+    def _search_tensors(self) -> tuple[Tensor, ...]:
+        """Return the search's own tensors, whose first dimension is the slot."""

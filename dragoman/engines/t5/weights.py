@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geometry:
+class T5Sizes:
     """The sizes and variants of a T5, named as its ``config.json`` names them."""
 
     vocab_size: int
@@ -39,25 +39,25 @@ class Geometry:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Take what ``config.json`` says; raises BundleError for a key that is missing or a variant unknown here."""
+        """Read the values of ``config.json``; raises BundleError for a missing key or a variant unknown here."""
         known = {name: config[name] for name in cls.__dataclass_fields__ if config.get(name) is not None}
         known.setdefault("num_decoder_layers", known.get("num_layers"))
         # T5 1.0 scales what its tied head reads; older files say so only by tying.
         known.setdefault("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
         try:
-            geometry = cls(**known)
+            sizes = cls(**known)
         except TypeError as error:
             raise BundleError(f"config.json lacks a size of T5: {error}") from error
-        if geometry.feed_forward_proj not in ACTIVATIONS:
+        if sizes.feed_forward_proj not in ACTIVATIONS:
             raise BundleError(
-                f"config.json has feed_forward_proj {geometry.feed_forward_proj!r}; "
+                f"config.json has feed_forward_proj {sizes.feed_forward_proj!r}; "
                 f"the torch engine computes {' and '.join(ACTIVATIONS)}"
             )
-        return geometry
+        return sizes
 
     @property
     def d_inner(self) -> int:
-        """The width of all heads together."""
+        """Return the width of all heads together."""
         return self.num_heads * self.d_kv
 
 
@@ -99,12 +99,12 @@ class Stack:
 
 @dataclass(frozen=True, kw_only=True)
 class T5Weights:
-    """All of a model.
+    """All weights of a model.
 
     Matrices are (out, in); ``source_kv`` projects the keys and values of all cross-attentions at once.
     """
 
-    geometry: Geometry
+    sizes: T5Sizes
     embedding: Tensor
     head: Tensor
     encoder: Stack
@@ -115,9 +115,9 @@ class T5Weights:
 def load_weights(model_dir: Path, *, device: str, dtype: torch.dtype) -> T5Weights:
     """Read ``config.json`` and the safetensors, in one file or in shards; raises BundleError when they are no T5's."""
     try:
-        geometry = Geometry.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
+        sizes = T5Sizes.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
         tensors = _load_tensors(model_dir)
-        return fuse(geometry, {name: tensor.float() for name, tensor in tensors.items()}, device=device, dtype=dtype)
+        return fuse(sizes, {name: tensor.float() for name, tensor in tensors.items()}, device=device, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise BundleError(f"cannot load the weights of {model_dir}: {error}") from error
     except KeyError as error:
@@ -125,47 +125,35 @@ def load_weights(model_dir: Path, *, device: str, dtype: torch.dtype) -> T5Weigh
 
 
 def _load_tensors(model_dir: Path) -> dict[str, Tensor]:
-    """Read all tensors of a folder by name; raises ValueError for an index that its shards do not bear out."""
+    """Read all tensors of a folder by name; raises ValueError for an index that does not fit its shards."""
     if not (model_dir / INDEX).exists():
         return dict(load_file(model_dir / WEIGHTS))
-    shards = _indexed_shards(model_dir)
+    # The index comes with the weights, so it may name nothing but the shards of its own folder, and must name them all.
+    index = json.loads((model_dir / INDEX).read_text(encoding="utf-8"))
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise ValueError(f"{INDEX} has no weight_map, which names the shard of each tensor")
+    shards: dict[str, set[str]] = {}
+    for tensor, shard in files.items():
+        if not isinstance(shard, str) or not SHARD.fullmatch(shard):
+            raise ValueError(f"{INDEX} names {shard!r} for {tensor}; a shard is model-00001-of-00002.safetensors")
+        shards.setdefault(shard, set()).add(tensor)
+    found = {file.name for file in model_dir.glob("*.safetensors")}
+    if missing := sorted(shards.keys() - found):
+        raise ValueError(f"{INDEX} names {missing[0]}, which is not there")
+    if extra := sorted(found - shards.keys()):
+        raise ValueError(f"{extra[0]} stands beside {INDEX}, which does not name it")
     tensors: dict[str, Tensor] = {}
     for shard, names in shards.items():
         held = load_file(model_dir / shard)
-        if set(held) != set(names):
-            odd = sorted(set(held) ^ set(names))[0]
+        if held.keys() != names:
+            odd = min(held.keys() ^ names)
             raise ValueError(f"{INDEX} and {shard} do not agree on the tensors of the shard, on {odd} for one")
         tensors |= held
     return tensors
 
 
-def _indexed_shards(model_dir: Path) -> dict[str, list[str]]:
-    """Return the names of the tensors of each shard, as the index lists them.
-
-    The index comes with the weights, so it names nothing but the shards of its own folder, and all of them.
-    """
-    index = json.loads((model_dir / INDEX).read_text(encoding="utf-8"))
-    files = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(files, dict) or not files:
-        raise ValueError(f"{INDEX} has no weight_map, which names the shard of each tensor")
-    shards: dict[str, list[str]] = {}
-    for tensor, shard in files.items():
-        if not isinstance(shard, str) or not SHARD.fullmatch(shard):
-            raise ValueError(f"{INDEX} names {shard!r} for {tensor}; a shard is model-00001-of-00002.safetensors")
-        shards.setdefault(shard, []).append(tensor)
-    found = {file.name for file in model_dir.glob("*.safetensors")}
-    _check_same_files(sorted(shards), sorted(found))
-    return shards
-
-
-def _check_same_files(listed: Sequence[str], found: Sequence[str]) -> None:
-    if missing := [name for name in listed if name not in found]:
-        raise ValueError(f"{INDEX} names {missing[0]}, which is not there")
-    if extra := [name for name in found if name not in listed]:
-        raise ValueError(f"{extra[0]} stands beside {INDEX}, which does not name it")
-
-
-def fuse(geometry: Geometry, tensors: Mapping[str, Tensor], *, device: str, dtype: torch.dtype) -> T5Weights:
+def fuse(sizes: T5Sizes, tensors: Mapping[str, Tensor], *, device: str, dtype: torch.dtype) -> T5Weights:
     """Arrange the tensors of a Hugging Face T5 (float32, by name) for decoding; raises KeyError for one missing."""
 
     def ready(tensor: Tensor) -> Tensor:
@@ -180,7 +168,7 @@ def fuse(geometry: Geometry, tensors: Mapping[str, Tensor], *, device: str, dtyp
         )
 
     def feed_forward(block: str) -> FeedForward:
-        inner = ["wi"] if geometry.feed_forward_proj == "relu" else ["wi_0", "wi_1"]
+        inner = ["wi"] if sizes.feed_forward_proj == "relu" else ["wi_0", "wi_1"]
         return FeedForward(
             norm=ready(tensors[f"{block}.layer_norm.weight"]),
             wi=ready(torch.cat([tensors[f"{block}.DenseReluDense.{name}.weight"] for name in inner])),
@@ -204,30 +192,30 @@ def fuse(geometry: Geometry, tensors: Mapping[str, Tensor], *, device: str, dtyp
             bias=bias.t().contiguous(),
         )
 
-    # The scale of the output rides on the last norm: one kernel less a step.
-    scale = geometry.d_model**-0.5 if geometry.scale_decoder_outputs else 1.0
+    # The scale of the output is multiplied into the last norm: one kernel less a step.
+    scale = sizes.d_model**-0.5 if sizes.scale_decoder_outputs else 1.0
     source_kv = [
         tensors[f"decoder.block.{index}.layer.1.EncDecAttention.{part}.weight"]
-        for index in range(geometry.num_decoder_layers)
+        for index in range(sizes.num_decoder_layers)
         for part in "kv"
     ]
     embedding = ready(tensors["shared.weight"])
     return T5Weights(
-        geometry=geometry,
+        sizes=sizes,
         embedding=embedding,
         head=ready(tensors["lm_head.weight"]) if "lm_head.weight" in tensors else embedding,
-        encoder=stack("encoder", geometry.num_layers, scale=1.0),
-        decoder=stack("decoder", geometry.num_decoder_layers, scale=scale),
+        encoder=stack("encoder", sizes.num_layers, scale=1.0),
+        decoder=stack("decoder", sizes.num_decoder_layers, scale=scale),
         source_kv=ready(torch.cat(source_kv)),
     )
 
 
-def relative_bias(stack_bias: Tensor, offsets: Tensor, geometry: Geometry, *, bidirectional: bool) -> Tensor:
-    """T5's bias of each relative position (key minus query), (heads, *offsets.shape), in float32 on the CPU.
+def relative_bias(stack_bias: Tensor, offsets: Tensor, sizes: T5Sizes, *, bidirectional: bool) -> Tensor:
+    """Return T5's bias of each relative position (key minus query): (heads, *offsets.shape), in float32 on the CPU.
 
     Near positions have a bucket each; further ones share buckets that widen with the logarithm of the distance.
     """
-    buckets = geometry.relative_attention_num_buckets
+    buckets = sizes.relative_attention_num_buckets
     bucket = torch.zeros_like(offsets)
     if bidirectional:
         buckets //= 2
@@ -236,7 +224,7 @@ def relative_bias(stack_bias: Tensor, offsets: Tensor, geometry: Geometry, *, bi
     else:
         distance = (-offsets).clamp(min=0)
     exact = buckets // 2
-    logarithm = torch.log(distance.float() / exact) / math.log(geometry.relative_attention_max_distance / exact)
+    logarithm = torch.log(distance.float() / exact) / math.log(sizes.relative_attention_max_distance / exact)
     far = (exact + (logarithm.clamp(min=0) * (buckets - exact)).long()).clamp(max=buckets - 1)
     bucket = bucket + torch.where(distance < exact, distance, far)
     return stack_bias[:, bucket]

@@ -1,8 +1,9 @@
 """How translation shows itself: LibreTranslate's bodies as schemas, the list of languages, and the model card."""
 
 from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.model_card import Card
 from dragoman.engines.seq2seq import MAX_LENGTH_PENALTY
-from dragoman.tasks.base import Card, Interface, Page, Schema
+from dragoman.tasks.base import Interface, Page, Schema
 from dragoman.tasks.translation.options import Languages, Limits, Options
 
 # The names that T5 itself gives its languages; any other language goes by its code.

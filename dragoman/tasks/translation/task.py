@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.model_card import Card
 from dragoman.bundle.store import Bundle
 from dragoman.engines.selection import open_engine
 from dragoman.engines.seq2seq import Decoding, Hypothesis, Seq2SeqEngine
 from dragoman.errors import InvalidInput
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Size
-from dragoman.tasks.base import Card, Columns, Interface, Page, Task
+from dragoman.tasks.base import Columns, Interface, Page, Task
 from dragoman.tasks.translation import interface
 from dragoman.tasks.translation.contents import FILES, MODEL_CONFIG_KEYS
 from dragoman.tasks.translation.options import Limits, Options

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from benchmarks.serving.load_figures import load_figures, percentile
-from benchmarks.serving.load_generator import Answer, Answered
-from benchmarks.translation.comparison import BENTO, CORE, MAR, Target, medians, ratios, targets
+from benchmarks.serving.load_generator import Answer, StreamAnswers
+from benchmarks.translation.comparison import BENTO, CORE, MAR, ServingTarget, medians, ratios, targets
 from benchmarks.translation.workloads import documents
 
 
@@ -33,7 +33,8 @@ def test_a_closed_loop_counts_what_is_answered_in_its_window() -> None:
     answers = (_answer(0.5, 0.9), _answer(0.9, 1.5), _answer(1.5, 2.5), _answer(2.5, 3.5))
 
     figures = load_figures(
-        Answered(name="s", is_open=False, begin=1.0, end=3.0, answers=answers), lambda answer: len(answer.text.split())
+        StreamAnswers(name="s", is_open=False, begin=1.0, end=3.0, answers=answers),
+        lambda answer: len(answer.text.split()),
     )
 
     assert (figures.requests_per_s, figures.target_tokens_per_s, figures.answers) == (1.0, 2.0, 2)
@@ -44,7 +45,7 @@ def test_a_closed_loop_counts_what_is_answered_in_its_window() -> None:
 def test_an_open_loop_counts_the_latency_of_what_was_due_in_its_window_even_if_answered_later() -> None:
     answers = (_answer(0.5, 0.9), _answer(1.5, 1.6), _answer(2.9, 9.9), _answer(2.0, 2.1, status=503))
 
-    figures = load_figures(Answered(name="s", is_open=True, begin=1.0, end=3.0, answers=answers), lambda answer: 1)
+    figures = load_figures(StreamAnswers(name="s", is_open=True, begin=1.0, end=3.0, answers=answers), lambda answer: 1)
 
     assert (figures.p50_ms, figures.p99_ms) == (100.0, 7000.0)
     assert (figures.answers, figures.errors, figures.error) == (3, 1, "503: ein Hund")
@@ -100,8 +101,8 @@ def test_every_target_is_judged_or_said_to_be_unmeasured() -> None:
 
 
 def test_a_bound_itself_is_met_from_either_side() -> None:
-    assert Target(name="t", value=5.0, bound=5.0, at_least=True).met
-    assert Target(name="t", value=5.0, bound=5.0, at_least=False).met
+    assert ServingTarget(name="t", value=5.0, bound=5.0, at_least=True).met
+    assert ServingTarget(name="t", value=5.0, bound=5.0, at_least=False).met
 
 
 def test_documents_are_whole_sentences_of_at_least_so_many_words() -> None:

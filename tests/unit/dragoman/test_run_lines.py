@@ -46,7 +46,7 @@ def test_lines_that_the_engine_failed_on_end_the_run_as_its_failure(predictor, t
         return decode(sources, *arguments, **options)
 
     monkeypatch.setattr(predictor.task.engine, "decode", fragile)
-    monkeypatch.setattr(module, "LINES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "ITEMS_AT_ONCE", 1)
     with pytest.raises(InferenceError, match="1 lines could not be answered") as failed:
         answer(tmp_path, ["the red car", "the umbrella", "a dog"])
     assert failed.value.exit_code == 70
@@ -57,7 +57,7 @@ def test_lines_that_the_engine_failed_on_end_the_run_as_its_failure(predictor, t
 
 def test_an_engine_that_fails_again_and_again_ends_the_run_and_leaves_no_file(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(predictor.task.engine, "decode", lambda *_, **__: 1 / 0)
-    monkeypatch.setattr(module, "LINES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "ITEMS_AT_ONCE", 1)
     with pytest.raises(InferenceError, match="again and again, at line 3 by now"):
         answer(tmp_path, ["the red car"] * 100)
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
@@ -72,7 +72,7 @@ def test_answers_are_written_as_they_come_and_not_kept_in_memory(predictor, tmp_
         return run(items)
 
     monkeypatch.setattr(predictor, "run", watched)
-    monkeypatch.setattr(module, "LINES_AT_ONCE", 1)
+    monkeypatch.setattr(module, "ITEMS_AT_ONCE", 1)
     destination = answer(tmp_path, ["the red car", "the station", "a dog"])
     assert sizes[0] == 0 < sizes[1] < sizes[2] < destination.stat().st_size
 

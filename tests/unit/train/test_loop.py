@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from train.batches import EvenBatches, Indices, Units, units
 from train.checkpoint import Checkpoints, TrainingState, whole_state
 from train.config.compose import compose_config
 from train.config.settings import TrainSettings
-from train.loop import NonFiniteLossError, Outcome, Report, fit
+from train.loop import Loop, NonFiniteLossError, Outcome
+from train.run.history import CurvePoint
 
 ROWS = 24
 
@@ -34,8 +35,8 @@ class Pictures:
         self.bad_rows = bad_rows
         self.validated: list[int] = []
 
-    def batches(self) -> EvenBatches:
-        return EvenBatches(self.lengths, batch_units=8, seed=1)
+    def batches(self, epoch: int) -> Sequence[Indices]:
+        return EvenBatches(self.lengths, batch_units=8, seed=1).epoch(epoch)
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         pixels = self.pixels[rows].clone()
@@ -76,7 +77,7 @@ def settings(*changes: str) -> TrainSettings:
 class Run:
     outcome: Outcome
     model: torch.nn.Module
-    reports: list[Report]
+    reports: list[CurvePoint]
     checkpoints: Checkpoints
 
 
@@ -91,20 +92,19 @@ def train(tmp_path: Path) -> Callable[..., Run]:
         stop_at: int = 10**9,
     ) -> Run:
         model, learner = model or network(), learner or Pictures()
-        checkpoints, reports = Checkpoints(tmp_path / folder, keep=2), list[Report]()
+        checkpoints, reports = Checkpoints(tmp_path / folder, keep=2), list[CurvePoint]()
         state = state or TrainingState(config_digest="d")
         groups = [{"params": list(model.parameters()), "lr_scale": 1.0}]
-        outcome = fit(
+        loop = Loop(
             model,
             learner,
-            learner.batches(),
             parameter_groups=groups,
             settings=settings(*changes),
             checkpoints=checkpoints,
             state=state,
             report=reports.append,
-            interrupted=lambda: state.step >= stop_at,
         )
+        outcome = loop.run(lambda: state.step >= stop_at)
         return Run(outcome=outcome, model=model, reports=reports, checkpoints=checkpoints)
 
     return run
@@ -141,7 +141,7 @@ def test_an_objective_that_is_to_fall_keeps_the_lowest(train: Callable[..., Run]
 
 def test_the_first_step_whose_loss_is_no_number_is_named_though_it_is_read_later(train: Callable[..., Run]) -> None:
     learner = Pictures(bad_rows=(3,))
-    order = [rows.tolist() for epoch in range(3) for rows in learner.batches().epoch(epoch)]
+    order = [rows.tolist() for epoch in range(3) for rows in learner.batches(epoch)]
     bad = next(step for step, rows in enumerate(order, start=1) if 3 in rows)
     with pytest.raises(NonFiniteLossError, match=rf"the loss is nan at step {bad}; there is no checkpoint yet"):
         train("train.log_every_steps=7", learner=learner)

@@ -5,15 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from train.batches import Indices
-from train.prefetch import BATCHES_AHEAD, Prefetcher
+from train.batches import BATCHES_AHEAD, Indices, Prefetcher
 
 
-class Epochs:
-    """Three batches an epoch, whose rows say which they are."""
-
-    def epoch(self, number: int) -> Sequence[Indices]:
-        return [np.array([10 * number + position]) for position in range(3)]
+def batches(epoch: int) -> Sequence[Indices]:
+    """Make three batches an epoch, whose rows say which they are."""
+    return [np.array([10 * epoch + position]) for position in range(3)]
 
 
 def collate(rows: Indices) -> dict[str, torch.Tensor]:
@@ -25,7 +22,7 @@ def threads() -> list[str]:
 
 
 def test_batches_come_in_order_from_a_place_on_with_the_place_after_each() -> None:
-    with Prefetcher(Epochs(), collate, epoch=1, position=1, pin=False) as prefetcher:
+    with Prefetcher(batches, collate, epoch=1, position=1, pin=False) as prefetcher:
         taken = [prefetcher.take() for _ in range(4)]
     assert [int(fetched.batch["rows"]) for fetched in taken] == [11, 12, 20, 21]
     assert [(fetched.next_epoch, fetched.next_position) for fetched in taken] == [(1, 2), (2, 0), (2, 1), (2, 2)]
@@ -42,7 +39,7 @@ def test_no_more_is_collated_ahead_than_said() -> None:
             full.set()
         return collate(rows)
 
-    with Prefetcher(Epochs(), noting, epoch=0, position=0, pin=False):
+    with Prefetcher(batches, noting, epoch=0, position=0, pin=False):
         assert full.wait(10)
     assert len(collated) <= BATCHES_AHEAD + 2
 
@@ -53,7 +50,7 @@ def test_an_error_of_the_batch_function_reaches_the_loop_after_the_batches_befor
             raise ValueError("this row cannot be read")
         return collate(rows)
 
-    with Prefetcher(Epochs(), failing, epoch=0, position=0, pin=False) as prefetcher:
+    with Prefetcher(batches, failing, epoch=0, position=0, pin=False) as prefetcher:
         assert int(prefetcher.take().batch["rows"]) == 0
         with pytest.raises(ValueError, match="cannot be read"):
             prefetcher.take()
@@ -62,7 +59,7 @@ def test_an_error_of_the_batch_function_reaches_the_loop_after_the_batches_befor
 
 def test_the_thread_ends_with_the_block_however_that_ends() -> None:
     def broken_off() -> None:
-        with Prefetcher(Epochs(), collate, epoch=0, position=0, pin=False) as prefetcher:
+        with Prefetcher(batches, collate, epoch=0, position=0, pin=False) as prefetcher:
             prefetcher.take()
             assert threads() == ["prefetch"]
             raise RuntimeError

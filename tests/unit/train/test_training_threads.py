@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-import train.fitting.prepare
-from train.fitting.prepare import set_threads
+import train.device
+from train.device import use_device
 
 
 @pytest.fixture(autouse=True)
@@ -16,15 +16,15 @@ def four_threads(monkeypatch):
 
 @pytest.mark.parametrize(("cores", "threads"), [(2, 2), (64, 4)])
 def test_a_training_uses_no_more_threads_than_its_containers_limit_has_cores(monkeypatch, cores, threads):
-    monkeypatch.setattr(train.fitting.prepare, "usable_cores", lambda: cores)
-    set_threads("auto")
+    monkeypatch.setattr(train.device, "usable_cores", lambda: cores)
+    use_device("cpu", "auto")
     assert torch.get_num_threads() == threads
 
 
 def test_a_number_of_threads_that_is_given_is_kept(monkeypatch):
-    monkeypatch.setattr(train.fitting.prepare, "usable_cores", lambda: 2)
-    set_threads(3)
+    monkeypatch.setattr(train.device, "usable_cores", lambda: 2)
+    use_device("cpu", 3)
     assert torch.get_num_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    set_threads("auto")
+    use_device("cpu", "auto")
     assert torch.get_num_threads() == 3

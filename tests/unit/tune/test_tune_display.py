@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from deploy.demos.search import _parser
-from train.loop import Report
+from train.run.history import CurvePoint
 from tune.results.display import SearchDisplay
 from tune.search.help import help_text
 from tune.search.settings import PRUNERS, Search
@@ -19,7 +19,7 @@ def test_a_trial_that_ends_is_one_line_with_the_standing(capsys: pytest.CaptureF
     with SearchDisplay(study="s", planned=10, hours=None) as display:
         display.begin(7, STANDING)
         display.stage("reading")
-        display.show(Report(step=5, units=9, elapsed_seconds=1, progress=0.5, figures={"validation/chrf": 3.0}))
+        display.show(CurvePoint(step=5, units=9, elapsed_seconds=1, progress=0.5, figures={"validation/chrf": 3.0}))
         display.wait([1, 2])
         display.end(7, "chrf 40.00", STANDING)
     captured = capsys.readouterr()

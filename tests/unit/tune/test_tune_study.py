@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import OperationalError
 
 from dragoman.errors import ConfigError, UnavailableError
-from train.loop import Report
+from train.run.history import CurvePoint
 from train.run.run_dir import RunDir
 from tune.objective import Watcher
 from tune.results.best import settings_of
@@ -267,9 +267,9 @@ def test_a_front_whose_first_objective_is_to_fall_begins_with_the_least(join_stu
     assert [trial.values for trial in best_trials(joined.study)] == [[5.0, 1.0], [6.0, 0.5]]
 
 
-def report(units: int, chrf: float, *, validation: bool = True) -> Report:
+def report(units: int, chrf: float, *, validation: bool = True) -> CurvePoint:
     figures = {"validation/chrf": chrf} if validation else {"train/loss": 1.0}
-    return Report(step=1, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=validation)
+    return CurvePoint(step=1, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=validation)
 
 
 class Alive(Heartbeat):

@@ -13,7 +13,7 @@ from dragoman.errors import UnavailableError
 from tests.toy_corpus import write_toy_corpus
 from train.config.settings import Config
 from train.fitting.trial import Fitted
-from train.loop import Report
+from train.run.history import CurvePoint
 from tune.corpora import Corpora
 from tune.results.display import SearchDisplay
 from tune.search.definition import load_plan
@@ -40,7 +40,7 @@ def formula(config: Config, path: Path, open_recorder: Any, *, watch: Any, **res
     assert config.train.validate_every_units is not None
     for units in range(config.train.validate_every_units, config.train.max_units + 1, 1000):
         figures = {"validation/chrf": score(config.train.lr) * units / config.train.max_units}
-        watch(Report(step=units, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=True))
+        watch(CurvePoint(step=units, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=True))
     return Fitted(figures={"chrf": score(config.train.lr)}, stopped=0, fitting=None)  # type: ignore[arg-type]
 
 

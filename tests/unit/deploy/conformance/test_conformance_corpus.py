@@ -12,8 +12,8 @@ from deploy.conformance.corpus import Case, Tie, load_corpus
 from dragoman.errors import ConfigError
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import RawRequest
-from dragoman.task_table import TASKS, task_class
-from dragoman.tasks.base import Task
+from dragoman.task_table import TASKS
+from dragoman.tasks.base import Task, task_class
 
 CLOSE = Tie(score="scores", within=0.1)
 

@@ -5,12 +5,12 @@ import logging
 import pytest
 
 from dragoman.items.outcomes import Result
-from tests.batcher_scenes import Engine, Notes, all_asked, asked, batcher_of, occupied, play
+from tests.batcher_scenes import HeldEngine, Notes, all_asked, asked, batcher_of, occupied, play
 
 
 def test_the_observer_hears_of_every_batch():
     async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
         request = asked(batcher, "a", "b", length=7)
         await all_asked()
         assert notes.waiting == {"short": (2, 14), "long": (0, 0)}
@@ -32,7 +32,7 @@ def test_an_observer_that_raises_loses_nothing_and_is_logged_once(event, caplog)
     async def scene():
         notes = Notes()
         setattr(notes, event, fail)
-        batcher = batcher_of(Engine(held=False).run, parallel_batches=2, observer=notes)
+        batcher = batcher_of(HeldEngine(held=False).run, parallel_batches=2, observer=notes)
         for name in "abc":
             assert await asked(batcher, name) == [Result(name.upper())]
         gone = asked(batcher, "d")

@@ -17,7 +17,7 @@ from dragoman.predictor import Predictor
 TEXTS = ["the red car", "a dog", "our house", "the station", "a cup of tea", "my friend", "the man", "a woman"]
 
 
-class Engine:
+class FaultyEngine:
     """The real engine behind a switch: it fails always, on some sources, or answers too little."""
 
     def __init__(self, task: Any) -> None:
@@ -48,8 +48,8 @@ def predictor(tiny_bundle: Path) -> Iterator[Predictor]:
 
 
 @pytest.fixture
-def engine(predictor: Predictor) -> Engine:
-    return Engine(predictor.task)
+def engine(predictor: Predictor) -> FaultyEngine:
+    return FaultyEngine(predictor.task)
 
 
 def batch_of(predictor: Predictor) -> list[Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serving.event_loop_pauses import rounds_of
 from dragoman.batching.batcher import MicroBatcher
 from dragoman.batching.line import ITEMS_IN_LINE, ITEMS_PER_STEP
 from dragoman.errors import UnavailableError
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Capacity, Size
+from tests.unit.dragoman.batching.loop_pauses import rounds_of
 
 LARGEST_REQUEST = 100_000
 BATCH_COST = 512

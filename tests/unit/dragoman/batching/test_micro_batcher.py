@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from dragoman.batching.queue import BatchQueue, WaitingItem
 from dragoman.errors import UnavailableError
 from dragoman.items.outcomes import Failure, OnOutcome, Result
-from tests.batcher_scenes import Engine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
+from tests.batcher_scenes import HeldEngine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
 
 
 def test_a_request_gets_one_outcome_per_item_in_its_order():
     async def scene():
-        batcher = batcher_of(Engine(held=False).run)
+        batcher = batcher_of(HeldEngine(held=False).run)
         items = [Sentence(name, length) for name, length in (("c", 30), ("a", 3), ("b", 12), ("a", 3))]
         assert await batcher.submit(items) == [Result("C"), Result("A"), Result("B"), Result("A")]
         assert await batcher.submit([]) == []
@@ -28,7 +28,7 @@ def test_a_request_gets_one_outcome_per_item_in_its_order():
 
 def test_what_waits_together_is_computed_together_nearest_in_length_within_the_budget():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         lengths = {"seed": 20, "a": 21, "b": 19, "c": 26, "d": 22, "e": 12}
         requests = []
         for name, length in lengths.items():
@@ -45,7 +45,7 @@ def test_what_waits_together_is_computed_together_nearest_in_length_within_the_b
 
 def test_items_of_other_options_are_in_other_batches():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         requests = [asked(batcher, f"{kind}{n}", options=kind) for n in range(3) for kind in ("beams", "greedy")]
         await all_asked()
         engine.let_go()
@@ -60,7 +60,7 @@ def test_items_of_other_options_are_in_other_batches():
 
 def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_cost=1_000)
+        batcher = await occupied(engine := HeldEngine(), batch_cost=1_000)
         lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
         requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
         await all_asked()
@@ -73,7 +73,7 @@ def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
 
 def test_an_item_of_four_rows_counts_four_times():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         requests = [asked(batcher, f"beams{n}", options="beams", rows=4) for n in range(4)]
         await all_asked()
         engine.let_go()
@@ -86,7 +86,7 @@ def test_an_item_of_four_rows_counts_four_times():
 
 def test_an_item_longer_than_the_budget_is_computed_alone():
     async def scene():
-        batcher = batcher_of((engine := Engine(held=False)).run)
+        batcher = batcher_of((engine := HeldEngine(held=False)).run)
         assert await asked(batcher, "a", "b", length=150) == [Result("A"), Result("B")]
         assert engine.batches == [["a"], ["b"]]
 
@@ -95,7 +95,7 @@ def test_an_item_longer_than_the_budget_is_computed_alone():
 
 def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_cost=40)
+        batcher = await occupied(engine := HeldEngine(), batch_cost=40)
         document = asked(batcher, *(f"d{n}" for n in range(12)))
         await all_asked()
         singles = [asked(batcher, f"single{n}") for n in range(4)]
@@ -112,7 +112,7 @@ def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
 
 def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_cost=40)
+        batcher = await occupied(engine := HeldEngine(), batch_cost=40)
         odd = asked(batcher, "odd", options="beams", length=40)
         await all_asked()
         others = [asked(batcher, f"other{n}") for n in range(20)]
@@ -126,7 +126,7 @@ def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
 
 def test_idle_workers_share_what_waits():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, parallel_batches=3)
+        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=3)
         request = asked(batcher, *"abcdef")
         await engine.has_begun(3)
         assert [len(batch) for batch in engine.batches] == [2, 2, 2]
@@ -138,7 +138,7 @@ def test_idle_workers_share_what_waits():
 
 def test_a_document_leaves_one_worker_to_the_sentences_that_come():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
+        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
         first = asked(batcher, "short")
         await engine.has_begun(1)
         engine.let_go(1)
@@ -158,7 +158,7 @@ def test_a_document_leaves_one_worker_to_the_sentences_that_come():
 
 def test_a_document_alone_has_all_workers():
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
+        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
         engine.let_go()
@@ -171,7 +171,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
     monkeypatch.setattr("dragoman.batching.workers.KEEP_FREE_S", 0.05)
 
     async def scene():
-        batcher = batcher_of((engine := Engine()).run, parallel_batches=2)
+        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
         short = asked(batcher, "short")
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await engine.has_begun(2)
@@ -185,7 +185,7 @@ def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_com
 
 def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
     async def scene():
-        batcher = await occupied(engine := Engine(), parallel_batches=2)
+        batcher = await occupied(engine := HeldEngine(), parallel_batches=2)
         document = asked(batcher, *(f"d{n}" for n in range(24)))
         await all_asked()
         alone = asked(batcher, "d23")
@@ -205,7 +205,7 @@ def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a
 
 def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
     async def scene():
-        batcher = await occupied(engine := Engine(), parallel_batches=2, batch_cost=1_000)
+        batcher = await occupied(engine := HeldEngine(), parallel_batches=2, batch_cost=1_000)
         requests = [asked(batcher, str(n)) for n in range(20)]
         await all_asked()
         engine.let_go(1)
@@ -221,7 +221,7 @@ def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
 
 def test_an_item_is_answered_when_its_outcome_is_known_and_once():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         early, late = asked(batcher, "early"), asked(batcher, "late")
         await all_asked()
         engine.let_go(1)
@@ -238,7 +238,7 @@ def test_an_item_is_answered_when_its_outcome_is_known_and_once():
 
 def test_equal_items_are_computed_once_and_everyone_gets_the_result():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         waiting = [asked(batcher, "same", "other"), asked(batcher, "same")]
         await all_asked()
         engine.let_go(1)
@@ -257,7 +257,7 @@ def test_equal_items_are_computed_once_and_everyone_gets_the_result():
 
 def test_what_is_cancelled_is_not_computed_unless_somebody_else_waits_for_it():
     async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
         gone = asked(batcher, "gone", "shared")
         stays = asked(batcher, "shared")
         await all_asked()
@@ -275,7 +275,7 @@ def test_what_is_cancelled_is_not_computed_unless_somebody_else_waits_for_it():
 
 def test_a_request_cancelled_while_it_is_computed_harms_no_other():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         requests = [asked(batcher, name) for name in "abc"]
         await all_asked()
         engine.let_go(1)
@@ -291,7 +291,7 @@ def test_a_request_cancelled_while_it_is_computed_harms_no_other():
 
 def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
     async def scene():
-        batcher = await occupied(engine := Engine())
+        batcher = await occupied(engine := HeldEngine())
         now = asyncio.get_running_loop().time()
         late = asked(batcher, "late", "wanted", deadline=now)
         other = asked(batcher, "wanted", "in time", deadline=now + 60)
@@ -309,7 +309,7 @@ def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
 @pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_cost": 40}])
 def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
     async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()), **limits)
+        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()), **limits)
         accepted = asked(batcher, "a", "b", "c")
         await all_asked()
         message = r"short requests: 3 items of cost 30 are waiting and the limits are .*\b4"
@@ -332,7 +332,7 @@ def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_lim
 
 def test_an_empty_queue_takes_a_request_of_any_size():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=4)
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=4)
         large = asked(batcher, *map(str, range(50)))
         await all_asked()
         engine.let_go()
@@ -346,7 +346,7 @@ def test_an_empty_queue_takes_a_request_of_any_size():
 )
 def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
     async def scene():
-        engine = Engine(held=False)
+        engine = HeldEngine(held=False)
         batcher = batcher_of(
             lambda items, **early: (fails if items[0].options == "broken" else engine.run)(items, **early)
         )
@@ -361,7 +361,7 @@ def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
 
 def test_closing_answers_what_was_accepted_and_refuses_what_comes():
     async def scene():
-        batcher = await occupied(engine := Engine(), parallel_batches=2)
+        batcher = await occupied(engine := HeldEngine(), parallel_batches=2)
         accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
         await all_asked()
         closing = asyncio.ensure_future(batcher.close())
@@ -480,7 +480,7 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
 
 def test_a_batch_for_which_there_is_no_thread_fails_and_its_sentences_can_be_asked_for_again(monkeypatch):
     async def scene():
-        batcher = batcher_of(Engine(held=False).run, observer=(notes := Notes()))
+        batcher = batcher_of(HeldEngine(held=False).run, observer=(notes := Notes()))
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", no_thread)
             (outcome,) = await asked(batcher, "a")

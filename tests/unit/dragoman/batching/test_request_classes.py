@@ -7,7 +7,7 @@ import pytest
 from dragoman.errors import UnavailableError
 from dragoman.items.outcomes import Result
 from dragoman.items.sizes import Capacity
-from tests.batcher_scenes import Engine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
+from tests.batcher_scenes import HeldEngine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
 
 # Of the largest document that a bundle's limits allow, 200,000 characters.
 DOCUMENT_ITEMS = 5_867
@@ -25,7 +25,7 @@ def test_short_requests_are_never_refused_while_the_largest_long_one_is_worked_o
     async def scene():
         batch_cost = Capacity().batch_cost
         batcher = await occupied(
-            engine := Engine(), parallel_batches=2, batch_cost=batch_cost, observer=(notes := Notes())
+            engine := HeldEngine(), parallel_batches=2, batch_cost=batch_cost, observer=(notes := Notes())
         )
         large = asyncio.ensure_future(batcher.submit(document(items, length=length)))
         while notes.waiting["long"] != (items, items * length):
@@ -46,7 +46,7 @@ def test_short_requests_are_never_refused_while_the_largest_long_one_is_worked_o
 
 def test_short_requests_fill_their_own_budget_while_a_long_one_waits():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=3, observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=3, observer=(notes := Notes()))
         long = asked(batcher, *(f"d{number}" for number in range(50)))
         await all_asked()
         shorts = [asked(batcher, f"short{number}") for number in range(3)]
@@ -64,7 +64,7 @@ def test_short_requests_fill_their_own_budget_while_a_long_one_waits():
 
 def test_one_long_request_of_any_size_is_accepted_when_none_waits_however_many_short_ones_do():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=3)
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=3)
         shorts = [asked(batcher, f"short{number}") for number in range(3)]
         await all_asked()
         batcher.check_room()
@@ -83,7 +83,7 @@ def test_one_long_request_of_any_size_is_accepted_when_none_waits_however_many_s
 
 def test_before_its_size_is_known_a_request_is_refused_only_when_no_class_has_room():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=3)
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=3)
         waiting = [asked(batcher, *(f"d{number}" for number in range(50)))]
         await all_asked()
         batcher.check_room()
@@ -101,7 +101,7 @@ def test_before_its_size_is_known_a_request_is_refused_only_when_no_class_has_ro
 
 def test_a_client_that_leaves_frees_the_room_of_all_its_items_at_once():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=3, observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=3, observer=(notes := Notes()))
         gone = asyncio.ensure_future(batcher.submit(document(20_000)))
         while notes.waiting["long"] != (20_000, 240_000):
             await asyncio.sleep(0)
@@ -119,7 +119,7 @@ def test_a_client_that_leaves_frees_the_room_of_all_its_items_at_once():
 
 def test_a_request_cancelled_while_it_is_being_accepted_leaves_nothing_behind():
     async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
         for pauses in range(0, 90, 3):
             gone = asyncio.ensure_future(batcher.submit(document(4_000)))
             for _ in range(pauses):
@@ -136,7 +136,7 @@ def test_a_request_cancelled_while_it_is_being_accepted_leaves_nothing_behind():
 
 def test_a_request_that_is_being_accepted_when_the_batcher_closes_is_answered_whole_or_refused():
     async def scene(pauses: int) -> int:
-        batcher = batcher_of(Engine(held=False).run)
+        batcher = batcher_of(HeldEngine(held=False).run)
         request = asyncio.ensure_future(batcher.submit(document(4_000)))
         for _ in range(pauses):
             await asyncio.sleep(0)
@@ -152,7 +152,7 @@ def test_a_request_that_is_being_accepted_when_the_batcher_closes_is_answered_wh
 
 def test_a_sentence_of_a_document_moves_to_the_budget_of_the_short_request_that_asks_for_it_and_back():
     async def scene():
-        batcher = await occupied(engine := Engine(), max_waiting_items=1, observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), max_waiting_items=1, observer=(notes := Notes()))
         long = asked(batcher, *(f"d{number}" for number in range(50)))
         await all_asked()
         short = asked(batcher, "d49")
@@ -171,7 +171,7 @@ def test_a_sentence_of_a_document_moves_to_the_budget_of_the_short_request_that_
 
 def test_what_a_client_who_leaves_shares_with_another_is_computed_at_that_ones_expense():
     async def scene():
-        batcher = await occupied(engine := Engine(), observer=(notes := Notes()))
+        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
         first = asked(batcher, *(f"d{number}" for number in range(30)))
         await all_asked()
         second = asked(batcher, *(f"d{number}" for number in range(20, 50)))
@@ -191,7 +191,7 @@ def test_sentences_far_apart_in_a_list_longer_than_the_line_are_all_answered(mon
     monkeypatch.setattr("dragoman.batching.line.ITEMS_IN_LINE", 10)
 
     async def scene():
-        batcher = batcher_of((engine := Engine(held=False)).run, parallel_batches=2)
+        batcher = batcher_of((engine := HeldEngine(held=False)).run, parallel_batches=2)
         items = [Sentence(f"d{number % 700}") for number in range(2_000)]
         assert await batcher.submit(items) == [Result(item.name.upper()) for item in items]
         assert max(map(len, engine.batches)) <= 10
@@ -204,7 +204,7 @@ def test_a_task_that_cannot_say_how_an_item_is_batched_fails_its_request_alone()
         return {"greedy": "greedy"}[item.options]
 
     async def scene():
-        batcher = await occupied(engine := Engine(), batch_key=key)
+        batcher = await occupied(engine := HeldEngine(), batch_key=key)
         fine, broken = asked(batcher, "a"), asked(batcher, "b", options="unheard of")
         with pytest.raises(KeyError):
             await broken

@@ -20,7 +20,7 @@ from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import CPU_PACE, CUDA_PACE, Lane
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
-from dragoman.engines.t5.weights import Geometry, load_weights
+from dragoman.engines.t5.weights import T5Sizes, load_weights
 from dragoman.errors import InferenceError, InvalidInput
 from dragoman.text.tokenizer import EOS_ID
 from tests.t5_reference import MAX_SOURCE, MAX_TARGET, VOCABULARY, Generate, open_model, write_random_t5
@@ -311,7 +311,7 @@ def on_meta(part):
         return part if part.dtype == torch.float32 else part.to("meta")
     if isinstance(part, tuple):
         return tuple(map(on_meta, part))
-    if not dataclasses.is_dataclass(part) or isinstance(part, Geometry):
+    if not dataclasses.is_dataclass(part) or isinstance(part, T5Sizes):
         return part
     return dataclasses.replace(
         part, **{each.name: on_meta(getattr(part, each.name)) for each in dataclasses.fields(part)}

@@ -13,7 +13,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.engines.seq2seq import Decoding
-from dragoman.engines.t5.weights import Geometry, load_weights, relative_bias
+from dragoman.engines.t5.weights import T5Sizes, load_weights, relative_bias
 from dragoman.errors import BundleError
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.conftest import ROOT
@@ -27,11 +27,11 @@ def load(folder: Path) -> None:
 
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_positions_far_and_near_get_the_buckets_of_transformers(bidirectional):
-    geometry = Geometry(vocab_size=9, d_model=8, d_kv=2, d_ff=8, num_heads=4, num_layers=1, num_decoder_layers=1)
+    sizes = T5Sizes(vocab_size=9, d_model=8, d_kv=2, d_ff=8, num_heads=4, num_layers=1, num_decoder_layers=1)
     offsets = torch.arange(-700, 701)
-    bias = torch.randn(4, geometry.relative_attention_num_buckets)
+    bias = torch.randn(4, sizes.relative_attention_num_buckets)
     buckets = T5Attention._relative_position_bucket(offsets, bidirectional=bidirectional)
-    assert torch.equal(relative_bias(bias, offsets, geometry, bidirectional=bidirectional), bias[:, buckets])
+    assert torch.equal(relative_bias(bias, offsets, sizes, bidirectional=bidirectional), bias[:, buckets])
 
 
 def test_weights_that_are_no_t5s_are_refused_with_what_is_wrong(tmp_path):

@@ -7,11 +7,10 @@ import pytest
 from dragoman.bundle.manifest import Manifest, Provenance
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
-from model_registry.gate.guards import Measured
 from model_registry.gate.held_out import HeldOut, HeldOutSet
-from model_registry.gate.outputs import Outputs
+from model_registry.gate.outputs import Measurements, Outputs
 from model_registry.gate.settings import task_settings
-from model_registry.gate.verdict import another_work, judge
+from model_registry.gate.verdict import incomparable, judge
 from scoring.base import Metric
 from scoring.held_out import HeldOutItem
 from scoring.table import METRICS
@@ -30,7 +29,7 @@ class Translation:
     finish_reason: str = "stop"
 
 
-def system(wrong_share: float, *, seed: int, **measured: object) -> Measured:
+def system(wrong_share: float, *, seed: int, **measured: object) -> Measurements:
     """A system that gets this share of the words wrong."""
     chooser = random.Random(seed)
     hypotheses = tuple(
@@ -39,7 +38,7 @@ def system(wrong_share: float, *, seed: int, **measured: object) -> Measured:
     )
     outputs = Outputs(values=tuple(map(Translation, hypotheses)), plain=hypotheses, refused={})
     fields = {"outputs": outputs, "changed_in_batches": 0.0, "p95_ms": 20.0, "size_mb": 10.0}
-    return Measured(**{**fields, **measured})
+    return Measurements(**{**fields, **measured})
 
 
 def settings(**changes: object):
@@ -167,7 +166,7 @@ def manifest(target: str) -> Manifest:
 
 
 def test_another_language_pair_is_another_model():
-    reason = another_work(manifest("fr"), manifest("de"))
+    reason = incomparable(manifest("fr"), manifest("de"))
     assert reason == "it does translation en-fr and the champion translation en-de; register it by another name"
-    assert another_work(manifest("de"), manifest("de")) is None
-    assert another_work(manifest("de"), None) is None
+    assert incomparable(manifest("de"), manifest("de")) is None
+    assert incomparable(manifest("de"), None) is None

@@ -6,10 +6,10 @@ import pytest
 import dragoman
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import InferenceError
-from model_registry.gate.contender import loaded, put_on_trial
-from model_registry.gate.guards import Measured, check_guards
+from model_registry.gate.comparison import judge_competitors, loaded
+from model_registry.gate.guards import check_guards
 from model_registry.gate.held_out import HeldOut, HeldOutSet
-from model_registry.gate.outputs import Outputs, answer, changed_in_batches, p95_latencies_ms, spread
+from model_registry.gate.outputs import Measurements, Outputs, answer, changed_in_batches, p95_latencies_ms, spread
 from model_registry.gate.settings import Limit, Range, SampledShare, task_settings
 from scoring.held_out import HeldOutItem
 
@@ -28,7 +28,7 @@ def failed(hypotheses, *, cut=(), sources=SOURCES, references=REFERENCES, **meas
     values = [Translation(text, "length" if row in cut else "stop") for row, text in enumerate(hypotheses)]
     outputs = Outputs(values=tuple(values), plain=tuple(hypotheses), refused={})
     fields = {"outputs": outputs, "changed_in_batches": 0.0, "p95_ms": 10.0, "size_mb": 5.0}
-    candidate, champion = (Measured(**{**fields, **changes}) for changes in (measured, {}))
+    candidate, champion = (Measurements(**{**fields, **changes}) for changes in (measured, {}))
     guards = check_guards(candidate, champion, sources, references, SETTINGS)
     return {guard.name for guard in guards if not guard.passed}
 
@@ -52,7 +52,7 @@ def test_each_fault_fails_its_own_guard():
 
 def test_a_champion_that_answers_nothing_is_no_measure_of_speed():
     outputs = Outputs(values=tuple(map(Translation, REFERENCES, ["stop"] * 20)), plain=tuple(REFERENCES), refused={})
-    candidate = Measured(outputs=outputs, changed_in_batches=0.0, p95_ms=10.0, size_mb=5.0)
+    candidate = Measurements(outputs=outputs, changed_in_batches=0.0, p95_ms=10.0, size_mb=5.0)
     champion = dataclasses.replace(candidate, p95_ms=None)
     guards = check_guards(candidate, champion, SOURCES, REFERENCES, SETTINGS)
     assert all(guard.passed for guard in guards)
@@ -66,7 +66,7 @@ def test_what_the_references_do_as_well_is_no_fault():
 
 def test_a_guard_has_the_limits_of_the_settings_on_either_side():
     outputs = Outputs(values=(None, Translation("ja", "stop")), plain=("", "ja"), refused={0: "refused"})
-    measured = Measured(outputs=outputs, changed_in_batches=None, p95_ms=None, size_mb=5.0)
+    measured = Measurements(outputs=outputs, changed_in_batches=None, p95_ms=None, size_mb=5.0)
     guards = {"empty_share": Range(min=0.1, max=0.4), "copied_share": Range(max=0.0)}
     settings = dataclasses.replace(
         SETTINGS, guards=guards, changed_in_batches_share=SampledShare(), size_mb=Limit(max=5)
@@ -117,10 +117,10 @@ def test_what_no_limit_asks_for_is_not_measured(tiny_bundle, toy_sentences):
 
     def calls(*, champion: bool, **limits: object) -> int:
         settings = dataclasses.replace(SETTINGS, **{**off, **limits})
-        with loaded("toy", open_bundle(tiny_bundle)) as contender:
-            contender.predictor = Counting(contender.predictor)
-            put_on_trial(contender, contender if champion else None, held_out, settings)
-            return contender.predictor.calls
+        with loaded("toy", open_bundle(tiny_bundle)) as competitor:
+            competitor.predictor = Counting(competitor.predictor)
+            judge_competitors(competitor, competitor if champion else None, held_out, settings)
+            return competitor.predictor.calls
 
     assert calls(champion=True) == 1
     assert calls(champion=False, latency_ratio=Limit(max=1.5)) == 1
@@ -141,8 +141,8 @@ def test_an_engine_that_fails_is_not_put_down_to_the_model(tiny_bundle, toy_sent
 def test_a_bundle_that_was_verified_is_not_verified_again_to_be_loaded(tiny_bundle, tmp_path):
     bundle = open_bundle(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     (bundle.path / "MODEL_CARD.md").write_text("changed since", encoding="utf-8")
-    with loaded("toy", bundle) as contender:
-        assert contender.bundle is bundle
+    with loaded("toy", bundle) as competitor:
+        assert competitor.bundle is bundle
 
 
 def test_a_sample_is_spread_over_all_items():

@@ -7,7 +7,8 @@ import yaml
 from dragoman.errors import ConfigError
 from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
 from train.config.help import help_text
-from train.task_table import TASKS, task_class
+from train.task_table import TASKS
+from train.tasks.base import task_class
 from train.tasks.translation.sources import KINDS, settings_class
 
 REQUIRED = {

@@ -8,7 +8,7 @@ import pytest
 from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
 from train.config.compose import compose_config
-from train.data.corpus import Splits, fingerprint, folds, hold_out
+from train.data.corpus import CleanCorpus, Splits, folds, hold_out
 from train.tasks.translation.pairs import oriented
 from train.tasks.translation.sources.lines import read_aligned, read_lines
 
@@ -70,8 +70,9 @@ def test_the_fingerprint_covers_every_row_and_every_boundary() -> None:
         dataclasses.replace(splits, tests={"other": [("f", "g")]}),
         dataclasses.replace(splits, tests={"test": [("f", "g"), ("h", "i")]}),
     ]
-    assert len({fingerprint(splits), *map(fingerprint, variants)}) == 6
-    assert fingerprint(splits).startswith("sha256:")
+    fingerprints = [CleanCorpus.of(each).fingerprint for each in (splits, *variants)]
+    assert len(set(fingerprints)) == 6
+    assert fingerprints[0].startswith("sha256:")
 
 
 def test_a_hold_out_shares_no_source_and_repeats_with_its_seed() -> None:
@@ -211,8 +212,8 @@ def test_more_folds_than_sources_are_refused() -> None:
 @pytest.mark.parametrize("example", [("half a pair: \ud83d", "gold"), ("text", "\ud83d"), (b"bytes", float("nan"))])
 def test_an_example_that_no_file_can_hold_is_named(example: tuple[object, object]) -> None:
     splits = Splits(name="toy", train=[("a", 1), example], validation=[("b", 2)], tests={"test": [("c", 3)]})
-    with pytest.raises(DataError, match=r"example 2 of the train split of toy cannot be stored \(.*; mend it"):
-        fingerprint(splits)
+    with pytest.raises(DataError, match=r"example 2 of the train split of toy cannot be stored \(.*; repair it"):
+        CleanCorpus.of(splits)
 
 
 @pytest.mark.parametrize(

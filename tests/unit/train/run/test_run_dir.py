@@ -4,17 +4,8 @@ from pathlib import Path
 import pytest
 
 from dragoman.errors import ConfigError, DataError, OutputError
-from train.run.run_dir import (
-    RunDir,
-    append_history,
-    check_corpus,
-    create,
-    new_run_dir,
-    read_history,
-    rewind_history,
-    write_outputs,
-    write_samples,
-)
+from train.run.history import append_history, read_history, rewind_history
+from train.run.run_dir import RunDir, check_corpus, create, new_run_dir, write_outputs, write_samples
 
 
 def test_a_run_without_a_directory_gets_a_name_under_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

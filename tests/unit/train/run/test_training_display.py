@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from train.loop import Report
 from train.run.figures import draw_curves
+from train.run.history import CurvePoint
 from train.run.progress import TrainingProgress
 from train.signals import StopRequest
 
 
-def report(step: int, **figures: float) -> Report:
+def report(step: int, **figures: float) -> CurvePoint:
     named = {name.replace("__", "/"): value for name, value in figures.items()}
-    return Report(step=step, units=step, elapsed_seconds=30.0, progress=0.25, figures=named, validation=step == 9)
+    return CurvePoint(step=step, units=step, elapsed_seconds=30.0, progress=0.25, figures=named, validation=step == 9)
 
 
 def test_without_a_terminal_lines_tell_the_figures_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

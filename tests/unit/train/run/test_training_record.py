@@ -9,9 +9,10 @@ import pytest
 from dragoman.errors import DataError
 from scoring.held_out import HeldOutItem, write_held_out
 from train.config.compose import compose_config
+from train.run.history import append_history
 from train.run.record import complete
 from train.run.recorder import Recorder, RunFacts, Unrecorded
-from train.run.run_dir import RunDir, append_history, create, write_samples
+from train.run.run_dir import RunDir, create, write_samples
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Records of measurements: what they hold, and when none is made."""
+"""Records of measurements: their contents, and the refusal of a checkout with changes."""
 
 import json
 import os
@@ -20,9 +20,13 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "benchmarks" / "results").mkdir(parents=True)
     (folder / "code.py").write_text("answer = 42\n", encoding="utf-8")
     for command in (["init", "--quiet"], ["add", "code.py"], ["commit", "--quiet", "--message", "The answer"]):
-        author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *author, *command], cwd=folder, check=True)
+        git(folder, *command)
     return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def record(checkout: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -36,8 +40,7 @@ def test_a_record_names_the_commit_that_gave_its_figures(checkout: Path, tmp_pat
 
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
-    assert head.stdout.startswith(found["commit"])
+    assert found["commit"] == git(checkout, "rev-parse", "HEAD")
     assert found["output"] == {"figure": 1}
 
 
@@ -59,3 +62,15 @@ def test_an_earlier_record_is_no_difference(checkout: Path) -> None:
     first, second = (record(checkout, results / f"{name}.json") for name in ("one", "two"))
 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
+
+
+def test_a_record_can_be_made_anew(checkout: Path) -> None:
+    out = checkout / "benchmarks" / "results" / "one.json"
+    out.write_text("{}", encoding="utf-8")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--message", "An earlier record")
+
+    first, second = record(checkout, out), record(checkout, out)
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert json.loads(out.read_text(encoding="utf-8"))["commit"] == git(checkout, "rev-parse", "HEAD")

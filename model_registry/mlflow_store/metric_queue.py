@@ -1,4 +1,4 @@
-"""Metric points on their way to MLflow: a queue and one thread, so that training never waits for a server."""
+"""A queue of metric points with a thread that sends them to MLflow, so that training never waits for a server."""
 
 import logging
 import queue
@@ -15,15 +15,17 @@ log = logging.getLogger(__name__)
 
 # The most that MLflow takes in one request.
 POINTS_PER_REQUEST = 1000
+# Curves are watched live, and a request a second is no load for any server.
 SECONDS_BETWEEN_REQUESTS = 1.0
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1.0, 30.0
+# Longer than a restart of the server takes; a training that has ended should not hold its machine much longer.
 PATIENCE_AT_THE_END_SECONDS = 120.0
 # Errors that stay the same however often the points are sent.
 REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"})
 
 
-class MetricOutbox:
-    """Sends the points of one run in order, in batches; what a dead server refuses is kept and sent again.
+class MetricQueue:
+    """The points of one run, sent in order and in batches; while the server is down they are kept and sent again.
 
     Sending again is safe: MLflow stores a point with the same name, value, time and step once.
     """
@@ -33,7 +35,7 @@ class MetricOutbox:
         self._points: queue.SimpleQueue[Metric] = queue.SimpleQueue()
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._in_flight = 0
-        self._thread = threading.Thread(target=self._send_all, name="metric-outbox", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="metric-queue", daemon=True)
         self._thread.start()
 
     def put(self, points: Sequence[Metric]) -> None:
@@ -42,9 +44,9 @@ class MetricOutbox:
             self._points.put(point)
 
     def close(self, patience_seconds: float | None = None) -> int:
-        """Send what is left, for so long at most; returns how many points were not sent and would be accepted later.
+        """Send the rest, for at most so many seconds; return the number of points that can still be sent later.
 
-        Those that MLflow refused, and would refuse again, were told when it did.
+        Points that MLflow refused are not among them: it would refuse them again, and the log has said so.
         """
         self._closing.set()
         self._thread.join(PATIENCE_AT_THE_END_SECONDS if patience_seconds is None else patience_seconds)
@@ -53,33 +55,27 @@ class MetricOutbox:
 
     def _send_all(self) -> None:
         while not (self._closing.wait(SECONDS_BETWEEN_REQUESTS) and self._points.empty()):
-            batch = self._take()
+            batch: list[Metric] = []
+            while len(batch) < POINTS_PER_REQUEST and not self._points.empty():
+                batch.append(self._points.get())
+            self._in_flight = len(batch)
             if batch and not self._send(batch):
                 return
-
-    def _take(self) -> list[Metric]:
-        batch: list[Metric] = []
-        while len(batch) < POINTS_PER_REQUEST and not self._points.empty():
-            batch.append(self._points.get())
-        self._in_flight = len(batch)
-        return batch
+            self._in_flight = 0
 
     def _send(self, batch: list[Metric]) -> bool:
-        """Send a batch, again and again if need be; false when nobody waits any longer."""
+        """Send a batch, with retries; return False when ``close`` has given up waiting for it."""
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
                 self._client.log_batch(self._run_id, metrics=batch, synchronous=True)
+                return True
             except MlflowException as error:
                 reason = without_password(str(error))
                 if error.error_code in REFUSALS:
                     log.error("MLflow refused %d metric points: %s", len(batch), reason)
-                    break
+                    return True
                 log.warning("MLflow took no metrics (%s); trying again in %.0f s", reason[:200], delay)
                 if self._given_up.wait(delay):
                     return False
                 delay = min(2 * delay, LAST_RETRY_SECONDS)
-            else:
-                break
-        self._in_flight = 0
-        return True

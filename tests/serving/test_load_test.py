@@ -1,4 +1,4 @@
-"""A visit of the serving benchmark to a real server, which is small and answers in capitals."""
+"""A load test of a real server, which is small and answers in capitals."""
 
 import os
 import subprocess
@@ -11,9 +11,8 @@ import psutil
 import pytest
 
 from benchmarks.peers.base import RunningPeer
-from benchmarks.serving.other_load import OtherLoad
-from benchmarks.serving.visit import Plan, Visit, Visitor
-from benchmarks.serving.workloads import Workloads
+from benchmarks.serving.load_test import LoadPlan, LoadTest, LoadTestResult, Workloads
+from benchmarks.serving.resources import OtherLoad
 from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.errors import UnavailableError
 
@@ -45,7 +44,7 @@ if sys.argv[2] == "broken":
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Capitals).serve_forever()
 """
 
-PLAN = Plan(
+PLAN = LoadPlan(
     rounds=2,
     ramp_s=0.1,
     seconds=0.4,
@@ -84,8 +83,8 @@ class Capitals:
         return reply
 
 
-def _visit(mode: str, number: int, sentences: list[str], logs: Path, told: list[str]) -> Visit:
-    visitor = Visitor(
+def _load_test(mode: str, number: int, sentences: list[str], logs: Path, told: list[str]) -> LoadTestResult:
+    test = LoadTest(
         plan=PLAN,
         workloads=Workloads(
             items=tuple(sentences[: PLAN.items]),
@@ -100,19 +99,19 @@ def _visit(mode: str, number: int, sentences: list[str], logs: Path, told: list[
         logs=logs,
         report=lambda label, figures: told.append(label),
     )
-    return visitor.visit(Capitals(mode), number)
+    return test.run(Capitals(mode), number)
 
 
-def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_outputs(
+def test_a_load_test_measures_every_load_of_its_plan_and_keeps_its_part_of_the_outputs(
     toy_sentences: list[str], tmp_path: Path
 ) -> None:
     told: list[str] = []
 
-    visit = _visit("well", 1, toy_sentences, tmp_path, told)
+    result = _load_test("well", 1, toy_sentences, tmp_path, told)
 
     # The second of two rounds asks for the second half.
-    assert visit.outputs == {index: toy_sentences[index].upper() for index in range(20, 40)}
-    figures = visit.figures
+    assert result.outputs == {index: toy_sentences[index].upper() for index in range(20, 40)}
+    figures = result.figures
     assert set(figures) == {"start_s", "closed", "other", "open", "mixed", "memory", "others_cores"}
     assert len(told) == PLAN.phases
     for found in (*figures["closed"].values(), figures["other"], figures["open"]["0.2"], figures["mixed"]["alone"]):
@@ -133,7 +132,7 @@ def test_a_visit_measures_every_load_of_its_plan_and_keeps_its_part_of_the_outpu
 
 def test_a_server_that_answers_nothing_fails_with_the_end_of_its_log(toy_sentences: list[str], tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"(?s)does not answer its first request.*500.*the end of .*listening"):
-        _visit("broken", 0, toy_sentences, tmp_path, [])
+        _load_test("broken", 0, toy_sentences, tmp_path, [])
 
 
 def test_processor_time_that_others_use_is_seen() -> None:
