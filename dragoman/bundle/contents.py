@@ -61,5 +61,6 @@ def _check_model_config(path: Path, keys_of: Mapping[str, frozenset[str]]) -> No
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in keys_of:
         raise BundleError(f"{path} describes a model of type {kind!r}; {' or '.join(keys_of)} is accepted")
-    if unknown := sorted(set(config) - keys_of[kind]):
+    unknown = sorted(set(config) - keys_of[kind])
+    if unknown:
         raise BundleError(f"{path} holds keys that do not describe a {kind}: {', '.join(unknown)}; remove them")
