@@ -70,7 +70,7 @@ class WaitingLine:
         return request
 
     async def _check_new(self, items: Sequence[Hashable], budget: Budget) -> None:
-        """Raise UnavailableError when there is no room either for the items alone that are not computed anyway."""
+        """Raise UnavailableError unless there is room for the new items, which are not computed for others anyway."""
         new: set[Hashable] = set()
         cost = 0
 
@@ -172,7 +172,7 @@ class WaitingLine:
         self._remove_items(request)
 
     def _remove_items(self, request: PendingRequest) -> None:
-        """Remove one step of the items that a request which is over still waits for."""
+        """Remove one step of the items for which a request that is over still waits."""
         for _ in range(min(ITEMS_PER_STEP, len(request.waits_for))):
             waiting, _ = request.waits_for.popitem()
             waiting.askers.pop(request, None)
