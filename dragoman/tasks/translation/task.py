@@ -214,7 +214,7 @@ class TranslationTask(Task):
             columns["scores"] = [list(translation.scores) for translation in translations]
         columns["finish_reason"] = [translation.finish_reason for translation in translations]
         body: dict[str, Any] = {name: column if request.is_list else column[0] for name, column in columns.items()}
-        body["model"] = self.identity()
+        body["model"] = self.manifest.identity()
         return body
 
     def _prepare(self, item: TranslationItem, field: str, *, most: int) -> PreparedText:
