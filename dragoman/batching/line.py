@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from dragoman.batching.queue import BatchQueue, WaitingItem
-from dragoman.batching.requests import Budget, PendingRequest, overloaded
+from dragoman.batching.requests import ClassBudget, PendingRequest, overloaded
 from dragoman.items.outcomes import Failure, Result
 from dragoman.items.sizes import Capacity, Size
 
@@ -44,7 +44,10 @@ class WaitingLine:
         self._batch_key, self._size, self._on_ready = batch_key, size, on_ready
         self._batch_cost = capacity.batch_cost
         limits = {"max_items": capacity.max_waiting_items, "max_cost": capacity.max_waiting_cost}
-        self.short, self.long = Budget(request_class="short", **limits), Budget(request_class="long", **limits)
+        self.short, self.long = (
+            ClassBudget(request_class="short", **limits),
+            ClassBudget(request_class="long", **limits),
+        )
         self.requests: set[PendingRequest] = set()
         """The requests that were admitted and are not over."""
         self._queue = BatchQueue(capacity.batch_cost)
@@ -69,7 +72,7 @@ class WaitingLine:
         self.requests.add(request)
         return request
 
-    async def _check_new(self, items: Sequence[Hashable], budget: Budget) -> None:
+    async def _check_new(self, items: Sequence[Hashable], budget: ClassBudget) -> None:
         """Raise UnavailableError unless there is room for the new items, which are not computed for others anyway."""
         new: set[Hashable] = set()
         cost = 0

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis
 from dragoman.engines.t5.beam import BeamSlots
-from dragoman.engines.t5.calls import Call, Item
+from dragoman.engines.t5.calls import Call, SlotItem
 from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import CPU_PACE, CUDA_PACE, Lane
 from dragoman.engines.t5.model import T5Model
@@ -153,7 +153,7 @@ def steps_for(model: T5Model, limits: list[int], *, slots: int, never_ends: tupl
     lane = Lane(model, counting, CPU_PACE)
     call = Call(len(limits))
     lane.add(
-        Item(
+        SlotItem(
             call=call,
             place=place,
             ids=never_ends,
