@@ -211,7 +211,7 @@ async def pauses_ms(items: Sequence[HashedItem]) -> tuple[float, float]:
 
 
 def best_pauses_ms(count: int, rounds: int) -> list[float]:
-    """Return the best of several rounds, each with a loop and a batcher of its own, for a request of ``count`` items."""
+    """Return the best of several rounds for a request of so many items, each with a loop and batcher of its own."""
     items = [HashedItem((number // 250, *range(3 + number % 40), number % 250)) for number in range(count)]
     # Objects that exist already stay out of garbage collections, as in a server once its model is loaded.
     gc.collect()
