@@ -1,4 +1,4 @@
-"""Random T5s whose sequences end at many lengths, and the output of transformers' ``generate`` for them."""
+"""Random T5s whose sequences end at many lengths, and their outputs by ``generate`` of transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def write_random_t5(folder: Path, *, seed: int = 1, **config: object) -> Path:
 
 
 def open_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> T5Model:
-    """Open the same weights in our own decoder."""
+    """Load the same weights into our own decoder."""
     with torch.inference_mode():
         return T5Model(load_weights(folder, device=device, dtype=dtype), max_source=MAX_SOURCE, max_target=MAX_TARGET)
 
