@@ -40,7 +40,7 @@ class EvenBatches:
     """The batches of every epoch over one corpus."""
 
     def __init__(self, lengths: Lengths, *, batch_units: int, seed: int) -> None:
-        """A batch holds at most ``batch_units`` padded units; a longer example makes a batch of its own."""
+        """Fill batches to at most ``batch_units`` padded units; a longer example makes a batch of its own."""
         self._lengths, self._batch_units, self._seed = lengths, batch_units, seed
         self._epoch = -1
         self._batches: list[Indices] = []

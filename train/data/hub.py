@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub answers: asked once, briefly, before libraries start to retry for minutes."""
+"""A brief check that the Hugging Face hub answers, before libraries start to retry for minutes."""
 
 import os
 import threading

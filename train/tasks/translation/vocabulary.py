@@ -48,7 +48,7 @@ def train_vocabulary(texts: Sequence[str], size: int | Literal["auto"]) -> bytes
 
 
 def suggested_size(texts: Iterable[str]) -> int:
-    """How many pieces suit the number of distinct word forms: a multiple of eight, within bounds."""
+    """Choose the number of pieces by the number of distinct word forms: a multiple of eight, within bounds."""
     forms = {form for text in texts for form in text.split()}
     return max(SMALLEST, min(LARGEST, int(PIECES_PER_ROOT_OF_FORMS * len(forms) ** 0.5) // 8 * 8))
 
@@ -75,7 +75,7 @@ def write_tokenizer_files(model_dir: Path, vocabulary: bytes) -> Tokenizer:
 
 
 def _fast_tokenizer(vocabulary: bytes) -> Any:
-    """The vocabulary in the ``tokenizers`` library: the same normalisation table, pieces and scores."""
+    """Make the vocabulary of the ``tokenizers`` library: the same normalisation table, pieces and scores."""
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import Tokenizer as FastTokenizer
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors

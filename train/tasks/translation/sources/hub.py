@@ -18,7 +18,7 @@ SHUFFLE_BUFFER = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """Which set, and how much of it."""
+    """A set of the hub, and the part of it that is read."""
 
     kind: Literal["hub"]
     name: Annotated[str, Setting("what the corpus is called in scores")]
