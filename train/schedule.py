@@ -18,11 +18,8 @@ class Budget:
         With a number of steps or units the clock has no say, so that a run repeats exactly; it only ends the run.
         A budget of nothing is used up before the first step.
         """
-        counted = [
-            used / most if most else 1.0
-            for used, most in ((step, self.max_steps), (units, self.max_units))
-            if most is not None
-        ]
+        limits = ((step, self.max_steps), (units, self.max_units))
+        counted = [used / most if most else 1.0 for used, most in limits if most is not None]
         if not counted and self.max_seconds is not None:
             counted = [elapsed_seconds / self.max_seconds]
         return min(1.0, max(counted, default=0.0))

@@ -7,6 +7,7 @@ import urllib.request
 
 from dragoman.errors import UnavailableError
 
+# Slow answers over bad lines arrive within this; the libraries' own attempts take minutes.
 TIMEOUT_SECONDS = 6.0
 
 

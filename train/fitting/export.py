@@ -21,6 +21,7 @@ from train.fitting.prepare import Prepared
 from train.run.scores import scores
 from train.tasks.base import Task
 
+# Few enough to be read on one page of the record.
 SAMPLES = 20
 
 Row = Mapping[str, Any]

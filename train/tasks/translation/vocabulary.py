@@ -15,6 +15,7 @@ SPIECE = "spiece.model"
 # took more than a thousand pieces on the phrasebook. So the size follows the square root of the number of forms: 2,700
 # for the phrasebook, 8,000 for Multi30k, 32,000 for millions of sentences.
 PIECES_PER_ROOT_OF_FORMS, SMALLEST, LARGEST = 40, 500, 32_000
+# SentencePiece holds all it reads in memory; more sentences change the pieces of a language little.
 SENTENCES_READ = 1_000_000
 
 

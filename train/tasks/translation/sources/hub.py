@@ -13,6 +13,7 @@ from train.data.corpus import Splits
 from train.data.hub import require_hub
 from train.tasks.translation.pairs import Pair
 
+# Rows held in memory while a stream is shuffled: some megabytes, and far more than neighbours of one document.
 SHUFFLE_BUFFER = 10_000
 
 
