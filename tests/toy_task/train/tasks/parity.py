@@ -28,7 +28,7 @@ class ParityConfig(Config):
 
 
 class Parity(Task):
-    """A training that learns which digits end an even number."""
+    """The training of a table of the digits that end an even number."""
 
     Settings = ParityConfig
     metrics = ("accuracy",)
@@ -57,7 +57,7 @@ class Parity(Task):
         return torch.nn.functional.cross_entropy(model(batch["digit"]), batch["label"], label_smoothing=label_smoothing)
 
     def outputs(self, model, batch):
-        """Return the labels."""
+        """Give the labels."""
         return [("even", "odd")[place] for place in model(batch["digit"]).argmax(dim=1).tolist()]
 
     def write_model(self, model, folder):
