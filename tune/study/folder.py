@@ -16,9 +16,8 @@ from pathlib import Path
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, OutputError
-from train.config.compose import load_config
+from train.config.compose import load_config, training_digest
 from train.config.settings import Config
-from train.run.provenance import training_digest
 from train.run.run_dir import RUNS, RunDir
 
 

@@ -5,8 +5,7 @@ import optuna
 import pytest
 
 from dragoman.errors import ConfigError
-from train.config.compose import compose_config
-from train.run.provenance import training_digest
+from train.config.compose import compose_config, training_digest
 from train.tasks.translation.task import Translation
 from tune.search.definition import default_search, load_definition, trial_settings
 from tune.search.space import as_settings, baseline, choose, corners, extremes, in_order, parse_space, suggest
