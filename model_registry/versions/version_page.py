@@ -9,7 +9,7 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
 from dragoman.errors import DragomanError
 from dragoman.items.outcomes import Result
-from dragoman.task_table import task_class
+from dragoman.tasks.base import task_class
 from model_registry.mlflow_store.runs import current_user
 
 # The column is that wide in MLflow's databases.
