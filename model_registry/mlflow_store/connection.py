@@ -10,9 +10,10 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
@@ -93,6 +94,18 @@ def without_password(text: str) -> str:
 def sqlite_path(uri: str) -> Path:
     """Return the file behind ``sqlite:///relative`` or ``sqlite:////absolute``."""
     return Path(uri.partition(":///")[2])
+
+
+def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """Return the entries of all pages; ``search`` gives the page of a token, the first one for None."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 @contextmanager

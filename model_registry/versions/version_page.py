@@ -21,7 +21,7 @@ SAMPLES = "samples.json"
 
 
 def version_tags(manifest: Manifest) -> dict[str, str]:
-    """Return what people and we filter versions by; scores are the model's metrics, lineage is in the description."""
+    """Return the tags to filter by; scores are metrics of the logged model, the lineage is in the description."""
     return {
         "digest": manifest.digest,
         "bundle_version": manifest.version,
@@ -31,7 +31,7 @@ def version_tags(manifest: Manifest) -> dict[str, str]:
 
 
 def lineage(manifest: Manifest) -> dict[str, str]:
-    """Return where a bundle comes from, as far as that is known."""
+    """Return the lineage of a bundle, as far as it is known."""
     provenance, base = manifest.provenance, manifest.provenance.base_model
     found = {
         "run_id": provenance.mlflow_run_id,
@@ -90,7 +90,7 @@ def description(bundle: Bundle, number: int) -> str:
 
 
 def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
-    """Read the samples of the bundle's training run, or let the bundle answer its task's example."""
+    """Read the samples of the bundle's training run, or else let the bundle answer its task's example."""
     path = bundle.path.parent / SAMPLES
     if path.is_file():
         return list(json.loads(path.read_text(encoding="utf-8")))

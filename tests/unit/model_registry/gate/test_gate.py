@@ -31,7 +31,7 @@ class Translation:
 
 
 def system(wrong_share: float, *, seed: int, **measured: object) -> Measurements:
-    """A system that gets this share of the words wrong."""
+    """Measure a system that gets this share of the words wrong."""
     chooser = random.Random(seed)
     hypotheses = tuple(
         " ".join(chooser.choice(WORDS) if chooser.random() < wrong_share else word for word in reference.split())
