@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
 from model_registry.mlflow_store.connection import without_password
-from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle, upload_bundle
+from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle
 from model_registry.mlflow_store.runs import create_run_once, experiment_id
 from model_registry.versions.version_page import description, lineage, version_tags
 from scoring.held_out import FOLDER, SUFFIX
@@ -39,12 +39,6 @@ def register_bundle(client: MlflowClient, bundle: Bundle) -> int:
             if file.name not in stored:
                 client.log_artifact(version.run_id, str(file), FOLDER)
     return number
-
-
-def restore_files(client: MlflowClient, bundle: Bundle, number: int) -> None:
-    """Store the files of a version again, where they were."""
-    version = client.get_model_version(bundle.manifest.name, str(number))
-    upload_bundle(client, bundle, model_id=str(version.source).removeprefix("models:/"), run_id=str(version.run_id))
 
 
 def _version_of(client: MlflowClient, manifest: Manifest) -> int | None:

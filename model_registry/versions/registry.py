@@ -24,7 +24,8 @@ from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
 from model_registry.mlflow_store.connection import bounded_requests, connect, explained, without_password
-from model_registry.versions.registration import ABSENT, register_bundle, restore_files
+from model_registry.mlflow_store.logged_model import upload_bundle
+from model_registry.versions.registration import ABSENT, register_bundle
 from model_registry.versions.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions.version import Version, from_mlflow, select
 from scoring.held_out import FOLDER, SUFFIX
@@ -74,10 +75,7 @@ class Registry:
     def scores(self, version: Version) -> dict[str, float]:
         """Return the headline scores of a version, metrics of the model behind it, in the order of the metrics."""
         with explained(self.uri):
-            source = self.client.get_model_version(version.name, str(version.number)).source or ""
-            if not source.startswith("models:/m-"):
-                return {}  # not registered by us
-            metrics = self.client.get_logged_model(source.removeprefix("models:/")).metrics or []
+            metrics = (self.client.get_logged_model(version.model_id).metrics or []) if version.model_id else []
         found = {metric.key: metric.value for metric in metrics}
         return {name: found.pop(name) for name in METRICS if name in found} | found
 
@@ -116,9 +114,9 @@ class Registry:
                 self._check_stored(version)
             except BundleError:
                 log.info("the files of %s in %s are gone or damaged, storing them again", version.reference, self.place)
-                restore_files(self.client, bundle, number)
+                upload_bundle(self.client, bundle, model_id=version.model_id, run_id=version.run_id)
                 self._check_stored(version)
-            store_signature(self.client, bundle, number)
+            store_signature(self.client, bundle, version.model_id)
             if not {CHAMPION, PREVIOUS} & set(self.find(name, str(number)).aliases):
                 self.client.set_registered_model_alias(name, CANDIDATE, str(number))
         return self.find(name, str(number))
@@ -134,7 +132,7 @@ class Registry:
             log.info("%s is there already, verifying it", destination)
             with _kept_on_failure(destination / SIGNATURE):
                 with explained(self.uri):
-                    update_signature(self.client, version.name, version.number, destination)
+                    update_signature(self.client, version, destination)
                 return _checked(opened(destination), version)
         with (
             atomic.directory(destination) as staging,

@@ -16,6 +16,8 @@ from dragoman.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+    from model_registry.versions.version import Version
+
 # The place of the bundle among a logged model's files; the folder inside has the name the bundle had on disk.
 ARTIFACT_FOLDER = "artifacts"
 
@@ -37,16 +39,15 @@ def verify_bundle(bundle_dir: Path, public_key: Path | None) -> str:
     return f"signed by sha256:{key}: {manifest.name} {manifest.version}, {len(manifest.files) + 1} files"
 
 
-def store_signature(client: "MlflowClient", bundle: Bundle, number: int) -> None:
+def store_signature(client: "MlflowClient", bundle: Bundle, model_id: str) -> None:
     """Put a bundle's signature, if it has one, with its version's files; training stored them without."""
     signature = bundle.path / SIGNATURE
     if signature.exists():
-        model_id = _model_id(client, bundle.manifest.name, number)
         (folder,) = client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
         client.log_model_artifact(model_id, str(signature), folder.path)
 
 
-def update_signature(client: "MlflowClient", name: str, number: int, copy: Path) -> None:
+def update_signature(client: "MlflowClient", version: "Version", copy: Path) -> None:
     """Give a copy that was fetched earlier the signature that its version has now, if it has one.
 
     This happens whether a key is configured here or not: the copy may be packaged for servers that have one.
@@ -54,14 +55,13 @@ def update_signature(client: "MlflowClient", name: str, number: int, copy: Path)
     # Here, because signing alone must not wait seconds for MLflow.
     from mlflow.artifacts import download_artifacts
 
-    model_id = _model_id(client, name, number)
     # Empty when the files are gone from the store, which does not matter to a copy that has them.
-    folders = client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
-    files = [entry.path for folder in folders for entry in client.list_logged_model_artifacts(model_id, folder.path)]
-    stored = [path for path in files if Path(path).name == SIGNATURE]
+    folders = client.list_logged_model_artifacts(version.model_id, ARTIFACT_FOLDER)
+    files = [one for folder in folders for one in client.list_logged_model_artifacts(version.model_id, folder.path)]
+    stored = [file.path for file in files if Path(file.path).name == SIGNATURE]
     if not stored:
         return
-    root = client.get_model_version_download_uri(name, str(number))
+    root = client.get_model_version_download_uri(version.name, str(version.number))
     with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
         uri = f"{root}/{stored[0]}"
         signature = Path(
@@ -69,8 +69,3 @@ def update_signature(client: "MlflowClient", name: str, number: int, copy: Path)
         ).read_bytes()
     if not (copy / SIGNATURE).is_file() or (copy / SIGNATURE).read_bytes() != signature:
         atomic.write_bytes(copy / SIGNATURE, signature)
-
-
-def _model_id(client: "MlflowClient", name: str, number: int) -> str:
-    # The version's own field model_id stays empty in MLflow 3.17; its source names the model.
-    return str(client.get_model_version(name, str(number)).source).removeprefix("models:/")
