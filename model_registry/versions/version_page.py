@@ -1,5 +1,6 @@
 """A version as MLflow's page shows it: tags to filter by, and a description for people."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -99,10 +100,8 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
         predictor = dragoman.load(bundle)
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    try:
+    with contextlib.closing(predictor):
         (outcome,) = predictor([example])
-    finally:
-        predictor.close()
     return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
 
 
