@@ -43,7 +43,7 @@ Draw = Callable[[numpy.random.Generator], tuple[Counts, Counts]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class SimulatedCase:
     """Comparisons whose true difference is known; ``draw`` gives the counts of the candidate and of the champion."""
 
     name: str
@@ -72,7 +72,7 @@ class PromotionRate:
     rate: float
 
 
-def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float, items: int) -> list[Case]:
+def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float, items: int) -> list[SimulatedCase]:
     """Return the null cases and those that show the gate's power."""
     gain = scored.score(champion.sum(axis=0)) - scored.score(candidate.sum(axis=0))
     if not scored.higher_is_better:
@@ -96,8 +96,10 @@ def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float,
 
     loses, wins = sampled(worse, better), sampled(better, worse)
     found = [
-        Case(name="equal systems", mode="superiority", margin=margin, true_difference=0.0, draw=swapped, is_null=True),
-        Case(
+        SimulatedCase(
+            name="equal systems", mode="superiority", margin=margin, true_difference=0.0, draw=swapped, is_null=True
+        ),
+        SimulatedCase(
             name="at the limit",
             mode="non_inferiority",
             margin=gain,
@@ -105,16 +107,18 @@ def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float,
             draw=loses,
             is_null=True,
         ),
-        Case(name="better", mode="superiority", margin=margin, true_difference=gain, draw=wins),
+        SimulatedCase(name="better", mode="superiority", margin=margin, true_difference=gain, draw=wins),
     ]
     for share in POWER_AT:
         name, allowed = f"{share:g} margins inside the limit", max(0.001, gain + share * margin)
-        found.append(Case(name=name, mode="non_inferiority", margin=allowed, true_difference=-gain, draw=loses))
+        found.append(
+            SimulatedCase(name=name, mode="non_inferiority", margin=allowed, true_difference=-gain, draw=loses)
+        )
     return found
 
 
 def promotion_rate(
-    case: Case, scored: Metric, *, alpha: float, resamples: int, trials: int, items: int
+    case: SimulatedCase, scored: Metric, *, alpha: float, resamples: int, trials: int, items: int
 ) -> PromotionRate:
     """Send the comparisons of a case through the gate's decision and count the verdicts."""
     generator = numpy.random.default_rng(0)
