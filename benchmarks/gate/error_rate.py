@@ -42,7 +42,7 @@ TABLE_WIDTH = 120
 Draw = Callable[[numpy.random.Generator], tuple[Counts, Counts]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SimulatedCase:
     """Comparisons whose true difference is known; ``draw`` gives the counts of the candidate and of the champion."""
 
@@ -96,24 +96,14 @@ def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float,
 
     loses, wins = sampled(worse, better), sampled(better, worse)
     found = [
-        SimulatedCase(
-            name="equal systems", mode="superiority", margin=margin, true_difference=0.0, draw=swapped, is_null=True
-        ),
-        SimulatedCase(
-            name="at the limit",
-            mode="non_inferiority",
-            margin=gain,
-            true_difference=-gain,
-            draw=loses,
-            is_null=True,
-        ),
-        SimulatedCase(name="better", mode="superiority", margin=margin, true_difference=gain, draw=wins),
+        SimulatedCase("equal systems", "superiority", margin, 0.0, swapped, is_null=True),
+        SimulatedCase("at the limit", "non_inferiority", gain, -gain, loses, is_null=True),
+        SimulatedCase("better", "superiority", margin, gain, wins),
     ]
     for share in POWER_AT:
-        name, allowed = f"{share:g} margins inside the limit", max(0.001, gain + share * margin)
-        found.append(
-            SimulatedCase(name=name, mode="non_inferiority", margin=allowed, true_difference=-gain, draw=loses)
-        )
+        allowed = max(0.001, gain + share * margin)
+        name = f"{share:g} margins inside the limit"
+        found.append(SimulatedCase(name, "non_inferiority", allowed, -gain, loses))
     return found
 
 
