@@ -1,0 +1,88 @@
+"""The screenshots: ``make screenshots`` trains and searches a little, starts the real servers, and looks at them."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from deploy.run.bento import BentoServer
+from deploy.run.commands import run_command
+from deploy.run.server_process import LOOPBACK, ServerProcess, answers_ok, free_port
+from dragoman.errors import OutputError, UnavailableError, run_cli
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+NAME = "translation-en-de"
+STUDY = "phrasebook-t5-tiny"
+# By steps, so that a busy machine makes the same model, only later.
+TRAINING = ("train.max_steps=1200",)
+SEARCH = ("search=phrasebook", "trials=4", "trial=[train.max_units=60000]", "report_every_units=20000")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+START_WITHIN_S = 60.0
+# Of the browser's own clock, which runs ahead while nothing happens: these pages build themselves from many answers.
+PATIENCE_MS = 20_000
+# So that the repository stays small.
+LARGEST_BYTES = 200_000
+
+
+def main() -> None:
+    """Make the content, and take every picture; raises UnavailableError where there is no browser."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise UnavailableError(f"a browser is needed: one of {', '.join(BROWSERS)}; apt-get install chromium")
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as name, contextlib.chdir(name):
+        folder = Path(name)
+        os.environ |= {
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            # The commands run in the temporary folder, where what they write goes with it.
+            "PYTHONPATH": str(ROOT),
+        }
+        storage = f"sqlite:///{folder}/optuna.db"
+        run_command("-m", "train", "data=phrasebook", "model=t5_tiny", "run_dir=runs/first", *TRAINING)
+        run_command("-m", "model_registry", "register", "runs/first")
+        run_command("-m", "model_registry", "promote", NAME, "candidate")
+        run_command("-m", "model_registry", "package", f"{NAME}@champion", "--out", "dist")
+        run_command("-m", "tune", *SEARCH, f"storage={storage}")
+        port = free_port()
+        mlflow = ("-m", "mlflow", "ui", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--port", str(port))
+        with _server("mlflow ui", mlflow, port):
+            _picture(browser, f"http://{LOOPBACK}:{port}/#/models/{NAME}/versions/1", "version.png", height=1000)
+        port = free_port()
+        dashboard = ("-c", "from optuna_dashboard._cli import main; main()", storage, "--port", str(port))
+        with _server("optuna-dashboard", dashboard, port):
+            _picture(browser, f"http://{LOOPBACK}:{port}/dashboard/studies/1", "search.png", height=1000)
+        with BentoServer(log=folder / "bentoml.log") as server:
+            _picture(browser, server.url, "server.png", height=900)
+
+
+@contextlib.contextmanager
+def _server(name: str, arguments: Sequence[str], port: int) -> Iterator[None]:
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, *arguments, "--host", LOOPBACK]
+    log = Path(f"{port}.log")
+    with ServerProcess(command, name=name, directory=Path.cwd(), environment=environment, log=log) as server:
+        server.wait_until(lambda: answers_ok(f"http://{LOOPBACK}:{port}/"), within_s=START_WITHIN_S)
+        yield
+
+
+def _picture(browser: str, url: str, name: str, *, height: int) -> None:
+    """Let a browser without a window draw a page; raises OutputError when the picture is missing or too large."""
+    picture = PICTURES / name
+    options = ["--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={Path.cwd()}/profile"]
+    if os.geteuid() == 0:
+        # Chromium has no sandbox for root.
+        options.append("--no-sandbox")
+    options += [f"--window-size=1280,{height}", f"--virtual-time-budget={PATIENCE_MS}", f"--screenshot={picture}"]
+    subprocess.run([browser, *options, url], check=True, capture_output=True, timeout=120)
+    if not picture.exists() or picture.stat().st_size > LARGEST_BYTES:
+        raise OutputError(f"{picture} is missing, or larger than {LARGEST_BYTES:,} bytes; look at {url}")
+    print(f"picture: {picture.relative_to(ROOT)}", flush=True)
+
+
+if __name__ == "__main__":
+    run_cli(main)
