@@ -66,7 +66,7 @@ conformance: setup ## Send one corpus of requests to the engine and to every ser
 images: setup ## Build the images of both servers over NAME@champion (or BUNDLE=path); ARGS=--all for registry and training too
 	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images $(or $(BUNDLE),$(NAME)@champion) $(ARGS)
 
-smoke-images: setup ## Build the servers' images, run, compare, stop and measure them, as root; BUNDLE=path, ARGS="--minutes 1"
+smoke-images: setup ## Build the servers' images, run, compare, stop and measure them; BUNDLE=path, ARGS="--minutes 1"
 	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
 
 $(VENV)/.bench-installed: $(VENV)/.installed

@@ -33,7 +33,7 @@ from dragoman.batching.batcher import MicroBatcher
 from dragoman.bundle.store import BUNDLE_LABEL, open_bundle
 from dragoman.engines.mixing import configured_mixing
 from dragoman.engines.selection import configured_engine
-from dragoman.errors import DragomanError, InferenceError, UnavailableError
+from dragoman.errors import DragomanError, UnavailableError
 from dragoman.http import openapi
 from dragoman.http.asgi import (
     CONTENT_TYPE_KEY,
@@ -45,7 +45,7 @@ from dragoman.http.asgi import (
     retry_headers,
     while_connected,
 )
-from dragoman.http.protocol import Reply, answer_with, error_reply
+from dragoman.http.protocol import Reply, answer_with, error_reply, server_fault
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.live.pointer import Following, followed_directory
 from dragoman.live.switch import ModelSwitch
@@ -260,7 +260,7 @@ class Dragoman:
             return None
         except Exception:
             log.exception("a request failed")
-            return error_reply(InferenceError("the server failed on this request; its log says why"))
+            return error_reply(server_fault())
 
     # BentoML's clients call it by its name, which is the route's.
     answer.__name__ = TASK.route.rpartition("/")[2]

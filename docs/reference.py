@@ -36,7 +36,7 @@ USERS = {
         *("deploy.torchserve", "deploy.torchserve.grpc_client", "deploy.torchserve.probe", "deploy.conformance"),
         "deploy.events",
     ),
-    "Container images": ("deploy.images", "deploy.images.smoke", "deploy.images.base"),
+    "Container images": ("deploy.images", "deploy.images.smoke"),
     "Demonstrations": ("deploy.demos.road", "deploy.demos.search"),
 }
 SETTING = re.compile(r"  (?P<name>\S+) \[(?P<default>.*?)\]\s+(?P<meaning>.+)")

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from dragoman.atomic import to_json
@@ -63,25 +62,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    parameters: dict[str, Any] = {}
+    for text in arguments.set:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set takes KEY=VALUE, got {text!r}")
+        try:
+            parameters[key] = json.loads(value)
+        except ValueError:
+            parameters[key] = value
     run_lines(
         arguments.bundle,
         source=arguments.input,
         destination=arguments.output,
         engine=arguments.engine,
         device=arguments.device,
-        parameters=dict(map(_parameter, arguments.set)),
+        parameters=parameters,
         show_progress=not arguments.quiet and sys.stderr.isatty(),
     )
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set takes KEY=VALUE, got {text!r}")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -101,8 +99,9 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 
 def _signature(bundle: Bundle) -> str:
-    """What is known of the signature of a bundle that was opened, which means that a configured key was satisfied."""
-    if (key := configured_public_key()) is not None:
+    """Describe the signature of an opened bundle; where a key is configured, opening has verified it."""
+    key = configured_public_key()
+    if key is not None:
         return f"verified with {key}"
     return f"not checked, since {PUBLIC_KEY_VARIABLE} names no key" if (bundle.path / SIGNATURE).exists() else "none"
 
@@ -112,8 +111,7 @@ def main() -> None:
 
     def run() -> None:
         arguments = _parser().parse_args()
-        command: Callable[[argparse.Namespace], None] = arguments.run
-        command(arguments)
+        arguments.run(arguments)
 
     run_cli(run)
 

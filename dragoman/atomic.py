@@ -1,4 +1,8 @@
-"""Writing that never leaves a half-made file or directory under its final name."""
+"""Writing that never leaves an incomplete file or directory under its final name.
+
+Everything is written under a temporary name beside the final one, synced, and renamed, which is one step for readers. A
+rename is durable only once the directory that holds the name is on disk as well, so that is synced last.
+"""
 
 import contextlib
 import json
@@ -6,7 +10,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +17,7 @@ from dragoman.errors import OutputError
 
 
 def to_json(value: object) -> str:
-    """Canonical JSON: sorted keys, two spaces, UTF-8 as it is, a newline at the end."""
+    """Return canonical JSON: sorted keys, two spaces, UTF-8 as it is, a newline at the end."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -28,6 +31,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; raises OutputError."""
+    with file(path) as opened:
+        opened.write(data)
+
+
 def check_writable(path: Path) -> None:
     """Raise OutputError when a file could not be written, before the work that would be lost."""
     if Path(path).exists() and not Path(path).is_file():
@@ -37,58 +46,52 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"cannot write {path}: {Path(path).parent} is not a writable directory; choose another place")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; raises OutputError."""
-    with file(path) as opened:
-        opened.write(data)
-
-
-@contextmanager
+@contextlib.contextmanager
 def file(path: Path) -> Iterator[BinaryIO]:
-    """Give an open file that becomes ``path`` when the block ends well, synced, and vanishes otherwise.
+    """Open a file that becomes ``path`` when the block ends well, and vanishes otherwise.
 
     Raises OutputError when it cannot be written, in the block too.
     """
     path = Path(path)
-    temporary: str | None = None
+    temporary = _name_beside(path)
     try:
-        descriptor, temporary = _open_beside(path)
-        with os.fdopen(descriptor, "wb") as opened:
+        # Not tempfile: the kernel gives this one the permissions of any new file.
+        with temporary.open("xb") as opened:
             yield opened
             opened.flush()
             os.fsync(opened.fileno())
-        Path(temporary).replace(path)
-        temporary = None
-        _sync_directory(path.parent)
+        temporary.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
-@contextmanager
+@contextlib.contextmanager
 def directory(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling directory that becomes ``path`` when the block ends well, and vanishes otherwise.
+    """Make a temporary sibling directory that becomes ``path`` when the block ends well, and vanishes otherwise.
 
     Raises OutputError when ``path`` exists already or its parent cannot be written.
     """
     path = Path(path)
+    temporary = _name_beside(path)
     if path.exists():
         raise OutputError(f"{path} exists already; choose another directory or remove it first")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _make_directory_beside(path)
+        temporary.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
     try:
         yield temporary
         for folder, _, files in os.walk(temporary):
             for name in files:
-                _sync_file(Path(folder) / name)
-            _sync_directory(Path(folder))
+                _sync(Path(folder) / name)
+            _sync(Path(folder))
         temporary.rename(path)
-        _sync_directory(path.parent)
+        _sync(path.parent)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another"
@@ -97,7 +100,7 @@ def directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -105,26 +108,6 @@ def _sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
-    # A rename is durable only once the directory that holds the name is on disk as well.
-    _sync_file(path)
-
-
-def _open_beside(path: Path) -> tuple[int, str]:
-    """Open a new file beside ``path``; the kernel gives it the rights of any new file, as tempfile's own have not."""
-    while True:
-        temporary = _name_beside(path)
-        with contextlib.suppress(FileExistsError):
-            return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(temporary)
-
-
-def _make_directory_beside(path: Path) -> Path:
-    while True:
-        temporary = _name_beside(path)
-        with contextlib.suppress(FileExistsError):
-            temporary.mkdir(0o777)
-            return temporary
-
-
 def _name_beside(path: Path) -> Path:
-    return path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    # Long enough that no two are ever equal; whoever met one that exists would fail, not overwrite it.
+    return path.parent / f".{path.name}.{secrets.token_hex(8)}"

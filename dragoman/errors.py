@@ -1,4 +1,4 @@
-"""The one exception tree, with what each branch means to a shell (exit status) and to a client (HTTP status).
+"""The one exception tree, with the exit status (for a shell) and HTTP status (for a client) of each branch.
 
 ::
 
@@ -11,8 +11,7 @@
     ├── OutputError        73   a result cannot be written where it was asked for
     └── BundleError        78   a bundle is missing, malformed or altered
 
-The exit statuses are those of BSD's sysexits.h; 130 stands for an interrupt and 143 for
-SIGTERM, as in shells.
+The exit statuses are those of BSD's sysexits.h; 130 stands for an interrupt and 143 for SIGTERM, as in shells.
 A message says what is wrong, the value seen, what is accepted and what to do.
 """
 
@@ -20,7 +19,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from types import FrameType
 from typing import ClassVar, NoReturn
 
 
@@ -38,7 +36,7 @@ class DragomanError(Exception):
 
     @property
     def status(self) -> int:
-        """The HTTP status that stands for this error's code."""
+        """The HTTP status of this error's code."""
         return self.statuses[self.code]
 
 
@@ -98,12 +96,16 @@ class BundleError(DragomanError):
 
 
 def run_cli(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command, print what went wrong as one line on standard error, and exit with its status.
+    """Run a command, print an error as one line on standard error, and exit with its status.
 
     SIGTERM ends the command as an interrupt does, so that servers it started are stopped, with status 143. An error
     that nobody foresaw prints its traceback and exits with 70, since 1 means that a gate or a comparison said no.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+
+    def terminate(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         status = main() or 0
     except DragomanError as error:
@@ -123,7 +125,3 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
         traceback.print_exc()
         status = DragomanError.exit_code
     sys.exit(status)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

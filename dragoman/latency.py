@@ -1,4 +1,4 @@
-"""How long single requests take: one input at a time, which is what a person who waits for an answer feels."""
+"""Latency of single requests: one input at a time, as a person who waits for an answer feels it."""
 
 import math
 import time
@@ -12,9 +12,9 @@ TAIL = 0.95
 
 
 def latencies_ms(predictor: Predictor, items: Sequence[Any]) -> list[float]:
-    """The milliseconds of each input sent alone, in order; inputs that the model refuses are left out.
+    """Measure the milliseconds of each input sent alone, in order; inputs that the model refuses are left out.
 
-    Warm the predictor up first: the first request after loading pays for what later ones find done.
+    Warm the predictor up first: the first request after loading takes longer than later ones.
     """
     timed: list[float] = []
     for item in items:
@@ -27,7 +27,7 @@ def latencies_ms(predictor: Predictor, items: Sequence[Any]) -> list[float]:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The 95th percentile by nearest rank, so always one of the values; raises ValueError when there are none."""
+    """Return the 95th percentile by nearest rank, so always one of the values; raises ValueError without any."""
     if not values:
         raise ValueError("p95 needs at least one value, got none")
     return sorted(values)[math.ceil(TAIL * len(values)) - 1]

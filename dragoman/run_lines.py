@@ -55,7 +55,7 @@ def _check(predictor: Predictor, parameters: Mapping[str, Any]) -> None:
     if task.input_field in parameters:
         raise ConfigError(f"--set: {task.input_field} is the line itself; give other fields of a request")
     try:
-        task.parse({**task.request_of(task.example_item), **parameters})
+        task.parse({**task.request_for(task.example_item), **parameters})
     except InvalidInput as error:
         raise ConfigError(f"--set: {error}") from error
 
@@ -72,7 +72,7 @@ def _answer_lines(
     task, failed, done = predictor.task, Counter[type[DragomanError]](), 0
 
     def prepare(line: str) -> Any:
-        (prepared,) = task.parse({**task.request_of(line), **parameters}).inputs
+        (prepared,) = task.parse({**task.request_for(line), **parameters}).inputs
         return prepared
 
     while chunk := list(itertools.islice(lines, ITEMS_AT_ONCE)):

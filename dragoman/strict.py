@@ -19,7 +19,7 @@ MISSING = "???"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting means and which numbers it takes."""
+    """The meaning of a setting, and the numbers that it accepts."""
 
     help: str
     minimum: float | None = None
@@ -53,31 +53,23 @@ def _parse(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         problems.append(f"{where} is required and not set{_about(kind)}")
         return None
     if typing.get_origin(kind) is typing.Annotated:
-        return _parse_annotated(value, kind, where, problems)
+        inner, *notes = typing.get_args(kind)
+        for note in notes:
+            if isinstance(note, Variants):
+                chosen = value.get("kind") if isinstance(value, Mapping) else None
+                if isinstance(chosen, str) and chosen in note.kinds:
+                    return _parse_dataclass(value, note.resolve(chosen), where, problems)
+                problems.append(f"{where}.kind must be one of {', '.join(note.kinds)}, got {chosen!r}")
+                return None
+        count = len(problems)
+        parsed = _parse(value, inner, where, problems)
+        for note in notes:
+            if isinstance(note, Setting) and len(problems) == count:
+                _check_range(parsed, note, where, problems)
+        return parsed
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _parse_dataclass(value, kind, where, problems)
     return _parse_plain(value, kind, where, problems)
-
-
-def _parse_annotated(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
-    inner, *notes = typing.get_args(kind)
-    for note in notes:
-        if isinstance(note, Variants):
-            return _parse_variant(value, note, where, problems)
-    count = len(problems)
-    parsed = _parse(value, inner, where, problems)
-    for note in notes:
-        if isinstance(note, Setting) and len(problems) == count:
-            _check_range(parsed, note, where, problems)
-    return parsed
-
-
-def _parse_variant(value: Any, variants: Variants, where: str, problems: list[str]) -> Any:
-    kind = value.get("kind") if isinstance(value, Mapping) else None
-    if not isinstance(kind, str) or kind not in variants.kinds:
-        problems.append(f"{where}.kind must be one of {', '.join(variants.kinds)}, got {kind!r}")
-        return None
-    return _parse_dataclass(value, variants.resolve(kind), where, problems)
 
 
 def _parse_dataclass(value: Any, kind: type, where: str, problems: list[str]) -> Any:
@@ -87,7 +79,11 @@ def _parse_dataclass(value: Any, kind: type, where: str, problems: list[str]) ->
     hints = typing.get_type_hints(kind, include_extras=True)
     for key in value:
         if key not in hints:
-            problems.append(_unknown(where, str(key), sorted(hints)))
+            known = sorted(hints)
+            problems.append(
+                f"{_join(where, str(key))} is not a setting; {where or 'the top level'} takes {', '.join(known)}"
+                f"{did_you_mean(str(key), known)}"
+            )
     optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     fields = {}
     for key, hint in hints.items():
@@ -110,7 +106,7 @@ def _parse_plain(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         if isinstance(value, list | tuple):
             return tuple(_parse(item, arguments[0], f"{where}[{index}]", problems) for index, item in enumerate(value))
     elif origin is Mapping:
-        # An object whose keys somebody else knows: the options of a task, in a manifest.
+        # An object whose keys are checked elsewhere, such as the options of a task in a manifest.
         if isinstance(value, Mapping):
             return dict(value)
     elif origin in (typing.Union, types.UnionType):
@@ -165,11 +161,6 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return 'did you mean X?' with the nearest known words, or nothing."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _unknown(where: str, key: str, known: Sequence[str]) -> str:
-    guess = did_you_mean(key, known)
-    return f"{_join(where, key)} is not a setting; {where or 'the top level'} takes {', '.join(known)}{guess}"
 
 
 def _about(kind: Any) -> str:

@@ -1,4 +1,4 @@
-"""TorchServe's handler: it carries bytes to ``dragoman.http.protocol`` and answers back, whatever the bundle's task.
+"""TorchServe's handler for every task: it carries bytes to ``dragoman.http.protocol`` and answers back.
 
 It runs inside a ``.mar``, beside the ``dragoman`` package and the bundle (``model_registry.packaging.mar``).
 TorchServe wants exactly one class in this file.
@@ -32,15 +32,18 @@ log = logging.getLogger(__name__)
 BODY_KEYS = ("body", "data")
 # A line end, or an '&' after the last field: bytes that may be missing from a form without a loss.
 FORM_SLACK_BYTES = 2
-# Seconds for a batch; the documents that it leaves undone get an error. TorchServe would kill the worker at the
-# responseTimeout of model-config.yaml, and every request of the batch would fail.
+# Seconds for a batch; requests that it does not finish get an error. At the responseTimeout of model-config.yaml
+# TorchServe would kill the worker, and every request of the batch would fail.
 DEADLINE_S = 240
 # Read once, when a process first asks CUDA for its devices.
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Seq2SeqHandler:
-    """Answers a batch of requests, each with its own status; bad input never raises, which would fail the batch."""
+    """The handler of one worker: answers a batch, each request with its own status.
+
+    Bad input never raises, since an exception would fail the whole batch.
+    """
 
     def initialize(self, context: Any) -> None:
         """Load and verify the bundle of this archive and answer once; raises RuntimeError alone."""
@@ -75,7 +78,7 @@ class Seq2SeqHandler:
         self._metrics.ready(True)
 
     def _follow(self, following: Following) -> None:
-        """Change over to what an alias of the registry names, for as long as the worker lives."""
+        """Switch to the model that an alias of the registry names, for as long as the worker lives."""
         while True:
             time.sleep(LOOK_EVERY_S)
             try:
@@ -88,14 +91,18 @@ class Seq2SeqHandler:
                     self._show()
                 self._metrics.follows(following)
             except Exception:
-                # Whatever it was, the next champion must not find nobody looking.
+                # Whatever it was, the worker must keep looking for the next champion.
                 log.exception("changing the model failed; serving on what is loaded")
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Answer all requests of a batch together, in order, and set each one's status and content type."""
         began = time.monotonic()
         with self._serving:
-            replies = self._answer(data, context)
+            read = [self._read(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
+            requests = [entry for entry in read if isinstance(entry, RawRequest)]
+            on_computed = partial(self._metrics.batch_ended, self._predictor)
+            answers = iter(answer(self._predictor, requests, deadline=began + DEADLINE_S, on_computed=on_computed))
+            replies = [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
         for index, reply in enumerate(replies):
             # The phrase and the content type must be ASCII: the worker counts characters and sends bytes.
             context.set_response_status(reply.status, HTTPStatus(reply.status).phrase, index)
@@ -107,22 +114,19 @@ class Seq2SeqHandler:
         self._metrics.ready(self._predictor.computing.is_healthy)
         return [reply.content for reply in replies]
 
-    def _answer(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[Reply]:
-        read = [self._read(row, context.get_all_request_header(index)) for index, row in enumerate(data)]
-        raw = [entry for entry in read if isinstance(entry, RawRequest)]
-        on_computed = partial(self._metrics.batch_ended, self._predictor)
-        deadline = time.monotonic() + DEADLINE_S
-        answers = iter(answer(self._predictor, raw, deadline=deadline, on_computed=on_computed))
-        return [next(answers) if isinstance(entry, RawRequest) else entry for entry in read]
-
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RawRequest | Reply:
+        """Find the body of a request in the row that TorchServe made of it, or the reply that refuses it."""
         try:
             if not _is_rest(headers):
-                return _grpc_request(row)
-            content_type = _header(headers, "content-type")
+                key = next(iter(row), None)
+                if len(row) == 1 and key in BODY_KEYS:
+                    return RawRequest(body=bytes(row[key]), content_type=JSON_TYPE)
+                return RawRequest(form=_fields(row))
+            # TorchServe keeps the case in which the client wrote a header's name.
+            sent = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+            content_type, length = sent.get("content-type"), sent.get("content-length", "")
             if content_type is None or not content_type.lower().startswith(FORM_TYPE):
                 return RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
-            length = _header(headers, "content-length") or ""
             limit = self._predictor.task.limits.max_body_bytes
             return _form_request(row, int(length) if length.isdecimal() else 0, limit)
         except DragomanError as error:
@@ -130,7 +134,7 @@ class Seq2SeqHandler:
 
 
 def _gpu_of_worker(gpu_id: int, visible: str | None) -> str:
-    """The one GPU that a worker may see, of those that may be seen at all; TorchServe numbers these from 0."""
+    """Return the one GPU that a worker may see, of those that are visible; TorchServe numbers these from 0."""
     if visible is None:
         return str(gpu_id)
     names = visible.split(",")
@@ -143,33 +147,17 @@ def _is_rest(headers: Mapping[str, Any]) -> bool:
     return any(isinstance(value, str) for value in headers.values())
 
 
-def _header(headers: Mapping[str, Any], name: str) -> str | None:
-    """Return a header of a REST request; TorchServe keeps the case in which the client wrote its name."""
-    return next((value for key, value in headers.items() if isinstance(value, str) and key.lower() == name), None)
-
-
-def _grpc_request(row: Mapping[str, Any]) -> RawRequest:
-    if len(row) == 1:
-        (key,) = row
-        if key in BODY_KEYS:
-            return RawRequest(body=bytes(row[key]), content_type=JSON_TYPE)
-    return RawRequest(form=_fields(row))
-
-
 def _form_request(row: Mapping[str, Any], sent_bytes: int, max_body_bytes: int) -> RawRequest:
     """Read a form as TorchServe hands it over, which keeps the last of equal fields and nothing without '='."""
     check_body_size(sent_bytes, max_body_bytes)
     fields = _fields(row)
-    encoded = "&".join(f"{_quoted(name)}={_quoted(values[0])}" for name, values in fields.items())
+    # The longest encoding in use: no client sends more bytes for the same text.
+    quoted = partial(urllib.parse.quote, safe="")
+    encoded = "&".join(f"{quoted(name)}={quoted(values[0])}" for name, values in fields.items())
     if sent_bytes <= len(encoded) + FORM_SLACK_BYTES or any(name.lstrip().startswith("{") for name in fields):
         return RawRequest(form=fields)
-    # Nothing is left of a body without '=', which is JSON as a rule; of equal fields the last is.
+    # Bytes are missing: of a body without '=', which is JSON as a rule, nothing is left; of equal fields the last is.
     raise repeated_form_field() if fields else not_a_form()
-
-
-def _quoted(text: str) -> str:
-    # The longest encoding in use: no client sends more bytes for the same text.
-    return urllib.parse.quote(text, safe="")
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -1,1 +1,1 @@
-"""What outputs are worth: metrics as counts per item, their score, guards, the bootstrap, and held-out sets on disk."""
+"""Scores of outputs: metrics as counts per item, guards, the bootstrap, and held-out sets on disk."""

@@ -1,7 +1,7 @@
-"""How sure a score is, and how sure the difference of two systems is: bootstrap resampling over items.
+"""Confidence intervals of a score and of the difference of two systems, by bootstrap resampling over items.
 
 A set of n items is resampled by drawing n of them with replacement, and scored anew from the sum of their counts.
-Two systems are resampled together (paired bootstrap, Koehn 2004), so that what makes an item hard for both cancels out.
+Two systems are resampled together (paired bootstrap, Koehn 2004), so that the difficulty of an item cancels out.
 """
 
 import math
@@ -16,9 +16,9 @@ from scoring.base import Counts, Metric
 Mode = Literal["non_inferiority", "superiority"]
 Outcome = Literal["promoted", "rejected", "undecided"]
 
-# Of the interval of one score: as many resamples, and drawn from the same seed, as papers report them.
+# The resamples and the seed of one score's interval: sacreBLEU's defaults, which papers report.
 RESAMPLES, SEED = 1000, 12345
-# Rows of resampled counts held at once: bounds the memory for sets of any size.
+# Rows of resampled counts held at once, which bounds the memory for sets of any size.
 ROWS_AT_ONCE = 250
 
 
@@ -68,7 +68,7 @@ def estimate(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) 
 
 
 def interval(metric: Metric, counts: Counts, *, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
-    """Return the 95 % interval of one score: what a fortieth of the resamples lies below, and a fortieth above.
+    """Return the 95 % interval of one score: a fortieth of the resamples lies below it, and a fortieth above.
 
     The resamples are those that the libraries behind the metrics draw for the same seed.
     """
@@ -108,10 +108,14 @@ def compare(
 
 
 def decide(comparison: Comparison, *, mode: Mode, margin: float) -> Outcome:
-    """Promote what is better (superiority) or not worse by the margin (non-inferiority), with error alpha at most.
+    """Promote a candidate that is better (superiority) or not worse by the margin (non-inferiority), at error alpha.
 
-    Reject what is surely not better by the margin, or surely worse. Undecided can only be what has an interval as wide
-    as the margin.
+    Reject one that is surely not better by the margin, or surely worse. Only an interval at least as wide as the margin
+    leaves it undecided::
+
+        mode               promoted when low is above    rejected when high is below
+        non_inferiority    -margin                       0
+        superiority        0                             margin
     """
     promoted_above, rejected_below = (0.0, margin) if mode == "superiority" else (-margin, 0.0)
     if comparison.low > promoted_above:

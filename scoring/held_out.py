@@ -1,4 +1,4 @@
-"""Held-out items on disk, and the labels that name them: what a model is scored on, and later judged on again.
+"""Held-out items on disk, and the labels that name them; a model is scored on them, and later judged on them again.
 
 One form for every task: Parquet with the columns ``id``, ``input`` (text or bytes) and ``reference`` (JSON).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Of a run's directory and of its artifacts; a set is ``FOLDER/<set>.parquet``.
+# In a run's directory and among its artifacts, a set is ``FOLDER/<set>.parquet``.
 FOLDER, SUFFIX = "held_out", ".parquet"
 LABEL_DIGEST_LENGTH = 8
 COLUMNS = ("id", "input", "reference")

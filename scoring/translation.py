@@ -1,9 +1,10 @@
 """Metrics and guards of translations: chrF and BLEU as sacreBLEU defines them, and the shape of the outputs.
 
-An item counts as copied, empty or repeated only if its reference is not: what is right is no fault.
+An item counts as copied, empty or repeated only if its reference is not, since a correct output is no fault.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy
@@ -16,7 +17,7 @@ REPEATED_WORDS, REPEATED_TIMES = 4, 4
 
 
 class Translated(Protocol):
-    """A translation as guards look at it."""
+    """The part of a translation that guards look at."""
 
     text: str
     finish_reason: str
@@ -25,8 +26,10 @@ class Translated(Protocol):
 class _SacreBleu(Metric):
     """A metric of sacreBLEU, taken apart into counts and score; the one place that calls its private methods."""
 
-    def __init__(self, scorer: Any) -> None:
-        self._scorer = scorer
+    scorer_class: Callable[[], Any]
+
+    def __init__(self) -> None:
+        self._scorer = type(self).scorer_class()
         # sacreBLEU notes the number of references when it sees some; its signature names it.
         self._scorer.num_refs = 1
 
@@ -37,7 +40,7 @@ class _SacreBleu(Metric):
 
     def score(self, sums: Counts) -> float:
         """Compute the corpus score by sacreBLEU's formula."""
-        # As Python's floats: sacreBLEU mixes what it is given with its own, and fails on numpy's when nothing matches.
+        # As Python's floats: sacreBLEU mixes these with its own, and fails on numpy's when nothing matches.
         return float(self._scorer._compute_score_from_stats([float(count) for count in sums]).score)
 
     def signature(self) -> str:
@@ -54,27 +57,21 @@ class ChrF(_SacreBleu):
     """Corpus chrF, cased."""
 
     name = "chrF"
-
-    def __init__(self) -> None:
-        super().__init__(CHRF())
+    scorer_class = CHRF
 
 
 class Bleu(_SacreBleu):
     """Corpus BLEU of detokenised, cased text."""
 
     name = "BLEU"
-
-    def __init__(self) -> None:
-        super().__init__(BLEU())
+    scorer_class = BLEU
 
 
 class LowerCasedBleu(_SacreBleu):
     """Corpus BLEU of lower-cased text, which papers on Multi30k report."""
 
     name = "BLEU-lc"
-
-    def __init__(self) -> None:
-        super().__init__(BLEU(lowercase=True))
+    scorer_class = partial(BLEU, lowercase=True)
 
 
 def length_ratio(inputs: Sequence[str], values: Sequence[Translated | None], references: Sequence[str]) -> float:

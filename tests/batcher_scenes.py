@@ -1,6 +1,7 @@
-"""What tests of the batcher share: sentences, an engine that waits to be let go, and an observer that takes notes."""
+"""Parts of the tests of the batcher: sentences, an engine that waits to be let go, an observer that takes notes."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ def size_of(sentence: Sentence) -> Size:
 
 
 class HeldEngine:
-    """Notes its batches; while it is held, each batch waits to be let go."""
+    """An engine that notes its batches; while it is held, each batch waits to be let go."""
 
     def __init__(self, *, held: bool = True) -> None:
         self.batches: list[list[str]] = []
@@ -95,18 +96,29 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(scene(), 20))
 
 
+def played(scene: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Make a test of a coroutine function, which has to end within the time of ``play``."""
+
+    @functools.wraps(scene)
+    def test(*arguments: Any, **options: Any) -> None:
+        play(lambda: scene(*arguments, **options))
+
+    return test
+
+
 def asked(batcher: MicroBatcher, *names: str, deadline: float | None = None, **kind: Any) -> "asyncio.Task[Any]":
     options = {} if deadline is None else {"deadline": deadline}
     return asyncio.ensure_future(batcher.submit([Sentence(name, **kind) for name in names], **options))
 
 
-async def occupied(engine: HeldEngine, **settings: Any) -> MicroBatcher:
-    """A batcher whose workers are all held in batches of their own."""
-    batcher = batcher_of(engine.run, **settings)
+async def occupied(**settings: Any) -> tuple[HeldEngine, MicroBatcher, Notes]:
+    """Return a batcher whose workers are all held in batches of their own, with its engine and its observer."""
+    engine, notes = HeldEngine(), Notes()
+    batcher = batcher_of(engine.run, observer=notes, **settings)
     for worker in range(settings.get("parallel_batches", 1)):
         asked(batcher, f"held{worker}")
         await engine.has_begun(worker + 1)
-    return batcher
+    return engine, batcher, notes
 
 
 async def all_asked() -> None:

@@ -17,10 +17,9 @@ from rich.progress import Progress
 from dragoman.bundle.manifest import Manifest, Score
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DataError, run_cli
-from dragoman.predictor import load
+from dragoman.predictor import answer_all, load
 from scoring.held_out import HeldOutError, read_held_out
 from train.data.corpus import Example
-from train.run.outputs import answer
 from train.run.scores import scores
 from train.tasks.base import task_class
 
@@ -55,17 +54,18 @@ def evaluate(
     try:
         with Progress(console=Console(file=sys.stderr), transient=True) as progress:
             bar = progress.add_task("answering", total=len(examples))
-            answered = answer(
-                predictor, [item for item, _ in examples], show=lambda done: progress.update(bar, completed=done)
+            answered = answer_all(
+                predictor, [item for item, _ in examples], lambda done: progress.update(bar, completed=done)
             )
         found = scores(
             (*task.metrics, *task.further_metrics),
-            answered.outputs,
+            answered.plain,
             [reference for _, reference in examples],
             test_set=test_set,
             engine=str(predictor.describe()["engine"]),
         )
-        return Evaluation(manifest=bundle.manifest, scores=found, failures=answered.failures)
+        failures = {index + 1: reason for index, reason in answered.refused.items()}
+        return Evaluation(manifest=bundle.manifest, scores=found, failures=failures)
     finally:
         predictor.close()
 

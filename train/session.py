@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from dragoman.errors import UnavailableError
-from train.config.compose import to_yaml
+from train.config.compose import to_yaml, training_digest
 from train.config.settings import Config
 from train.device import use_device
 from train.fitting.export import exporting
@@ -18,7 +18,6 @@ from train.run import record
 from train.run.figures import draw_curves
 from train.run.history import read_history
 from train.run.progress import Display, TrainingProgress
-from train.run.provenance import training_digest
 from train.run.recorder import OpenRecorder, Recorder
 from train.run.run_dir import (
     RunDir,

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
-from train.config.settings import Config, TrackingSettings
+from train.config.compose import compose_config
+from train.config.settings import TrackingSettings
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from train.run.recorder import Recorder, RunFacts
     from train.run.run_dir import RunDir
     from tune.study.plan import Joined
-    from tune.study.recorder import StudyRecord
+
+# Imports stand in the functions that need them: Optuna takes a second, torch and MLflow take several, and a wrong
+# setting or a database that is away has to be reported before.
 
 
 def main() -> int:
@@ -35,15 +38,23 @@ def main() -> int:
 
 def search(arguments: Sequence[str]) -> int:
     """Join a study, work on it, and train the best settings if that was asked for."""
-    from tune.search.definition import load_plan
-
-    plan = load_plan(arguments)
-    settings = plan.search
+    from tune.search.definition import load_definition
     from tune.study.database import check, parse_url
+    from tune.study.recorder import StudyRecord, UnrecordedStudy
 
-    # Before anything that takes seconds to import.
-    url = parse_url(settings.storage)
-    check(url, _tracking_uri(plan.base.tracking))
+    definition = load_definition(arguments)
+    settings, tracking = definition.search, definition.base.tracking
+    url, tracking_uri = parse_url(settings.storage), None
+    record: StudyRecord = UnrecordedStudy()
+    if tracking.enabled:
+        from model_registry.mlflow_store.connection import resolve_uri
+
+        tracking_uri = resolve_uri(tracking.uri)
+    check(url, tracking_uri)
+    if tracking.enabled:
+        from model_registry.mlflow_store.study_tracking import TrackedStudy
+
+        record = TrackedStudy(tracking_uri=tracking.uri, experiment=tracking.experiment)
     _before_torch()
     from tune.corpora import Corpora
     from tune.results.display import SearchDisplay
@@ -53,11 +64,10 @@ def search(arguments: Sequence[str]) -> int:
 
     corpora = Corpora(settings.folds)
     with SearchDisplay(study=settings.study, planned=settings.trials, hours=settings.hours) as display:
-        display.stage(f"reading {plan.base.data.name}")
-        # Wrong data is told before anything is written.
-        corpora.folds(plan.base)
-        storage = open_storage(url, heartbeat_seconds=settings.heartbeat_seconds, grace_seconds=settings.grace_seconds)
-        joined = join(plan, storage, _study_record(plan.base.tracking))
+        display.stage(f"reading {definition.base.data.name}")
+        # Wrong data is reported before anything is written.
+        corpora.folds(definition.base)
+        joined = join(definition, open_storage(url), record)
         display.say(f"study {settings.study}: worker {joined.worker} joined")
         if url.get_backend_name() == "sqlite" and (others := running_elsewhere(joined)):
             display.say(
@@ -66,52 +76,12 @@ def search(arguments: Sequence[str]) -> int:
             )
         if status := Worker(joined, corpora, display).run():
             return status
-        _show(joined, display)
+        display.results(joined)
     return _then_train(joined) if settings.then == "train" else 0
 
 
 def best(arguments: Sequence[str]) -> int:
-    """``best --study S [--storage URL] [then=train] [which=N] [key=value …]``."""
-    options = _best_parser().parse_args(arguments)
-    if wrong := [text for text in options.settings if "=" not in text]:
-        raise ConfigError(f"{wrong[0]!r} is not a setting: write then=train, which=7, or key=value of python -m train")
-    given = dict(text.split("=", 1) for text in options.settings)
-    then, which = given.pop("then", None), given.pop("which", None)
-    more = [f"{key}={value}" for key, value in given.items()]
-    if then not in (None, "train"):
-        raise ConfigError(f"then must be train, got {then!r}")
-    if which is not None and not which.isdecimal():
-        raise ConfigError(f"which must be the number of a trial, got {which!r}")
-    from tune.results.best import choose_trial, command_line, load_study, objectives_of, settings_of
-    from tune.results.display import describe
-    from tune.study.database import check, parse_url
-    from tune.study.slots import best_trials
-    from tune.study.storage import open_storage
-
-    url = parse_url(options.storage)
-    check(url, None, create=False)
-    storage = open_storage(url, heartbeat_seconds=1, grace_seconds=1)
-    study = load_study(storage, url, options.study)
-    chosen = choose_trial(study, int(which) if which is not None else None)
-    names = objectives_of(study)
-    for trial in best_trials(study) if which is None else [chosen]:
-        print(f"trial {trial.number}: {describe(dict(zip(names, trial.values, strict=True)))}")
-        print(f"  {command_line([*settings_of(study, trial), *more])}")
-    if then is None:
-        return 0
-    _before_torch()
-    from tune.results.final import alone
-
-    with alone(storage, study, chosen.number) as nobody_else:
-        if not nobody_else:
-            raise UnavailableError(f"another process trains trial {chosen.number} right now; try again when it is done")
-        status, run, tracking = _train(study, chosen, more)
-        if status == 0:
-            _register(run, tracking)
-        return status
-
-
-def _best_parser() -> argparse.ArgumentParser:
+    """Print the best trials as commands, and train one if asked: ``best --study S [--storage URL] [key=value …]``."""
     parser = argparse.ArgumentParser(
         prog="python -m tune best",
         description="Print the best trial of a study (with two objectives: the Pareto front) as a training command.",
@@ -125,31 +95,43 @@ def _best_parser() -> argparse.ArgumentParser:
         help="train the trial at full length and register it; which trial; further settings of python -m train "
         "(train.device=cuda, tracking.uri=URI, …)",
     )
-    return parser
+    options = parser.parse_args(arguments)
+    for text in options.settings:
+        if "=" not in text:
+            raise ConfigError(f"{text!r} is not a setting: write then=train, which=7, or key=value of python -m train")
+    given = dict(text.split("=", 1) for text in options.settings)
+    then, which = given.pop("then", None), given.pop("which", None)
+    more = [f"{key}={value}" for key, value in given.items()]
+    if then not in (None, "train"):
+        raise ConfigError(f"then must be train, got {then!r}")
+    if which is not None and not which.isdecimal():
+        raise ConfigError(f"which must be the number of a trial, got {which!r}")
+    from tune.results.best import choose_trial, command_line, load_study, objectives_of, settings_of
+    from tune.results.display import describe
+    from tune.study.database import check, parse_url
+    from tune.study.planned_trials import best_trials
+    from tune.study.storage import open_storage
 
+    url = parse_url(options.storage)
+    check(url, None, create=False)
+    storage = open_storage(url)
+    study = load_study(storage, options.study)
+    chosen = choose_trial(study, int(which) if which is not None else None)
+    for trial in best_trials(study) if which is None else [chosen]:
+        print(f"trial {trial.number}: {describe(dict(zip(objectives_of(study), trial.values, strict=True)))}")
+        print(f"  {command_line([*settings_of(study, trial), *more])}")
+    if then is None:
+        return 0
+    _before_torch()
+    from tune.results.final import alone
 
-def _show(joined: "Joined", display: "object") -> None:
-    from tune.results.display import SearchDisplay
-    from tune.study.database import option
-    from tune.study.folder import study_folder
-    from tune.study.slots import best_trials, feasible
-
-    assert isinstance(display, SearchDisplay)
-    study, settings = joined.study, joined.plan.search
-    found = best_trials(study)
-    if not found:
-        display.say("no trial came to its end within its constraints")
-        return
-    if len(joined.objectives) == 1:
-        complete = [trial for trial in study.get_trials(deepcopy=False) if feasible(trial)]
-        sign = -1 if study.direction.name == "MAXIMIZE" else 1
-        found = sorted(complete, key=lambda trial: sign * trial.values[0])
-    display.table(joined.objectives, found)
-    display.say(f"results: {study_folder(settings.study)}")
-    if settings.then is None:
-        display.say(
-            f"next: python -m tune best --study {settings.study} {option(joined.storage.engine.url)} then=train"
-        )
+    with alone(storage, study, chosen.number) as nobody_else:
+        if not nobody_else:
+            raise UnavailableError(f"another process trains trial {chosen.number} right now; try again when it is done")
+        status, run, tracking = _train(study, chosen, more)
+        if status == 0:
+            _register(run, tracking)
+        return status
 
 
 def _then_train(joined: "Joined") -> int:
@@ -172,22 +154,22 @@ def _then_train(joined: "Joined") -> int:
             print(f"trial {trial.number} was trained already: {place}; to do it again: {again}", file=sys.stderr)
             return 0
         if len(joined.objectives) > 1:
-            best = joined.objectives[0]
-            print(f"training trial {trial.number}, the front's best by {best}; for another: which=N", file=sys.stderr)
-        status, run, tracking = _train(study, trial, joined.plan.own)
+            first = joined.objectives[0]
+            print(f"training trial {trial.number}, the front's best by {first}; for another: which=N", file=sys.stderr)
+        status, run, tracking = _train(study, trial, joined.definition.own)
         if status == 0:
+            # Before the registration, which may wait for a signature: no other machine is to train it meanwhile.
             note_finished(joined, trial, run)
             _register(run, tracking)
         return status
 
 
 def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
-    from train.config.compose import compose_config
     from tune.results.best import settings_of
     from tune.results.final import train_whole
 
-    config: Config = compose_config([*settings_of(study, trial), *more])
-    return *train_whole(study, trial, more, _open_mlflow_run), config.tracking
+    tracking = compose_config([*settings_of(study, trial), *more]).tracking
+    return *train_whole(study, trial, more, _open_mlflow_run), tracking
 
 
 def _open_mlflow_run(facts: "RunFacts") -> "Recorder":
@@ -214,24 +196,6 @@ def _register(run: "RunDir", tracking: TrackingSettings) -> None:
         )
     version = Registry.open(tracking.uri, create=True).register(open_bundle(run.bundle))
     print(f"registered: {version.reference} bundle {version.bundle_version}")
-
-
-def _study_record(tracking: TrackingSettings) -> "StudyRecord":
-    from tune.study.recorder import UnrecordedStudy
-
-    if not tracking.enabled:
-        return UnrecordedStudy()
-    from model_registry.mlflow_store.study_tracking import TrackedStudy
-
-    return TrackedStudy(tracking_uri=tracking.uri, experiment=tracking.experiment)
-
-
-def _tracking_uri(tracking: TrackingSettings) -> str | None:
-    if not tracking.enabled:
-        return None
-    from model_registry.mlflow_store.connection import resolve_uri
-
-    return resolve_uri(tracking.uri)
 
 
 def _before_torch() -> None:

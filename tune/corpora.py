@@ -1,4 +1,4 @@
-"""The corpora of a worker: read once for all trials that want the same, and cut into folds."""
+"""The corpora of a worker, read once for all trials that want the same, and cut into folds."""
 
 import copy
 
@@ -9,11 +9,12 @@ from train.fitting.prepare import read_corpus
 
 # The same folds for every trial and worker, so that they can be compared.
 FOLD_SEED = 0
+# A space with settings of the corpus goes back and forth; more than two big corpora fill the memory.
 KEPT = 2
 
 
 class Corpora:
-    """Reads corpora for configurations, and keeps the last few."""
+    """A small cache of corpora by their settings."""
 
     def __init__(self, fold_count: int) -> None:
         """One fold stands for the corpus's own validation set."""
@@ -21,7 +22,7 @@ class Corpora:
         self._kept: dict[str, list[CleanCorpus]] = {}
 
     def folds(self, config: Config) -> list[CleanCorpus]:
-        """What a trial trains on, fold by fold; raises DataError."""
+        """Return the corpora of a trial, one for each fold; raises DataError."""
         key = repr(config.corpus_settings())
         if key not in self._kept:
             while len(self._kept) >= KEPT:

@@ -1,10 +1,10 @@
-"""One trial: the settings a sampler proposes are trained with, watched by the pruner, and measured."""
+"""One attempt at a trial: training with the settings a sampler proposes, watched by the pruner, and measuring."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
@@ -28,16 +28,17 @@ from tune.search.space import suggest
 from tune.study.folder import inherit, last_step, trial_folder
 from tune.study.heartbeat import Heartbeat, TrialLostError
 from tune.study.plan import Joined
+from tune.study.planned_trials import planned_number
 from tune.study.recorder import TrialRecorder
 from tune.study.samplers import units_of_trial
-from tune.study.storage import SLOT
 
 FOLDS_DONE, RESUMED = "folds_done", "resumed_from"
+# Enough for a 95th percentile with three items above it, in seconds on a CPU.
 WARM_UP_ITEMS, TIMED_ITEMS = 5, 60
 
 
 class StoppedError(Exception):
-    """A signal ended the trial, whose checkpoint is written; ``status`` is the exit status it asks for."""
+    """A signal that ended the trial after its checkpoint; ``status`` is the exit status it asks for."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"stopped by signal {status - 128}")
@@ -55,14 +56,19 @@ class TrialRun:
     heart: Heartbeat
     recorder: TrialRecorder | None = None
 
+    def __post_init__(self) -> None:
+        stored = self.joined.study.get_trials(deepcopy=False)[self.trial.number]
+        self.history: list[int] = stored.system_attrs.get("retry_history", [])
+        """The numbers of the attempts before this one."""
+        self._constraints = dict(stored.constraints)
+
     def values(self) -> list[float]:
         """Train and measure; raises TrialPruned, TrialLostError, StoppedError, or what was wrong with the settings."""
-        joined, trial = self.joined, self.trial
-        config = compose_config(trial_settings(joined.plan.search, suggest(joined.plan.space, trial)))
-        folder = trial_folder(joined.plan.search.study, trial.number)
-        attributes = joined.storage.get_trial_system_attrs(trial._trial_id)
-        history = attributes.get("retry_history", [])
-        ancestor = inherit(folder, [trial_folder(joined.plan.search.study, number) for number in history], config)
+        joined, trial, definition = self.joined, self.trial, self.joined.definition
+        config = compose_config(trial_settings(definition.search, suggest(definition.space, trial)))
+        study = joined.study.study_name
+        folder = trial_folder(study, trial.number)
+        ancestor = inherit(folder, [trial_folder(study, number) for number in self.history], config)
         if ancestor is not None:
             trial.set_user_attr(RESUMED, {"folder": ancestor.name, "step": last_step(folder)})
         # The next attempt may be another machine's, and MLflow lets nobody change a parameter.
@@ -70,12 +76,12 @@ class TrialRun:
         with joined.locked():
             self.heart.check()
             self.recorder = joined.record.open_trial(
-                slot=trial.user_attrs[SLOT], number=trial.number, retries=len(history), params=params
+                planned=planned_number(trial), number=trial.number, retries=len(self.history), params=params
             )
         measured = self._measured(config, folder)
-        for name, limit in joined.plan.constraints.items():
-            # An attempt that died at the very end may have noted it already.
-            if f"constraints:{name}" not in attributes:
+        for name, limit in definition.constraints.items():
+            # An attempt that died at the very end may have noted it already, and its successor inherits it.
+            if name not in self._constraints:
                 trial.set_constraint(name, measured[name] - limit)
         return [measured[name] for name in joined.objectives]
 
@@ -83,34 +89,32 @@ class TrialRun:
         corpora = self.corpora.folds(config)
         done: list[dict[str, Any]] = list(self.trial.user_attrs.get(FOLDS_DONE, []))
         watcher = Watcher(self.joined, self.trial, self.heart)
-        fitted = None
         for fold, corpus in enumerate(corpora):
-            watcher.fold = fold
+            watcher.begin(fold)
             if fold < len(done):
                 watcher.repeat(done[fold])
                 continue
             part = "" if len(corpora) == 1 else f"fold-{fold + 1}"
             fitted = self._fit(config, folder, part, corpus, watcher)
-            done.append({"figures": dict(fitted.figures), "reports": watcher.reports, "others": {}})
-            if fold == len(corpora) - 1:
-                done[-1]["others"] = self._packaged(fitted, corpus)
+            last = fold == len(corpora) - 1
+            others = self._packaged(fitted, corpus) if last else {}
+            done.append({"figures": dict(fitted.figures), "reports": watcher.reports, "others": others})
             self.trial.set_user_attr(FOLDS_DONE, done)
             watcher.fold_ended(done[-1])
-        figures = done[-1]["figures"]
-        means = {name: sum(fold["figures"][name] for fold in done) / len(done) for name in figures}
+        means = {name: sum(fold["figures"][name] for fold in done) / len(done) for name in done[-1]["figures"]}
         return {**means, **done[-1]["others"]}
 
     def _fit(self, config: Config, folder: Path, part: str, corpus: CleanCorpus, watcher: "Watcher") -> Fitted:
         assert self.recorder is not None
-        guarded = GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else "")
+        guarded = cast(Recorder, GuardedRecorder(self.recorder, self.heart, f"{part}/" if part else ""))
         fitted = run_trial(config, folder / part, guarded, corpus=corpus, watch=watcher.watch, display=self.display)
         if fitted.stopped:
             raise StoppedError(fitted.stopped)
         return fitted
 
     def _packaged(self, fitted: Fitted, corpus: CleanCorpus) -> dict[str, float]:
-        """What is measured on the model as it would be served."""
-        asked = self.joined.plan.packaged
+        """Measure the model as it would be served."""
+        asked = self.joined.definition.packaged
         if not asked:
             return {}
         with tempfile.TemporaryDirectory(prefix="dragoman-trial-") as scratch:
@@ -122,7 +126,7 @@ class TrialRun:
 
 
 def _p95_latency_ms(bundle: Bundle, items: Sequence[Any]) -> float:
-    # As it was written here a moment ago: nobody can have signed it.
+    # A bundle object, not its path: it was written here a moment ago, and nobody can have signed it.
     predictor = load(bundle, device="cpu")
     try:
         latencies_ms(predictor, items[:WARM_UP_ITEMS])
@@ -135,43 +139,37 @@ def _p95_latency_ms(bundle: Bundle, items: Sequence[Any]) -> float:
 
 
 class Watcher:
-    """Hands the validations of a trial to the pruner, as steps counted in units over all folds."""
+    """The pruner's view of a trial: its validations, as steps counted in units over all folds."""
 
     def __init__(self, joined: Joined, trial: Trial, heart: Heartbeat) -> None:
         self._trial, self._heart = trial, heart
-        self._figure = joined.plan.pruned_by
-        self._every = joined.plan.search.report_every_units
-        self._fold_units = units_of_trial(joined.plan)
-        self._by_fold = isinstance(joined.plan.search.pruner, WilcoxonSettings)
+        self._figure = joined.definition.pruned_by
+        self._every = joined.definition.search.report_every_units
+        self._fold_units = units_of_trial(joined.definition)
+        self._by_fold = isinstance(joined.definition.search.pruner, WilcoxonSettings)
         # Optuna knows intermediate values, and pruning, for one objective only.
         self._mute = len(joined.objectives) > 1
         self._fold, self._told = 0, set[int]()
         self.reports: list[tuple[int, float]] = []
 
-    @property
-    def fold(self) -> int:
-        """The fold that is being trained."""
-        return self._fold
-
-    @fold.setter
-    def fold(self, number: int) -> None:
-        self._fold, self.reports = number, []
+    def begin(self, fold: int) -> None:
+        """Start counting the steps of a fold."""
+        self._fold, self.reports = fold, []
 
     def watch(self, report: CurvePoint) -> None:
-        """A point of the curves."""
+        """Report a validation; the steps are a grid of units, on which trials of all batch sizes can be compared."""
         self._heart.check()
         units = report.units // self._every * self._every
-        if not report.validation or not units or self._by_fold:
-            return
-        self._tell(self._fold * self._fold_units + units, report.figures[f"validation/{self._figure}"])
+        if report.validation and units and not self._by_fold:
+            self._tell(self._fold * self._fold_units + units, report.figures[f"validation/{self._figure}"])
 
     def fold_ended(self, done: Mapping[str, Any]) -> None:
-        """The end of a fold, which is what Wilcoxon's test compares."""
+        """Report the end of a fold, which is what Wilcoxon's test compares."""
         if self._by_fold:
             self._tell(self._fold, done["figures"][self._figure])
 
     def repeat(self, done: Mapping[str, Any]) -> None:
-        """A fold that an earlier attempt has finished."""
+        """Report a fold that an earlier attempt has finished."""
         for step, value in done["reports"]:
             self._tell(step, value)
         self.fold_ended(done)
@@ -192,23 +190,13 @@ class Watcher:
 
 
 class GuardedRecorder:
-    """The record of a trial, untouched from the moment that the trial is somebody else's; folds apart by ``prefix``."""
+    """The record of a trial, written only while the trial is this worker's; ``prefix`` tells its folds apart."""
 
     def __init__(self, recorder: Recorder, heart: Heartbeat, prefix: str) -> None:
         self._recorder, self._heart, self._prefix = recorder, heart, prefix
 
-    @property
-    def run_id(self) -> str | None:
-        """The record's id."""
-        return self._recorder.run_id
-
-    @property
-    def tracking_uri(self) -> str:
-        """Where the record is."""
-        return self._recorder.tracking_uri
-
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
-        """Points of curves."""
+        """Record points of curves."""
         self._heart.check()
         self._recorder.metrics(
             {f"{self._prefix}{name}": value for name, value in values.items()}, step=step, units=units

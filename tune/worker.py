@@ -1,9 +1,8 @@
-"""One worker of a study: claims trials, carries them out, tells what became of them, and closes the study at last."""
+"""One worker of a study: it claims trials, carries them out, records how they ended, and at last closes the study."""
 
 import logging
 import time
 import traceback
-from pathlib import Path
 from typing import Literal
 
 from optuna import TrialPruned
@@ -17,18 +16,28 @@ from tune.objective import StoppedError, TrialRun
 from tune.results.best import write_best
 from tune.results.display import SearchDisplay, describe
 from tune.results.pictures import draw
-from tune.study.experimental import accepted
 from tune.study.folder import drop_checkpoints, study_folder, trial_folder
 from tune.study.heartbeat import Heartbeat, TrialLostError
-from tune.study.plan import Joined, add_slots, reconcile, running_elsewhere
-from tune.study.slots import ERROR, HANDED_BACK, best_trials, by_slot, slot_of, states, summary
+from tune.study.plan import Joined, plan_trials, reconcile, running_elsewhere
+from tune.study.planned_trials import (
+    ERROR,
+    HANDED_BACK,
+    attempts_by_planned,
+    best_trials,
+    planned_number,
+    planned_trials,
+    summary,
+)
 from tune.study.storage import NothingWaitsError
 
 log = logging.getLogger(__name__)
+# One bad point of a space is worth a trial; three in a row are a broken search.
 FAILURES_IN_A_ROW = 3
+# A worker with nothing to claim looks soon, then seldom: a trial takes minutes.
 FIRST_POLL_SECONDS, LAST_POLL_SECONDS = 0.5, 5.0
+# MLflow's tags and a line of the display have to hold it.
 LONGEST_ERROR = 500
-# What is wrong with the machine or a server, and not with the settings of a trial.
+# The machine or a server is at fault, and not the settings of a trial.
 NOT_THE_TRIAL = (UnavailableError, OutputError, StorageInternalError, DBAPIError, OSError)
 RECORD_STATUS: dict[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
     TrialState.COMPLETE: "FINISHED",
@@ -37,17 +46,21 @@ RECORD_STATUS: dict[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
 }
 
 
+# An attempt leaves a worker in one of three ways. It ends: complete, pruned, or failed by its own settings, which is
+# never repeated. It is handed back, when this worker is stopped or the machine is at fault: the next attempt continues
+# from the checkpoint and uses up no retry. Or it was lost: others declared it dead, and this worker writes nothing
+# more. What a killed worker leaves undone in any of them, reconcile does later.
 class Worker:
-    """Works until nothing is left to do, its hours are over, or it is told to stop."""
+    """A loop that works until nothing is left to do, its hours are over, or it is told to stop."""
 
     def __init__(self, joined: Joined, corpora: Corpora, display: SearchDisplay) -> None:
         self._joined, self._corpora, self._display = joined, corpora, display
-        hours = joined.plan.search.hours
+        hours = joined.definition.search.hours
         self._deadline = None if hours is None else time.monotonic() + 3600 * hours
         self._failures = 0
 
     def run(self) -> int:
-        """Returns the exit status; raises InferenceError after three failures in a row."""
+        """Work, and return the exit status; raises InferenceError after three failures in a row."""
         try:
             while (trial := self._claim()) is not None:
                 self._work(trial)
@@ -55,7 +68,7 @@ class Worker:
             try:
                 self.leave()
             except Exception as second:
-                # What ended the worker is what has to be told.
+                # The first error is the one to report.
                 log.error("the study could not be left in order: %s", second)
             if isinstance(error, StoppedError):
                 return error.status
@@ -64,66 +77,62 @@ class Worker:
         return 0
 
     def leave(self) -> None:
-        """Close the study unless others still work on it; whoever comes last does it, and twice is as once."""
+        """Close the study unless others still work on it; the last worker does, and a second time changes nothing."""
         joined = self._joined
         with joined.locked():
-            # Also what was handed back a moment ago: its next attempt is planned, and its record waits with it.
+            # Also for what was handed back a moment ago: the next attempt is planned, and the record settled.
             reconcile(joined)
             standing = summary(joined.study, joined.objectives)
             joined.record.summarize(standing)
             if standing.counts.get("RUNNING", 0):
                 return
-            folder = study_folder(joined.plan.search.study)
+            folder = study_folder(joined.study.study_name)
             files = draw(joined.study, folder, joined.objectives)
             if best := best_trials(joined.study):
                 files.append(write_best(joined.study, best, folder / "best.yaml"))
             joined.record.finish(waiting=standing.counts.get("WAITING", 0), files=files)
 
     def _claim(self) -> Trial | None:
-        """The next trial, or None when there is none left for this worker."""
+        joined, search = self._joined, self._joined.definition.search
         wait = FIRST_POLL_SECONDS
         while True:
-            with self._joined.locked():
-                reconcile(self._joined)
+            with joined.locked():
+                reconcile(joined)
             if self._deadline is not None and time.monotonic() > self._deadline:
                 return None
             try:
-                with accepted():
-                    return self._joined.study.ask()
+                return joined.study.ask()
             except NothingWaitsError:
                 pass
-            if self._joined.plan.search.trials is None:
-                with self._joined.locked():
-                    planned = by_slot(self._joined.study.get_trials(deepcopy=False))
-                    add_slots(self._joined, len(planned) + 1)
+            if search.trials is None:
+                with joined.locked():
+                    plan_trials(joined, len(attempts_by_planned(joined.study.get_trials(deepcopy=False))) + 1)
                 continue
-            running = running_elsewhere(self._joined)
+            running = running_elsewhere(joined)
             if not running:
                 return None
-            self._display.wait(running)
+            # One of them may die and wait for another attempt.
+            self._display.wait(len(running))
             time.sleep(wait)
-            wait = min(2 * wait, LAST_POLL_SECONDS, float(self._joined.plan.search.heartbeat_seconds))
+            wait = min(2 * wait, LAST_POLL_SECONDS, float(search.heartbeat_seconds))
 
     def _work(self, trial: Trial) -> None:
         joined = self._joined
         self._display.begin(trial.number, summary(joined.study, joined.objectives))
-        every = joined.plan.search.heartbeat_seconds
-        with Heartbeat(joined.storage, joined.study, trial, every_seconds=every) as heart:
+        with Heartbeat(trial, every_seconds=joined.definition.search.heartbeat_seconds) as heart:
             run = TrialRun(joined=joined, trial=trial, corpora=self._corpora, display=self._display, heart=heart)
             try:
                 self._carry_out(run)
             except (TrialLostError, UpdateFinishedTrialError):
                 if run.recorder is not None:
                     run.recorder.abandon()
-                self._display.say(
-                    f"trial {trial.number} was taken for dead and is somebody else's now; leaving it alone"
-                )
+                self._display.say(f"trial {trial.number} was declared dead, and others continue it; dropped here")
             except (StoppedError, KeyboardInterrupt, SystemExit, *NOT_THE_TRIAL):
                 self._hand_back(run)
                 raise
         if self._failures >= FAILURES_IN_A_ROW:
             raise InferenceError(
-                f"{self._failures} trials in a row failed, the last with: {trial.user_attrs.get(ERROR)}; mend the "
+                f"{self._failures} trials in a row failed, the last with: {trial.user_attrs.get(ERROR)}; correct the "
                 "settings or the space, and start the command again"
             )
 
@@ -137,7 +146,7 @@ class Worker:
             raise
         except Exception as error:
             if not isinstance(error, DragomanError):
-                # Nobody foresaw it, so its message alone explains nothing.
+                # An error that nobody foresaw: its message alone explains nothing.
                 traceback.print_exc()
             message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_ERROR]
             run.trial.set_user_attr(ERROR, message)
@@ -151,43 +160,34 @@ class Worker:
     def _end(self, run: TrialRun, state: TrialState, what: str, values: list[float] | None = None) -> None:
         joined, trial = self._joined, run.trial
         run.heart.check()
-        # The record is complete before the storage says so: a worker killed between the two leaves a trial that is
-        # taken up again, not one that is over without its curves.
+        # The record is complete before the storage says so: a worker killed between the two leaves a trial that gets
+        # another attempt, not one that is over without its curves.
         if run.recorder is not None:
             run.recorder.finish(RECORD_STATUS[state])
         try:
             joined.study.tell(trial, values, state)
         except ValueError as error:
             raise TrialLostError from error
-        self._settle(trial)
+        with joined.locked():
+            planned = planned_number(trial)
+            found = planned_trials(joined.study.get_trials(deepcopy=False), joined.objectives)
+            joined.record.settle({planned: found[planned]})
         standing = summary(joined.study, joined.objectives)
         joined.record.summarize(standing)
-        drop_checkpoints(self._attempts(trial))
+        drop_checkpoints([trial_folder(joined.study.study_name, number) for number in (*run.history, trial.number)])
         self._display.end(trial.number, what, standing)
 
     def _hand_back(self, run: TrialRun) -> None:
-        """Let somebody else, or this worker another time, go on with the trial."""
         joined, trial = self._joined, run.trial
         try:
             trial.set_user_attr(HANDED_BACK, [*trial.user_attrs.get(HANDED_BACK, []), trial.number])
             joined.study.tell(trial, state=TrialState.FAIL)
-            self._display.say(f"trial {trial.number} was handed back and goes on from its last checkpoint")
+            self._display.say(f"trial {trial.number} was handed back, to be continued from its last checkpoint")
         except (ValueError, UpdateFinishedTrialError):
             pass
         except (UnavailableError, StorageInternalError, DBAPIError) as error:
-            log.error("trial %d could not be handed back, its silence will tell: %s", trial.number, error)
+            log.error("trial %d could not be handed back; it will be declared dead instead: %s", trial.number, error)
         finally:
             if run.recorder is not None:
-                # The record is not closed: to settle it, once the next attempt is planned, is part of leaving.
+                # Not closed: leave() settles it once the next attempt is planned.
                 run.recorder.abandon()
-
-    def _settle(self, trial: Trial) -> None:
-        joined = self._joined
-        with joined.locked():
-            slot = slot_of(joined.storage.get_trial(trial._trial_id))
-            joined.record.settle({slot: states(joined.study.get_trials(deepcopy=False), joined.objectives)[slot]})
-
-    def _attempts(self, trial: Trial) -> list[Path]:
-        study = self._joined.plan.search.study
-        history = self._joined.storage.get_trial_system_attrs(trial._trial_id).get("retry_history", [])
-        return [trial_folder(study, number) for number in (*history, trial.number)]

@@ -72,7 +72,7 @@ def _store(folder: Path) -> dict[str, str]:
 
 @functools.cache
 def _packaged(bundle_dir: Path, folder: Path) -> Packaged:
-    """Both artifacts, which one command builds, so that the second server finds what was built for the first."""
+    """Build both artifacts with one command, once: the second server starts from what was built for the first."""
     command = [sys.executable, "-m", "model_registry", "package", str(bundle_dir), "--out", str(folder)]
     environment = {**os.environ, **_store(folder)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

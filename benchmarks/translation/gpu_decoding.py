@@ -37,6 +37,7 @@ from dragoman.text.tokenizer import EOS_ID, PAD_ID
 MAX_SOURCE, MAX_TARGET = 128, 128
 # The positions that attention covers in the measured steps, as it does for sentences of up to 64 tokens.
 STEP_LENGTH = 64
+# Steps measured together: on a GPU one alone is shorter than the clock's error.
 STEPS = {"cuda": 100, "cpu": 5}
 GENERATE_BATCH = 128
 
@@ -77,10 +78,9 @@ def random_t5(device: str) -> tuple[T5ForConditionalGeneration, T5Model]:
 
 def lane_for(model: T5Model, *, slots: int, width: int, pace: Pace) -> Lane:
     """Open a lane of ``slots`` rows of the decoder."""
-    opened = (
-        GreedySlots(model, capacity=slots) if width == 1 else BeamSlots(model, capacity=slots // width, width=width)
-    )
-    return Lane(model, opened, pace)
+    if width == 1:
+        return Lane(model, GreedySlots(model, capacity=slots), pace)
+    return Lane(model, BeamSlots(model, capacity=slots // width, width=width), pace)
 
 
 def drain(lane: Lane, sentences: Sequence[RandomSentence], *, width: int = 1) -> None:
@@ -126,7 +126,7 @@ def throughput(model: T5Model, sentences: Sequence[RandomSentence], *, slots: in
     tokens = sum(sentence.tokens for sentence in sentences)
     lane = lane_for(model, slots=slots, width=width, pace=pace)
     refilled = seconds(lambda: drain(lane, sentences, width=width))
-    # A static batch stays as wide as it began.
+    # A static batch stays as wide as it began: with one slot count only, the lane never narrows.
     fixed = lane_for(model, slots=slots, width=width, pace=dataclasses.replace(pace, slot_counts=(slots // width,)))
     batches = in_batches(sentences, slots // width)
 
@@ -182,16 +182,17 @@ def step_time(model: T5Model, *, slots: int) -> dict[str, Any]:
     with torch.profiler.profile(activities=[kinds.CPU, kinds.CUDA] if on_cuda else [kinds.CPU]) as profile:
         launch()
         _wait()
-    spent = {
-        event.key: (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / count
-        for event in profile.key_averages()
-    }
-    largest = sorted(((key, time) for key, time in spent.items() if time >= 1.0), key=lambda pair: -pair[1])
+    spent = []
+    for event in profile.key_averages():
+        microseconds = (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / count
+        if microseconds >= 1.0:
+            spent.append((microseconds, event.key))
+    largest = sorted(spent, reverse=True)[:20]
     return {
         "slots": slots,
         "microseconds": round(seconds(replay) / count * 1e6, 1),
         "microseconds_without_graph": round(seconds(launch) / count * 1e6, 1),
-        "microseconds_by_operation": {key: round(time, 1) for key, time in largest[:20]},
+        "microseconds_by_operation": {key: round(microseconds, 1) for microseconds, key in largest},
     }
 
 
@@ -253,6 +254,7 @@ def measure(device: str, *, count: int, slots: Sequence[int]) -> dict[str, Any]:
     by_slots = []
     for number in slots:
         say(f"{number} slots")
+        # One slot at a time takes so long that a few sentences must do.
         by_slots.append(throughput(model, alone if number == 1 else sentences, slots=number))
     say("beam search")
     widest = max(slots)

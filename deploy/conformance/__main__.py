@@ -1,9 +1,6 @@
 """``python -m deploy.conformance``: package a bundle, serve it both ways, compare every answer with the engine's."""
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.conformance.outcome import compare
-from deploy.conformance.servers import Packaged, running_servers
-from deploy.conformance.targets import OverGrpc, OverHttp, Target
+from deploy.conformance.compare import compare
+from deploy.conformance.servers import Endpoint, OverGrpc, OverHttp, Packaged, running_servers
+from deploy.run.commands import StepFailedError, run_command
 from deploy.torchserve.grpc_client import InferenceClient
 from dragoman.errors import ConfigError, DataError, run_cli
 from scoring.held_out import HeldOutError, read_held_out
@@ -23,7 +20,10 @@ def main() -> int:
     """Run the corpus, and the items of a file if one is given; 1 when any answer differs."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
-    bundle = Path(arguments.bundle) if arguments.bundle else _newest_bundle()
+    bundles = sorted(Path("runs").glob("*/bundle"), key=lambda path: path.stat().st_mtime)
+    if arguments.bundle is None and not bundles:
+        raise ConfigError("there is no bundle in runs/ yet; run `make demo`, or give --bundle DIRECTORY")
+    bundle = arguments.bundle or bundles[-1]
     items = _items(arguments.items) if arguments.items else []
     with _servers(arguments, bundle, console) as servers:
         conformance = compare(bundle, servers, items, console.print)
@@ -32,11 +32,11 @@ def main() -> int:
 
 
 @contextmanager
-def _servers(arguments: argparse.Namespace, bundle: Path, console: Console) -> Iterator[list[Target]]:
-    """The running ones that were named, or else both servers, started over the bundle."""
+def _servers(arguments: argparse.Namespace, bundle: Path, console: Console) -> Iterator[list[Endpoint]]:
+    """Connect to the running servers that were named, or else start both over the bundle."""
     if arguments.http or arguments.grpc:
         with ExitStack() as stack:
-            servers: list[Target] = [OverHttp(url, url) for url in arguments.http]
+            servers: list[Endpoint] = [OverHttp(url, url) for url in arguments.http]
             for place in arguments.grpc:
                 address, _, model = place.partition("/")
                 servers.append(OverGrpc(stack.enter_context(InferenceClient(address)), model))
@@ -45,7 +45,12 @@ def _servers(arguments: argparse.Namespace, bundle: Path, console: Console) -> I
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         # A Bento store of its own: comparing must not change which model `bentoml serve` serves.
         environment = {"BENTOML_HOME": str(Path(folder) / "bentoml")}
-        packaged = _package(bundle, Path(folder), environment)
+        command = ["-m", "model_registry", "package", str(bundle), "--out", folder]
+        try:
+            packaged = Packaged.from_output(run_command(*command, environment=environment).output)
+        except StepFailedError as error:
+            # Its message is on standard error already, and its status means the same here.
+            raise SystemExit(error.exit_status) from error
         with running_servers(packaged, logs=Path(folder), environment=environment, report=console.print) as servers:
             yield servers
 
@@ -58,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 all alike, 1 a difference, 64 wrong command line, 65 no such file, 69 a server did not "
         "start, 78 the bundle is damaged",
     )
-    parser.add_argument("--bundle", help="a bundle directory (default: the newest of runs/*/bundle)")
+    parser.add_argument("--bundle", type=Path, help="a bundle directory (default: the newest of runs/*/bundle)")
     parser.add_argument(
         "--http",
         action="append",
@@ -85,24 +90,6 @@ def _items(path: Path) -> list[str | bytes]:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (HeldOutError, OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-
-
-def _newest_bundle() -> Path:
-    bundles = sorted(Path("runs").glob("*/bundle"), key=lambda path: path.stat().st_mtime)
-    if not bundles:
-        raise ConfigError("there is no bundle in runs/ yet; run `make demo`, or give --bundle DIRECTORY")
-    return bundles[-1]
-
-
-def _package(bundle: Path, folder: Path, environment: dict[str, str]) -> Packaged:
-    command = [sys.executable, "-m", "model_registry", "package", str(bundle), "--out", str(folder)]
-    finished = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=False, env={**os.environ, **environment}
-    )
-    if finished.returncode:
-        # Its message is on standard error already, and its status means the same here.
-        raise SystemExit(finished.returncode)
-    return Packaged.from_output(finished.stdout)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ FIRST_NUMBER = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One request and what its answer must be; code and field are None for a good one."""
+    """One request and the answer it must get; code and field are None for a good one."""
 
     name: str
     request: RawRequest
@@ -36,11 +36,11 @@ class Case:
 
     @property
     def over_grpc(self) -> bool:
-        """gRPC carries JSON bytes and no content type, so only what is sent as JSON can be asked there."""
+        """True for JSON: gRPC carries bytes without a content type."""
         return self.request.content_type == JSON_TYPE
 
     def violation(self, reply: Reply) -> str | None:
-        """How an answer differs from what this case asks for, or None."""
+        """Describe the difference between an answer and what this case asks for; None where there is none."""
         found = (reply.status, reply.body.get("code"), reply.body.get("field"))
         expected = (self.status, self.code, self.field)
         return None if found == expected else f"status, code, field must be {expected}, got {found}"
@@ -48,19 +48,19 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Tie:
-    """How two answers are found to be equally good; by default they never are, unless they are the same."""
+    """The rule by which two answers count as equally good; by default only equal ones do."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
     score: str | None = None
     within: float = 0.0
 
     def between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        """Whether the first numbers of two answers are close enough."""
+        """Tell whether the first numbers of two answers are close enough."""
         ours, theirs = (_first(body.get(self.score)) if self.score else None for body in (one, other))
         return ours is not None and theirs is not None and abs(ours - theirs) <= self.within
 
     def covers(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        """Whether two answers are the same but for numbers of the score that are close enough."""
+        """Tell whether two answers are the same but for numbers of the score that are close enough."""
         if self.score is None or one.keys() != other.keys():
             return False
         alike = all(one[name] == other[name] for name in one if name != self.score)
@@ -85,18 +85,27 @@ def _are_close(one: Any, other: Any, within: float) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What ``requests/<task>.json`` holds."""
+    """The contents of ``requests/<task>.json``."""
 
     entries: tuple[Mapping[str, Any], ...]
     item: str
     tie: Tie
 
     def cases(self, limits: Any) -> list[Case]:
-        """Every request, in order, for a bundle with these limits: a dataclass of the task's."""
-        return [_case(entry, limits) for entry in self.entries]
+        """Spell out every request, in order, for a bundle with these limits: a dataclass of the task's."""
+        return [
+            Case(
+                name=entry["name"],
+                request=RawRequest(body=_body(entry, limits), content_type=entry.get("content_type", JSON_TYPE)),
+                status=entry["status"],
+                code=entry.get("code"),
+                field=entry.get("field"),
+            )
+            for entry in self.entries
+        ]
 
     def items(self, count: int) -> list[str]:
-        """So many different items, each of which the model takes."""
+        """Make so many different items, each of which the model takes."""
         return [self.item.replace("{number}", str(FIRST_NUMBER + number)) for number in range(count)]
 
 
@@ -111,18 +120,8 @@ def load_corpus(task: str) -> Corpus:
     return Corpus(entries=tuple(found["requests"]), item=found["items"], tie=Tie(**found.get("tie", {})))
 
 
-def _case(entry: Mapping[str, Any], limits: Any) -> Case:
-    return Case(
-        name=entry["name"],
-        request=RawRequest(body=_body(entry, limits), content_type=entry.get("content_type", JSON_TYPE)),
-        status=entry["status"],
-        code=entry.get("code"),
-        field=entry.get("field"),
-    )
-
-
 def _body(entry: Mapping[str, Any], limits: Any) -> bytes:
-    """A body is given as JSON (see ``_filled``), as text, in Latin-1, or as a text to repeat so many times."""
+    """Encode a body, given as JSON (see ``_filled``), as text, in Latin-1, or as a text to repeat."""
     if "json" in entry:
         return json.dumps(_filled(entry["json"], limits), ensure_ascii=False).encode()
     if "latin1" in entry:
@@ -134,7 +133,7 @@ def _body(entry: Mapping[str, Any], limits: Any) -> bytes:
 
 
 def _filled(value: Any, limits: Any) -> Any:
-    """A JSON value in which what is long is spelled out.
+    """Spell out the long parts of a JSON value.
 
     ``{"$text": [text, times]}`` is a text that often, ``{"$list": [value, times]}`` a list of so many equal values, and
     ``{"$filled": [text, limit]}`` a text for as long as another one fits into the limit of this name. ``times`` is a

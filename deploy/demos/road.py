@@ -1,33 +1,30 @@
 """``make demo``: the whole road on the built-in data, from a corpus to two servers that give the same answers.
 
-Every step is the command a user would type; this file only runs them one after the other and shows what came of it.
+Every step is the command a user would type; this file only runs them one after the other and shows the results.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from deploy.conformance.compare import ItemReport, compare_items
+from deploy.conformance.compare import compare_items, item_table
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.outcome import item_table
-from deploy.conformance.servers import Packaged, running_servers
-from deploy.conformance.targets import InProcess
+from deploy.conformance.servers import InProcess, Packaged, running_servers
 from deploy.demos.settings import Demo, load_demo, training_settings
 from deploy.run.commands import run_command
-from dragoman.bundle.manifest import Score
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import task_class
-from scoring.held_out import HeldOutItem, read_held_out
+from scoring.held_out import read_held_out
 
 COMPARED = 200
 SHOWN = 8
@@ -41,18 +38,70 @@ def main() -> int:
     started = time.monotonic()
     run_dir = Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     demo = load_demo(arguments.task)
+
+    console.rule("[bold]1. Train a small model on built-in data", align="left")
     settings = [*training_settings(arguments.task, demo, arguments.minutes), *arguments.settings]
-    bundle = _train(console, run_dir, settings)
-    packaged = _register_and_package(console, run_dir, bundle)
+    bundle = open_bundle(run_command("-m", "train", *settings, f"run_dir={run_dir}").value("bundle"))
+    name, task = bundle.manifest.name, task_class(bundle.manifest.task)
+
+    console.rule("[bold]2. Register, promote and package it", align="left")
+    run_command("-m", "model_registry", "register", str(run_dir))
+    # An earlier demo's champion may be better and stay champion; the demo goes on with what it has just trained.
+    run_command("-m", "model_registry", "promote", name, "candidate", accepted=(0, REJECTED, UNDECIDED))
+    printed = run_command("-m", "model_registry", "package", str(bundle.path), "--out", "dist").output
+    packaged = Packaged.from_output(printed)
+
     console.rule("[bold]3. Serve it with BentoML and with TorchServe, and compare", align="left")
     held_out = read_held_out(run_dir / "held_out" / "test.parquet")[:COMPARED]
-    reports = _serve_and_compare(console, bundle, packaged, [item.input for item in held_out])
-    _show_samples(console, bundle, held_out[:SHOWN])
+    with (
+        closing(load(bundle.path)) as predictor,
+        tempfile.TemporaryDirectory(prefix="demo-") as logs,
+        running_servers(packaged, logs=Path(logs), environment={}, report=console.print) as servers,
+    ):
+        items, tie = [item.input for item in held_out], load_corpus(bundle.manifest.task).tie
+        reports = compare_items(items, task, tie, InProcess(predictor), servers, console.print)
+        outcomes = predictor(items[:SHOWN])
+
+    rows = [
+        task.sample(item.input, item.reference, task.output(outcome.value) if isinstance(outcome, Result) else None)
+        for item, outcome in zip(held_out[:SHOWN], outcomes, strict=True)
+    ]
+    samples = Table(*rows[0], title="Held-out items", title_justify="left")
+    for row in rows:
+        samples.add_row(*map(str, row.values()))
+    console.print(samples)
     console.print(item_table(reports))
     has_learned = _show_scores(console, bundle, demo)
-    _show_places(console, bundle, run_dir, packaged)
+
+    places = Table("what", "where", show_header=False, box=None)
+    places.add_row("the run", f"{run_dir} (curves.png, corpus.json, samples.json, checkpoints)")
+    places.add_row("the bundle", str(bundle.path))
+    places.add_row("the MLflow database", "mlflow.db; to look at it: make mlflow-ui")
+    places.add_row("the TorchServe archive", str(packaged.mar))
+    places.add_row("the Bento", f"{packaged.bento}; to list them: .venv/bin/bentoml list")
+    places.add_row("serve with BentoML", f"make serve-bento, then POST http://127.0.0.1:3000{task.route}")
+    address = f"http://127.0.0.1:8080/predictions/{name}"
+    places.add_row("serve with TorchServe", f"make serve-torchserve, then POST {address}")
+    console.print(places)
     console.print(f"\nAll of it took {time.monotonic() - started:.0f} seconds.")
     return 1 if any(report.differences for report in reports) or not has_learned else 0
+
+
+def _show_scores(console: Console, bundle: Bundle, demo: Demo) -> bool:
+    """Show the scores whole, since a signature that is cut short is none; tell whether the model has learned enough."""
+    for score in bundle.manifest.scores:
+        console.print(
+            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.items} items of "
+            f"{score.test_set}, {score.signature}"
+        )
+    reached = [score.value for score in bundle.manifest.scores if score.metric == demo.metric]
+    if not reached:
+        raise ConfigError(f"the bundle has no score {demo.metric!r}, which the section 'demo' of its task names")
+    # The test set's score comes first.
+    has_learned = demo.has_learned(reached[0])
+    if not has_learned:
+        console.print(f"[red]{demo.metric} is {reached[0]:.1f}, and the demo must reach {demo.reaches:g}[/red]")
+    return has_learned
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,94 +115,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="minutes of training (default: as configs/task/<task>.yaml says)")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="further settings of python -m train")
     return parser
-
-
-def _train(console: Console, run_dir: Path, settings: Sequence[str]) -> Bundle:
-    console.rule("[bold]1. Train a small model on built-in data", align="left")
-    trained = run_command("-m", "train", *settings, f"run_dir={run_dir}")
-    return open_bundle(trained.value("bundle"))
-
-
-def _register_and_package(console: Console, run_dir: Path, bundle: Bundle) -> Packaged:
-    console.rule("[bold]2. Register, promote and package it", align="left")
-    name = bundle.manifest.name
-    run_command("-m", "model_registry", "register", str(run_dir))
-    # An earlier demo's champion may be better and stay champion; the demo goes on with what it has just trained.
-    run_command("-m", "model_registry", "promote", name, "candidate", accepted=(0, REJECTED, UNDECIDED))
-    return Packaged.from_output(
-        run_command("-m", "model_registry", "package", str(bundle.path), "--out", "dist").output
-    )
-
-
-def _serve_and_compare(
-    console: Console, bundle: Bundle, packaged: Packaged, items: Sequence[str | bytes]
-) -> list[ItemReport]:
-    task, tie = task_class(bundle.manifest.task), load_corpus(bundle.manifest.task).tie
-    predictor = load(bundle.path)
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="demo-") as logs,
-            running_servers(packaged, logs=Path(logs), environment={}, report=console.print) as servers,
-        ):
-            return compare_items(items, task, tie, InProcess(predictor), servers, console.print)
-    finally:
-        predictor.close()
-
-
-def _show_samples(console: Console, bundle: Bundle, items: Sequence[HeldOutItem]) -> None:
-    task = task_class(bundle.manifest.task)
-    predictor = load(bundle.path)
-    outcomes = predictor([item.input for item in items])
-    predictor.close()
-    rows = [
-        task.sample(item.input, item.reference, task.output(outcome.value) if isinstance(outcome, Result) else None)
-        for item, outcome in zip(items, outcomes, strict=True)
-    ]
-    table = Table(*rows[0], title="Held-out items", title_justify="left")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    console.print(table)
-
-
-def _show_scores(console: Console, bundle: Bundle, demo: Demo) -> bool:
-    """Show the scores whole, since a signature that is cut short is none; tell whether the model has learned enough."""
-    for score in bundle.manifest.scores:
-        console.print(
-            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.items} items of "
-            f"{score.test_set}, {score.signature}"
-        )
-    reached = _test_score(bundle, demo).value
-    has_learned = demo.has_learned(reached)
-    if not has_learned:
-        console.print(f"[red]{demo.metric} is {reached:.1f}, and the demo must reach {demo.reaches:g}[/red]")
-    return has_learned
-
-
-def _test_score(bundle: Bundle, demo: Demo) -> Score:
-    """Find the score of the test set, which comes first."""
-    found = [score for score in bundle.manifest.scores if score.metric == demo.metric]
-    if not found:
-        raise ConfigError(f"the bundle has no score {demo.metric!r}, which the section 'demo' of its task names")
-    return found[0]
-
-
-def _show_places(console: Console, bundle: Bundle, run_dir: Path, packaged: Packaged) -> None:
-    name = bundle.manifest.name
-    table = Table("what", "where", show_header=False, box=None)
-    for what, where in [
-        ("the run", f"{run_dir} (curves.png, corpus.json, samples.json, checkpoints)"),
-        ("the bundle", str(bundle.path)),
-        ("the MLflow database", "mlflow.db; to look at it: make mlflow-ui"),
-        ("the TorchServe archive", str(packaged.mar)),
-        ("the Bento", f"{packaged.bento}; to list them: .venv/bin/bentoml list"),
-        (
-            "serve with BentoML",
-            f"make serve-bento, then POST http://127.0.0.1:3000{task_class(bundle.manifest.task).route}",
-        ),
-        ("serve with TorchServe", f"make serve-torchserve, then POST http://127.0.0.1:8080/predictions/{name}"),
-    ]:
-        table.add_row(what, where)
-    console.print(table)
 
 
 if __name__ == "__main__":

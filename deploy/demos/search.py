@@ -1,6 +1,6 @@
 """``make tune``: search the demo's hyperparameters, train the best ones whole, compare with the defaults.
 
-Every step is the command a user would type; this file only runs them one after the other and shows what came of it.
+Every step is the command a user would type; this file only runs them one after the other and shows the results.
 """
 
 import argparse
@@ -19,13 +19,13 @@ from dragoman.task_table import TASKS
 SEARCHES = Path(__file__).resolve().parents[2] / "configs" / "tune"
 VERDICTS = {
     0: "The tuned bundle is better than the default configuration's.",
-    1: "The tuned bundle is not taken for better than the default configuration's; the line above says why.",
+    1: "The tuned bundle did not prove better than the default configuration's; the line above says why.",
     2: "The tuned bundle is not shown to be better than the default configuration's: the interval holds both.",
 }
 
 
 def main() -> int:
-    """Run every step; 0 whatever the comparison says, since it is told and not demanded."""
+    """Run every step; 0 whatever the comparison says, since nothing depends on it."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The section ``demo:`` of ``configs/task/<task>.yaml``: how the demonstrations train a small model of the task."""
+"""The section ``demo:`` of ``configs/task/<task>.yaml``: the training of a small model for the demonstrations."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Demo:
     reaches: Annotated[float, Setting("its value on the held-out test set, at least (at most where less is better)")]
 
     def has_learned(self, value: float) -> bool:
-        """Whether a score is as good as it must be."""
+        """Tell whether a score is as good as it must be."""
         return value >= self.reaches if metric(self.metric).higher_is_better else value <= self.reaches
 
 

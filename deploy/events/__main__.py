@@ -10,12 +10,13 @@ import uvicorn
 from rich.console import Console
 
 from deploy.events.app import Receiver, application
-from deploy.events.builder import FIRST_PAUSE_S, LONGEST_PAUSE_S, SECRET_VARIABLE, SERVER_TRIES, Builder
+from deploy.events.builder import FIRST_PAUSE_S, LONGEST_PAUSE_S, SERVER_TRIES, Builder
 from deploy.events.journal import Journal
 from deploy.events.signature import MAX_AGE_LIMIT_S
 from dragoman.errors import ConfigError, run_cli
+from dragoman.http.webhook import MIN_SECRET_BYTES
 
-MIN_SECRET_BYTES = 16
+SECRET_VARIABLE = "DRAGOMAN_WEBHOOK_SECRET"  # noqa: S105 - the variable's name
 EXAMPLES = f"""\
 a secret, the receiver, and MLflow's side of it:
   openssl rand -hex 32 > webhook.secret
@@ -30,7 +31,7 @@ The secret is read from the file or from {SECRET_VARIABLE}. Outcomes: GET /event
 state directory. An event that was accepted survives any end of the receiver. While MLflow is out of reach it waits and
 is tried again, after {FIRST_PAUSE_S:g} seconds at first and {LONGEST_PAUSE_S:g} at most; the same,
 but for {SERVER_TRIES} attempts only, where a server does not start for the conformance suite. Any other failure is
-final: mend its cause, then set the alias champion once more.
+final: repair its cause, then set the alias champion once more.
 
 exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot write, 130 interrupted, 143 terminated
 """
@@ -39,7 +40,13 @@ exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot 
 def main() -> None:
     """Serve until told to end."""
     options = _parser().parse_args()
-    secret, max_age_s = _secret(options.secret_file), _max_age_s(options.max_age)
+    secret = _secret(options.secret_file)
+    # So written that it holds for nan as well.
+    if not 0 < options.max_age <= MAX_AGE_LIMIT_S:
+        raise ConfigError(
+            f"--max-age must be above 0 and at most {MAX_AGE_LIMIT_S:g} seconds, got {options.max_age:g}; older "
+            "deliveries are forgotten, so that they could be repeated unseen"
+        )
     console = Console(highlight=False, soft_wrap=True)
 
     def report(line: str) -> None:
@@ -52,7 +59,7 @@ def main() -> None:
         receiver = Receiver(
             journal=journal,
             secret=secret,
-            max_age_s=max_age_s,
+            max_age_s=options.max_age,
             is_building=lambda: builder.is_running,
             report=report,
         )
@@ -93,19 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _max_age_s(given: float) -> float:
-    # So written that it holds for nan as well.
-    if not 0 < given <= MAX_AGE_LIMIT_S:
-        raise ConfigError(
-            f"--max-age must be above 0 and at most {MAX_AGE_LIMIT_S:g} seconds, got {given:g}; older deliveries are "
-            f"forgotten, so that they could be repeated unseen"
-        )
-    return given
-
-
 def _secret(path: Path | None) -> bytes:
+    # Neither the commands nor the servers that they start have any use for it.
+    given = os.environ.pop(SECRET_VARIABLE, "").encode()
     try:
-        secret = path.read_bytes().strip() if path else os.environ.get(SECRET_VARIABLE, "").encode()
+        secret = path.read_bytes().strip() if path else given
     except OSError as error:
         raise ConfigError(f"cannot read the secret in {path}: {error.strerror or error}") from error
     if len(secret) < MIN_SECRET_BYTES:

@@ -21,7 +21,8 @@ from deploy.events.journal import Event, Journal, now
 from deploy.events.signature import check_delivery
 from dragoman.bundle.manifest import NAME_PATTERN
 from dragoman.errors import DragomanError, InferenceError, InvalidInput, UnavailableError
-from dragoman.http.protocol import check_body_size, error_reply
+from dragoman.http.asgi import read_body
+from dragoman.http.protocol import error_reply
 from dragoman.items.bodies import JSON_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
@@ -32,7 +33,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Receiver:
-    """What an answer depends on; ``clock`` gives seconds since 1970."""
+    """The state and settings behind the answers; ``clock`` gives seconds since 1970."""
 
     journal: Journal
     secret: bytes
@@ -43,19 +44,27 @@ class Receiver:
 
 
 def application(receiver: Receiver) -> Starlette:
-    """The receiver as an ASGI application."""
+    """Make the receiver's ASGI application."""
 
     async def receive(request: Request) -> Response:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != JSON_TYPE:
+            raise InvalidInput(
+                f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
+            )
         try:
-            body = await _read_body(request)
-            status, answer = await run_in_threadpool(_receive, receiver, dict(request.headers), body)
-            return JSONResponse(answer, status)
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await read_body(request.stream(), request.headers.get("content-length"), MAX_BODY_BYTES)
+        except TimeoutError as error:
+            message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
+            raise UnavailableError(message, code="deadline_exceeded") from error
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
+        status, answer = await run_in_threadpool(_receive, receiver, dict(request.headers), body)
+        return JSONResponse(answer, status)
 
     async def events(_: Request) -> Response:
-        shown = [dataclasses.asdict(event) for event in receiver.journal.events()[:SHOWN]]
-        return JSONResponse({"events": shown})
+        return JSONResponse({"events": [dataclasses.asdict(event) for event in receiver.journal.events()[:SHOWN]]})
 
     async def alive(_: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -67,6 +76,21 @@ def application(receiver: Receiver) -> Starlette:
             raise UnavailableError("events cannot be kept; make the state directory writable")
         return JSONResponse({"status": "ready"})
 
+    async def refuse(request: Request, error: Exception) -> Response:
+        """Answer errors in the form of the contract: ours, the framework's, and those that nobody foresaw."""
+        if isinstance(error, HTTPException):
+            code = "method_not_allowed" if error.status_code == 405 else "not_found"
+            there = "POST or GET /events, GET /livez, GET /readyz"
+            message = f"there is no {request.method} of {request.url.path[:60]!r}; {there}"
+            reply = error_reply(InvalidInput(message, code=code))
+            return Response(reply.content, reply.status, error.headers, JSON_TYPE)
+        if not isinstance(error, DragomanError):
+            # Its traceback goes to the log in any case.
+            error = InferenceError("the receiver failed on this request; its log says why")
+        reply = error_reply(error)
+        # The rest of a body that was refused unread would be taken for the next request.
+        return Response(reply.content, reply.status, {"connection": "close"}, JSON_TYPE)
+
     return Starlette(
         routes=[
             Route("/events", receive, methods=["POST"]),
@@ -74,20 +98,20 @@ def application(receiver: Receiver) -> Starlette:
             Route("/livez", alive),
             Route("/readyz", ready),
         ],
-        exception_handlers={DragomanError: _explained, HTTPException: _framework_error, Exception: _unforeseen},
+        exception_handlers=dict.fromkeys((DragomanError, HTTPException, Exception), refuse),
     )
 
 
 def parse_move(body: bytes) -> tuple[str, str] | str:
-    """The model and version that ``champion`` has moved to, or why the event is none of ours; raises InvalidInput."""
+    """Return the model and version that ``champion`` moved to, or the reason to ignore it; raises InvalidInput."""
     try:
         content = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput("the body is not JSON in UTF-8", code="malformed_json") from error
-    event, data = (content, content.get("data")) if isinstance(content, dict) else (None, None)
-    if event is None or not isinstance(data, dict):
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, dict):
         raise InvalidInput("the body must be an object with entity, action and data", field="data")
-    kind = f"{event.get('entity')}.{event.get('action')}"[:80]
+    kind = f"{content.get('entity')}.{content.get('action')}"[:80]
     if kind != "model_version_alias.created":
         return f"the event is {kind}"
     if data.get("alias") != "champion":
@@ -120,44 +144,3 @@ def _receive(receiver: Receiver, headers: dict[str, str], body: bytes) -> tuple[
         return 200, {"status": "repeated", "delivery_id": delivery_id}
     receiver.report(f"{model}: champion is version {version} now ({delivery_id})")
     return 202, {"status": "received", "delivery_id": delivery_id}
-
-
-async def _read_body(request: Request) -> bytes:
-    """The body, refused as soon as its announced or received size is over the limit."""
-    announced = request.headers.get("content-length", "")
-    check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, MAX_BODY_BYTES)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != JSON_TYPE:
-        raise InvalidInput(
-            f"the content type {media_type[:60]!r} is not accepted; send {JSON_TYPE}", code="unsupported_media_type"
-        )
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            async for chunk in request.stream():
-                check_body_size(len(body) + len(chunk), MAX_BODY_BYTES)
-                body += chunk
-    except TimeoutError as error:
-        message = f"the body did not arrive within {BODY_WITHIN_S:g} seconds"
-        raise UnavailableError(message, code="deadline_exceeded") from error
-    return bytes(body)
-
-
-async def _explained(_: Request, error: Exception) -> Response:
-    assert isinstance(error, DragomanError)
-    reply = error_reply(error)
-    # What is left of a body that was refused unread would be taken for the next request.
-    return Response(reply.content, reply.status, {"connection": "close"}, JSON_TYPE)
-
-
-async def _unforeseen(request: Request, _: Exception) -> Response:
-    # Its traceback goes to the log in any case.
-    return await _explained(request, InferenceError("the receiver failed on this request; its log says why"))
-
-
-async def _framework_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = "method_not_allowed" if error.status_code == 405 else "not_found"
-    message = f"there is no {request.method} of {request.url.path[:60]!r}; POST or GET /events, GET /livez, GET /readyz"
-    reply = error_reply(InvalidInput(message, code=code))
-    return Response(reply.content, reply.status, error.headers, JSON_TYPE)

@@ -1,7 +1,13 @@
-"""What has been delivered and what became of it: one JSON file an event, written before the delivery is answered.
+"""The deliveries and their outcomes: one JSON file an event, written before the delivery is answered.
 
-A file outlives the process: what was accepted and not finished when it ended, however it ended, is pending again when
-the journal is opened the next time, and a delivery that comes twice is known.
+A file outlives the process: an event that was accepted and not finished when it ended, however it ended, is pending
+again when the journal is opened the next time, and a delivery that comes twice is known.
+
+    received ──► building ──► passed, failed
+        │        ▲   │
+        │        │   └──► waiting (an outage put it off)
+        │        └─────────┤
+        └──────────────────┴──► superseded by a newer event of its model
 """
 
 import dataclasses
@@ -55,7 +61,7 @@ class Event:
 
 
 def now() -> str:
-    """This moment, to the microsecond, so that text sorts as time does."""
+    """Return this moment, to the microsecond, so that text sorts as time does."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -105,19 +111,21 @@ class Journal:
             return True
 
     def take(self) -> Event | None:
-        """Wait for the next thing to build: the newest event of the model that waits longest; None once closed.
+        """Wait for the next event to build, the newest event of the model that waits longest; None once closed.
 
         Only the champion of this moment matters, so the model's older events are superseded. Raises OutputError when
         the journal cannot be written; the event is then given the next time.
         """
         with self._changed:
             while not self._closing:
-                newest = {event.model: event for event in self._waiting()}
-                pauses_s = {event.delivery_id: self._pause_s(event) for event in newest.values()}
-                for event in newest.values():
-                    if pauses_s[event.delivery_id] <= 0:
+                # The newest event of each model, the model that waits longest first; None waits without a limit.
+                pause_s: float | None = None
+                for event in {event.model: event for event in self._pending()}.values():
+                    left_s = self._not_before.get(event.delivery_id, 0.0) - time.monotonic()
+                    if left_s <= 0:
                         return self._begin(event)
-                self._changed.wait(min(pauses_s.values(), default=None))
+                    pause_s = left_s if pause_s is None else min(pause_s, left_s)
+                self._changed.wait(pause_s)
             return None
 
     def postpone(self, event: Event, pause_s: float) -> None:
@@ -127,12 +135,12 @@ class Journal:
             self._not_before[event.delivery_id] = time.monotonic() + pause_s
 
     def finish(self, event: Event) -> None:
-        """Write an outcome down."""
+        """Store an outcome."""
         with self._changed:
             self._write(event)
 
     def events(self) -> list[Event]:
-        """All events, newest first."""
+        """Return all events, newest first."""
         with self._changed:
             return sorted(self._events.values(), key=lambda event: event.order, reverse=True)
 
@@ -143,19 +151,16 @@ class Journal:
             self._changed.notify_all()
 
     def is_writable(self) -> bool:
-        """Whether a new event could be kept."""
+        """Tell whether a new event could be kept."""
         return os.access(self._events_dir, os.W_OK | os.X_OK)
 
-    def _waiting(self) -> list[Event]:
-        # One builder takes events one by one: what is marked as building here was left by a process that ended.
+    def _pending(self) -> list[Event]:
+        # One builder takes events one by one: one that is marked as building here was left by a process that ended.
         found = (event for event in self._events.values() if event.state in PENDING)
         return sorted(found, key=lambda event: event.order)
 
-    def _pause_s(self, event: Event) -> float:
-        return self._not_before.get(event.delivery_id, 0.0) - time.monotonic()
-
     def _begin(self, newest: Event) -> Event:
-        for event in self._waiting():
+        for event in self._pending():
             if event.model == newest.model and event.delivery_id != newest.delivery_id:
                 reason = f"delivery {newest.delivery_id} came later"
                 self._write(dataclasses.replace(event, state="superseded", finished_at=now(), reason=reason))

@@ -1,4 +1,4 @@
-"""Whether a delivery comes from our MLflow server and from this moment: its HMAC, its time, its identity."""
+"""The check that a delivery comes from our MLflow server and from this moment: its HMAC, time and identity."""
 
 import base64
 import hashlib
@@ -49,7 +49,7 @@ def check_delivery(headers: Mapping[str, str], body: bytes, *, secret: bytes, no
 
 
 def sign_delivery(delivery_id: str, timestamp: str, body: bytes, *, secret: bytes) -> str:
-    """The signature that MLflow puts on a delivery: ``v1,`` and the HMAC-SHA256 in base64."""
+    """Compute the signature that MLflow puts on a delivery: ``v1,`` and the HMAC-SHA256 in base64."""
     content = b".".join((delivery_id.encode(), timestamp.encode(), body))
     return "v1," + base64.b64encode(hmac.new(secret, content, hashlib.sha256).digest()).decode()
 

@@ -1,11 +1,8 @@
 """The base image: pulled, or made from Debian's packages where no registry can be reached.
 
-    python -m deploy.images.base
-
 Debian 12's own Python is 3.11, so its smallest system with Python stands in for ``python:3.11-slim``.
 """
 
-import argparse
 import os
 import platform
 import shutil
@@ -13,10 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.images.engine import Engine
+from deploy.images.engine import ContainerEngine
 from deploy.images.machine_settings import APT_SOURCES, RELEASE
-from deploy.run.commands import StepFailedError
-from dragoman.errors import ConfigError, UnavailableError, run_cli
+from dragoman.errors import ConfigError, UnavailableError
 
 BASE = "docker.io/library/python:3.11-slim"
 DEBIAN = "http://deb.debian.org/debian"
@@ -26,7 +22,7 @@ PULL_WITHIN_S = 300
 NAMES = ("python", "python3", "python3.11")
 
 
-def ensure_base(engine: Engine, tag: str = BASE) -> None:
+def ensure_base(engine: ContainerEngine, tag: str = BASE) -> None:
     """Have the base image here; raises ConfigError or UnavailableError when it can neither be pulled nor made."""
     if engine.has(tag):
         return
@@ -34,21 +30,18 @@ def ensure_base(engine: Engine, tag: str = BASE) -> None:
     try:
         subprocess.run([engine.program, "pull", "-q", tag], capture_output=True, check=True, timeout=PULL_WITHIN_S)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        reason = _last_line(error.stderr) or str(error)
+        complaint = (error.stderr or b"").decode("utf-8", errors="replace").strip().splitlines()
+        reason = complaint[-1].strip() if complaint else str(error)
         if engine.program == "docker":
             raise UnavailableError(
                 f"{tag} cannot be pulled ({reason}); is its registry within reach? With --engine buildah a stand-in is "
-                "made of it"
+                "made"
             ) from error
         print(f"it cannot be pulled ({reason}): making a stand-in from Debian's packages", flush=True)
         make_stand_in(engine, tag)
 
 
-def _last_line(output: bytes | None) -> str:
-    return ((output or b"").decode("utf-8", errors="replace").strip().splitlines() or [""])[-1].strip()
-
-
-def make_stand_in(engine: Engine, tag: str) -> None:
+def make_stand_in(engine: ContainerEngine, tag: str) -> None:
     """Make a base image with debootstrap and give it this tag, in about two minutes.
 
     Raises ConfigError when debootstrap is missing or the user is not root, and UnavailableError when it fails.
@@ -96,7 +89,7 @@ def _debootstrap(root: Path, log: Path) -> None:
 
 
 def _debian_source() -> str:
-    """Where this machine gets Debian's packages, if it is Debian itself; Debian's own address otherwise."""
+    """Return this machine's source of Debian's packages, if it is Debian itself; Debian's own address otherwise."""
     if platform.freedesktop_os_release().get("ID") != "debian":
         return DEBIAN
     files = [APT_SOURCES[0], *sorted(APT_SOURCES[1].glob("*.sources")), *sorted(APT_SOURCES[1].glob("*.list"))]
@@ -116,27 +109,7 @@ def _make_like_the_official_one(root: Path) -> None:
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
     (root / "etc/apt/sources.list").write_text(f"deb {DEBIAN} {RELEASE} main\n", encoding="ascii")
-    for left_over in ("var/cache/apt", "var/lib/apt/lists", "var/log"):
-        for entry in (root / left_over).iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-    (root / "var/lib/apt/lists/partial").mkdir()
-    (root / "var/cache/apt/archives/partial").mkdir(parents=True)
-
-
-def main() -> None:
-    """Make the stand-in and say so."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.images.base", description=__doc__)
-    parser.add_argument("--tag", default=BASE, help="the image to make (default: %(default)s)")
-    arguments = parser.parse_args()
-    engine = Engine.find("buildah")
-    if engine.has(arguments.tag):
-        raise StepFailedError(f"{arguments.tag} is here already; buildah rmi {arguments.tag} removes it")
-    make_stand_in(engine, arguments.tag)
-    print(f"{arguments.tag}: {engine.size(arguments.tag) / 1e6:.0f} MB")
-
-
-if __name__ == "__main__":
-    run_cli(main)
+    for leftover in ("var/cache/apt", "var/lib/apt/lists", "var/log"):
+        shutil.rmtree(root / leftover)
+    for folder in ("var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log"):
+        (root / folder).mkdir(parents=True)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.conformance.servers import Packaged
-from deploy.run.commands import run_command
+from deploy.run.commands import ROOT, run_command
 from deploy.torchserve.config import Archive
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, OutputError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-# What the starter of TorchServe consists of; the handler and its core are in the .mar.
+# The starter of TorchServe; the handler and its core are in the .mar.
 STARTER = (
     "deploy/__init__.py",
     "deploy/run/__init__.py",
@@ -37,12 +36,11 @@ class Context:
     @property
     def bundle(self) -> Path:
         """The bundle that is inside."""
-        name, version = self.manifest.name, self.manifest.version
-        return self.path / "bento" / "models" / name / version / "bundle"
+        return _bundle(self.path, self.manifest)
 
 
 def lay_out(model: str, out: Path) -> Context:
-    """Package a bundle, or what ``NAME@ALIAS`` stands for, and lay it out in ``out/NAME-VERSION``.
+    """Package a bundle, or the one that ``NAME@ALIAS`` names, and lay it out in ``out/NAME-VERSION``.
 
     Raises StepFailedError when it cannot be packaged (the reason is on standard error), ConfigError when it says no
     name, and OutputError when the folder cannot be written.
@@ -85,7 +83,7 @@ def _copy(path: Path, store: Path, packaged: Packaged, manifest: Manifest) -> No
 
 
 def torchserve_packages() -> list[str]:
-    """What TorchServe's image needs, by the extra of pyproject.toml."""
+    """Return the packages that TorchServe's image needs, by the extra of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras: dict[str, list[str]] = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["cpu"], *extras["serve-torchserve"]]

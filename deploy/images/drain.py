@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of many requests: each must still be answered, rightly, and the server end with 0."""
+"""SIGTERM in the middle of many requests: each must still be answered, correctly, and the server end with 0."""
 
 import json
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.targets import Target
+from deploy.conformance.servers import Endpoint
 from deploy.images.container import Container
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.tasks.base import task_class
 
-# More than the batches that TorchServe has in hand at once, so that some wait in its queue.
+# More than the batches that TorchServe computes at once, so that some wait in its queue.
 CLIENTS = 48
 # Items of a request, so that all together take some seconds; no two are equal, since equal ones are computed once.
 ITEMS = 12
@@ -21,7 +21,7 @@ END_WITHIN_S = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class Drained:
-    """What became of the requests that were in flight when the server was told to end."""
+    """The outcome for the requests that were in flight when the server was told to end."""
 
     requests: int
     in_flight: int
@@ -29,7 +29,7 @@ class Drained:
     exit_code: int | None
 
 
-def drain(container: Container, ways: Sequence[Target], engine: Target, task: str) -> Drained:
+def drain(container: Container, ways: Sequence[Endpoint], engine: Endpoint, task: str) -> Drained:
     """Send requests to a server by all its ways, tell it to end when the first is answered, and count."""
     items = load_corpus(task).items(CLIENTS * ITEMS)
     parts = [items[start : start + ITEMS] for start in range(0, len(items), ITEMS)]

@@ -1,11 +1,10 @@
-"""The program that builds images: docker, or buildah, which needs no daemon."""
+"""The programs that build and run images: docker, or buildah with podman, which need no daemon."""
 
-import contextlib
 import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,13 @@ LOG_TAIL_LINES = 25
 # Build arguments of our Dockerfiles that Docker gets from the environment: it can be lent nothing by mounts. They are
 # handed on by name, since an address may hold a password, and this command is shown.
 PLACES_OF_PACKAGES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+PODMAN_SETTINGS = Path(__file__).with_name("containers.conf")
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """What one image is built from; paths are the caller's."""
+    """The ingredients of one image; paths are the caller's."""
 
     dockerfile: Path
     context: Path
@@ -30,22 +31,30 @@ class Build:
     arguments: Mapping[str, str]
 
 
-class Engine:
-    """docker or buildah, by its command line."""
+class ContainerEngine:
+    """docker, or buildah and podman over the same store of images, by their command lines."""
 
     def __init__(self, program: str) -> None:
+        """Take the program that builds: docker or buildah."""
         self.program = program
+        # Podman puts images into containers that buildah has built.
+        self.runner = "docker" if program == "docker" else "podman"
 
     @classmethod
-    def find(cls, wanted: str | None = None) -> "Engine":
-        """The one asked for, or whichever works here; raises ConfigError when none does."""
-        for program in [wanted] if wanted else ["docker", "buildah"]:
-            if shutil.which(program) and _works(program):
-                return cls(program)
+    def find(cls, wanted: str | None = None, *, to_run: bool = False) -> "ContainerEngine":
+        """Return the engine asked for, or the first that works here; raises ConfigError when none does.
+
+        With ``to_run`` it can run images too, for which buildah needs podman.
+        """
+        for engine in map(cls, [wanted] if wanted else ["docker", "buildah"]):
+            # The docker client answers without a daemon too, but for `info`.
+            if all(_runs(program, "info") for program in {engine.program, *([engine.runner] if to_run else [])}):
+                return engine
+        packages = "buildah podman runc" if to_run else "buildah"
+        names = [wanted] if wanted else ["docker", f"buildah{' with podman' if to_run else ''}"]
         raise ConfigError(
-            f"{f'{wanted} is not' if wanted else 'neither docker nor buildah is'} usable here (not installed, or its "
-            "daemon does not answer); "
-            "apt-get install --no-install-recommends buildah, or install Docker"
+            f"{f'{wanted} is not' if wanted else f'neither {names[0]} nor {names[1]} is'} usable here (not installed, "
+            f"or its daemon does not answer); apt-get install --no-install-recommends {packages}, or install Docker"
         )
 
     def build(self, build: Build, mounts: Sequence[str], log: Path) -> None:
@@ -67,48 +76,60 @@ class Engine:
             words += [word for name, value in values.items() for word in (option, f"{name}={value}")]
         return [*words, str(build.context)]
 
+    def run_words(self, *options: str) -> list[str]:
+        """Return the words that run an image, up to its tag; ``run_environment`` belongs to them."""
+        words = [self.runner]
+        # Its other runtime, crun, refuses some machines' control groups.
+        if self.runner == "podman" and shutil.which("runc"):
+            words += ["--runtime", "runc"]
+        words += ["run", "--rm", "--no-healthcheck"]
+        if self.runner == "podman":
+            words += ["--ulimit", "host"]
+        return [*words, *options]
+
+    @property
+    def run_environment(self) -> dict[str, str]:
+        """The variables that podman needs on machines that let nobody raise a limit."""
+        return (
+            {}
+            if self.runner == "docker" or "CONTAINERS_CONF" in os.environ
+            else {"CONTAINERS_CONF": str(PODMAN_SETTINGS)}
+        )
+
     def has(self, tag: str) -> bool:
-        """Whether an image is here."""
-        words = ["image", "inspect", tag] if self.program == "docker" else ["inspect", "--type", "image", tag]
-        return subprocess.run([self.program, *words], capture_output=True, check=False).returncode == 0
+        """Tell whether an image is here."""
+        words = ["image", "inspect"] if self.program == "docker" else ["inspect", "--type", "image"]
+        return _runs(self.program, *words, tag)
 
     def size(self, tag: str) -> int:
-        """The bytes of all files of an image that is here."""
-        if self.program == "docker":
-            return int(self.read("image", "inspect", "--format", "{{.Size}}", tag))
-        with self.mounted(tag) as root:
-            return _bytes_below(root)
+        """Return the bytes of an image that is here; buildah alone knows them to three digits."""
+        if shutil.which(self.runner):
+            return int(self.read("image", "inspect", "--format", "{{.Size}}", tag, program=self.runner))
+        number, unit = self.read("images", "--format", "{{.Size}}", tag).split()
+        return round(float(number) * UNITS[unit])
 
-    @contextlib.contextmanager
-    def mounted(self, tag: str) -> Iterator[Path]:
-        """A container's own copy of an image's root file system, for as long as the context lasts; buildah alone."""
-        container = self.read("from", "--pull-never", tag)
-        try:
-            yield Path(self.read("mount", container))
-        finally:
-            # Takes the mount with it.
-            self.read("rm", container)
+    def paths(self, tag: str) -> list[str]:
+        """List the paths of all files and folders of an image that is here."""
+        words = self.run_words("--network", "none", "--user", "0", "--entrypoint", "find")
+        return self.read(*words[1:], tag, "/", "-xdev", program=self.runner).splitlines()
 
-    def read(self, *words: str) -> str:
-        """What a command prints; raises StepFailedError with what it complains of."""
-        finished = subprocess.run([self.program, *words], capture_output=True, text=True, check=False)
+    def read(self, *words: str, program: str | None = None) -> str:
+        """Return the output of a command; raises StepFailedError with its complaint."""
+        command = [program or self.program, *words]
+        env = {**os.environ, **(self.run_environment if command[0] == "podman" else {})}
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
         if finished.returncode:
             complaint = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise StepFailedError(f"{self.program} {shlex.join(words)} failed: {complaint}")
+            raise StepFailedError(f"{shlex.join(command)} failed: {complaint}")
         return finished.stdout.strip()
 
 
 def run_logged(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
     """Show and run a command with its output in a log; raises StepFailedError with the log's end."""
     print(f"$ {shlex.join(command)}", flush=True)
+    env = {**os.environ, **(environment or {})}
     with log.open("wb") as output:
-        finished = subprocess.run(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, **(environment or {})},
-        )
+        finished = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False, env=env)
     if finished.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
         raise StepFailedError(
@@ -117,20 +138,9 @@ def run_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]
 
 
 def isolation() -> list[str]:
-    """How buildah isolates the steps of a build: by chroot, which needs no cgroups, unless BUILDAH_ISOLATION is set."""
+    """Return buildah's option to isolate steps by chroot, which needs no cgroups; none with BUILDAH_ISOLATION set."""
     return [] if "BUILDAH_ISOLATION" in os.environ else ["--isolation", "chroot"]
 
 
-def _works(program: str) -> bool:
-    # The docker client answers without a daemon too, but for this.
-    words = ["docker", "info"] if program == "docker" else [program, "info"]
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-def _bytes_below(root: Path) -> int:
-    seen: dict[tuple[int, int], int] = {}
-    for folder, _, names in os.walk(root):
-        for name in names:
-            entry = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - ten times as fast for a hundred thousand files
-            seen[entry.st_dev, entry.st_ino] = entry.st_size
-    return sum(seen.values())
+def _runs(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0

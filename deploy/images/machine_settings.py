@@ -1,4 +1,4 @@
-"""What a build takes from the machine it runs on and must not keep: package indexes, wheel folders, certificates.
+"""Settings that a build takes from its machine and must not keep: package indexes, wheel folders, certificates.
 
 A machine may reach its packages only through mirrors, with a certificate authority of its own. All of that is lent to
 the build as mounts, so that nothing of it is in the image afterwards.
@@ -20,7 +20,7 @@ APT_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
 def pip_settings() -> dict[str, str]:
-    """What pip is told on this machine by its files and by the environment, which goes before them."""
+    """Read pip's settings from its files and from the environment, which goes before them."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     settings: dict[str, str] = {}
     lines = [line for line in listed.stdout.splitlines() if "=" in line]
@@ -31,67 +31,45 @@ def pip_settings() -> dict[str, str]:
 
 
 def has_cpu_torch(settings: dict[str, str]) -> bool:
-    """Whether torch's build for the CPU is in a folder of wheels that pip takes packages from on this machine."""
+    """Tell whether torch's build for the CPU is in a folder of wheels that pip takes packages from on this machine."""
     folders = map(_path, settings.get("find-links", "").split())
     return any(True for folder in folders for _ in folder.glob("torch-*+cpu-*.whl"))
 
 
 def mounts(settings: dict[str, str], folder: Path) -> list[str]:
-    """``SOURCE:TARGET:MODE`` of all that a build needs of this machine; files are written into ``folder``."""
+    """List ``SOURCE:TARGET:MODE`` of all that a build needs of this machine; files are written into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    lent = {str(place): str(place) for place in _local_places(settings)}
-    for target, text in {"/etc/pip.conf": _pip_conf(settings), "/etc/uv/uv.toml": _uv_toml(settings)}.items():
+    lent = {}
+    for name in ("index-url", *PLACES):
+        for place in map(_path, settings.get(name, "").split()):
+            # An index refers to its files, which lie beside it as a rule.
+            path = place if name == "find-links" else place.parent
+            if place.is_absolute() and path.exists():
+                lent[str(path)] = str(path)
+    kept = [f"{name} = {settings[name]}" for name in KEPT if name in settings]
+    # The same for uv, with which BentoML's own Dockerfile installs. Like pip, it is to take the best of all places, and
+    # not whatever the first one has.
+    uv = ['index-strategy = "unsafe-best-match"', "native-tls = true"]
+    uv += [f"index-url = {settings['index-url']!r}"] if settings.get("index-url") else []
+    uv += [f"{name} = {settings[name].split()!r}" for name in PLACES if name in settings]
+    pip = ["[global]", f"cert = {CERTIFICATES}", *kept]
+    for target, lines in {"/etc/pip.conf": pip, "/etc/uv/uv.toml": uv}.items():
         file = folder / Path(target).name
-        file.write_text(text, encoding="utf-8")
+        file.write_text("\n".join([*lines, ""]), encoding="utf-8")
         lent[target] = str(file)
     if platform.freedesktop_os_release().get("VERSION_CODENAME") == RELEASE:
         lent |= {str(path): str(path) for path in APT_SOURCES if path.exists()}
-    read_only = [f"{source}:{target}:ro" for target, source in sorted(lent.items())]
-    return [*read_only, *_certificates(settings, folder / "certificates")]
-
-
-def _certificates(settings: dict[str, str], folder: Path) -> list[str]:
-    """The certificate authorities that this machine trusts, where everything looks for them without being told.
-
-    As an overlay, which may be written to and is thrown away: ca-certificates makes its bundle anew when it is updated.
-    """
+    words = [f"{source}:{target}:ro" for target, source in sorted(lent.items())]
     bundle = Path(settings.get("cert", CERTIFICATES))
-    if not bundle.is_file():
-        return []
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(bundle, folder / Path(CERTIFICATES).name)
-    return [f"{folder}:{Path(CERTIFICATES).parent}:O"]
-
-
-def _local_places(settings: dict[str, str]) -> list[Path]:
-    """The folders of this machine among the places."""
-    found = set()
-    for name in ("index-url", *PLACES):
-        for place in settings.get(name, "").split():
-            path = _path(place)
-            if not path.is_absolute():
-                continue
-            # An index refers to its files, which lie beside it as a rule.
-            found.add(path if name == "find-links" else path.parent)
-    return sorted(path for path in found if path.exists())
+    if bundle.is_file():
+        # Where every program looks for authorities; as an overlay, which may be written to and is thrown away, since
+        # ca-certificates makes its bundle anew when it is updated.
+        certificates = folder / "certificates"
+        certificates.mkdir(exist_ok=True)
+        shutil.copyfile(bundle, certificates / Path(CERTIFICATES).name)
+        words.append(f"{certificates}:{Path(CERTIFICATES).parent}:O")
+    return words
 
 
 def _path(place: str) -> Path:
     return Path(place.removeprefix("file://"))
-
-
-def _pip_conf(settings: dict[str, str]) -> str:
-    lines = [f"{name} = {settings[name]}" for name in KEPT if name in settings]
-    return "\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""])
-
-
-def _uv_toml(settings: dict[str, str]) -> str:
-    """The same for uv, with which BentoML's own Dockerfile installs."""
-    # Like pip, uv is to take the best of all places, and not whatever the first one has.
-    lines = ['index-strategy = "unsafe-best-match"', "native-tls = true"]
-    if url := settings.get("index-url"):
-        lines.append(f"index-url = {url!r}")
-    for name in PLACES:
-        if name in settings:
-            lines.append(f"{name} = {settings[name].split()!r}")
-    return "\n".join([*lines, ""])

@@ -1,17 +1,16 @@
 """``make smoke-images``: the images built, run as a cluster would run them, asked, stopped and measured.
 
-Trains the demo's bundle unless one is given. Each image runs as its own user, without capabilities,
-with a root file system that the kernel holds read-only and a tmpfs at /tmp, on the loopback interface. BentoML's own
+Trains the demo's bundle unless one is given. Docker builds and runs them, or buildah and podman: each as its own user,
+without capabilities, with a read-only root file system and a tmpfs at /tmp, on the loopback interface. BentoML's own
 image writes to its home directory, so it gets a root file system that it may write to.
 """
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,20 +19,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from deploy.conformance.compare import compare
 from deploy.conformance.corpus import load_corpus
-from deploy.conformance.outcome import Conformance, compare
-from deploy.conformance.targets import InProcess
+from deploy.conformance.servers import InProcess
 from deploy.demos.settings import load_demo, training_settings
-from deploy.images.__main__ import OUT, SERVERS, Built, build_image, megabytes, server_build
 from deploy.images.base import BASE, ensure_base
+from deploy.images.builds import OUT, SERVERS, Built, build_image, build_standard, image_build, megabytes
+from deploy.images.container import running
 from deploy.images.context import Context, lay_out
 from deploy.images.drain import Drained, drain
-from deploy.images.engine import Engine
-from deploy.images.left_over import left_over
-from deploy.images.runs import Running, run_bento, run_torchserve
-from deploy.images.standard import build_standard
+from deploy.images.engine import ContainerEngine
 from deploy.run.commands import run_command
-from dragoman.errors import ConfigError, run_cli
+from dragoman.errors import run_cli
 from dragoman.predictor import load
 from dragoman.task_table import TASKS
 
@@ -43,11 +40,16 @@ SIZE_LIMITS = {"bento": 420_000_000, "torchserve": 1_300_000_000}
 # Seconds from the start to the first answer: shown, but no failure, for machines are noisy.
 READY_TARGETS = {"bento": 5.0, "torchserve": 20.0}
 ITEMS = 200
+# Build tools, caches, and settings of the machine that built an image.
+TOOLS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "cmake", "git", "uv")
+PROGRAM_FOLDERS = ("usr/bin", "usr/local/bin", "opt/venv/bin")
+TRACES = ("/etc/pip.conf", "/etc/uv", "/root/.cache", "/root/.config", "/build")
+PACKAGE_LISTS = ("/var/lib/apt/lists/", "/var/cache/apt/archives/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of one image."""
+    """The findings about one image."""
 
     name: str
     image: Built
@@ -55,7 +57,7 @@ class Checked:
     confinement: dict[str, bool]
     healthy: bool | None
     wrong_labels: list[str]
-    left_over: list[str]
+    leftovers: list[str]
     requests: int
     requests_alike: int
     items: int
@@ -63,7 +65,7 @@ class Checked:
     drained: Drained
 
     def faults(self) -> list[str]:
-        """What is not as it must be."""
+        """List all that is not as it must be."""
         limit, drained = SIZE_LIMITS.get(self.name), self.drained
         checks = {
             f"{megabytes(self.image.above_base)} above its base, {megabytes(limit or 0)} are allowed": limit is None
@@ -72,7 +74,7 @@ class Checked:
             # The standard image has none.
             "it has no health check": self.healthy is not None or self.name == STANDARD,
             f"labels that do not say what they must: {', '.join(self.wrong_labels)}": not self.wrong_labels,
-            f"left over from the build: {', '.join(self.left_over)}": not self.left_over,
+            f"left over from the build: {', '.join(self.leftovers)}": not self.leftovers,
             f"{self.requests - self.requests_alike} requests and {self.items_different} items answered "
             "otherwise than by the engine": self.requests_alike == self.requests and not self.items_different,
             "it was asked nothing": self.requests > 0 and self.items > 0,
@@ -89,115 +91,95 @@ class Checked:
 def main() -> int:
     """Build, run and check; 1 when a limit is missed or an image does not do what it must."""
     arguments = _parser().parse_args()
+    console = Console(highlight=False)
     with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
-        checked = _check_all(arguments, Console(highlight=False))
+        engine = ContainerEngine.find(arguments.engine, to_run=True)
+        ensure_base(engine)
+        bundle = arguments.bundle
+        if bundle is None:
+            run_dir = Path("runs") / f"images-{datetime.now():%Y%m%d-%H%M%S}"
+            settings = training_settings(arguments.task, load_demo(arguments.task), arguments.minutes)
+            trained = run_command("-m", "train", *settings, f"run_dir={run_dir}", "tracking.enabled=false")
+            bundle = trained.value("bundle")
+        context = lay_out(bundle, arguments.out)
+        checked = []
+        with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
+            for name in [*SERVERS, *([] if arguments.without_standard else [STANDARD])]:
+                console.rule(f"[bold]{name}", align="left")
+                checked.append(_check(console, engine, context, name, Path(folder)))
+        _show(console, checked)
     faults = [fault for entry in checked for fault in entry.faults()]
     if arguments.json:
         print(json.dumps({"images": [asdict(entry) for entry in checked], "faults": faults}))
     return 1 if faults else 0
 
 
-def _check_all(arguments: argparse.Namespace, console: Console) -> list[Checked]:
-    engine = Engine.find("buildah")
-    if os.geteuid() != 0:
-        raise ConfigError("only root can run images without a container engine; run it as root")
-    ensure_base(engine)
-    context = lay_out(arguments.bundle or _trained(arguments.task, arguments.minutes), arguments.out)
-    checked = []
-    with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
-        for name in [*SERVERS, *([] if arguments.without_standard else [STANDARD])]:
-            console.rule(f"[bold]{name}", align="left")
-            checked.append(_check(console, engine, context, name, Path(folder)))
-    _show(console, checked)
-    return checked
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.images.smoke",
         description="Build the images of both servers, and BentoML's own, run them and check what they must do.",
-        epilog="exit codes: 0 all as it must be, 1 something is not, 64 wrong command line, not root, missing tool, "
+        epilog="exit codes: 0 all as it must be, 1 something is not, 64 wrong command line or missing tool, "
         "69 no base image, or a container that does not get ready",
     )
     parser.add_argument("--bundle", help="a bundle directory, or NAME@champion (default: one trained here)")
     parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="whose demo (%(default)s)")
     parser.add_argument("--minutes", type=float, help="of training that bundle (default: as the demo)")
     parser.add_argument("--without-standard", action="store_true", help=f"leave out the image of `{STANDARD}`")
+    parser.add_argument("--engine", choices=["docker", "buildah"], help="(default: docker if it runs, else buildah)")
     parser.add_argument("--out", type=Path, default=OUT, help="where the build folders go (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on standard output")
     return parser
 
 
-def _trained(task: str, minutes: float | None) -> str:
-    run_dir = Path("runs") / f"images-{datetime.now():%Y%m%d-%H%M%S}"
-    settings = training_settings(task, load_demo(task), minutes)
-    return run_command("-m", "train", *settings, f"run_dir={run_dir}", "tracking.enabled=false").value("bundle")
-
-
-def _check(console: Console, engine: Engine, context: Context, name: str, folder: Path) -> Checked:
+def _check(console: Console, engine: ContainerEngine, context: Context, name: str, folder: Path) -> Checked:
     """Build one image, run it, ask it, and stop it in the middle of its work."""
-    manifest, store = context.manifest, context.store
+    manifest, is_standard = context.manifest, name == STANDARD
     items = load_corpus(manifest.task).items(ITEMS)
-    log = folder / f"{name.replace(' ', '-')}.log"
     # What the standard image says about itself is BentoML's to choose.
     wanted: Mapping[str, str] = {}
-    running: AbstractContextManager[Running]
-    if name == STANDARD:
+    if is_standard:
         build_log = context.path.with_name(f"{context.path.name}.standard.log")
-        image = build_standard(
-            engine, context.packaged.bento, store, f"dragoman-standard:{manifest.version}", build_log
-        )
-        running = run_bento(engine, image.tag, manifest, log=log, read_only=False)
+        tag = f"dragoman-standard:{manifest.version}"
+        image = build_standard(engine, context.packaged.bento, context.store, tag, build_log)
     else:
-        build = server_build(context, name, {"BASE": BASE})
+        build = image_build(context, name, {"BASE": BASE})
         image, wanted = build_image(engine, build, context), build.labels
-        if name == "bento":
-            running = run_bento(engine, image.tag, manifest, log=log)
-        else:
-            running = run_torchserve(engine, image.tag, manifest, log=log)
-    with running as server:
-        console.print(f"{image.tag} answers after {server.seconds_to_ready:.1f} seconds")
-        confinement = server.container.confinement()
-        conformance = compare(context.bundle, server.ways, items, console.print)
+    log = folder / f"{name.replace(' ', '-')}.log"
+    server = running(engine, image.tag, manifest, log=log, torchserve=name == "torchserve", read_only=not is_standard)
+    with server as started:
+        console.print(f"{image.tag} answers after {started.seconds_to_ready:.1f} seconds")
+        confinement = started.container.confinement()
+        conformance = compare(context.bundle, started.ways, items, console.print)
         conformance.show(console)
-        drained = _drained(context, server)
+        with closing(load(context.bundle)) as predictor:
+            drained = drain(started.container, started.ways, InProcess(predictor), manifest.task)
         console.print(
             f"SIGTERM with {drained.in_flight} of {drained.requests} requests in flight: {drained.answered} answered, "
             f"exit code {drained.exit_code}"
         )
-    if name == STANDARD:
+    if is_standard:
         del confinement["read-only root"]
     return Checked(
         name=name,
         image=image,
-        seconds_to_ready=round(server.seconds_to_ready, 2),
+        seconds_to_ready=round(started.seconds_to_ready, 2),
         confinement=confinement,
-        healthy=server.healthy,
-        wrong_labels=[label for label, value in wanted.items() if server.labels.get(label) != value],
-        left_over=[] if name == STANDARD else _left_over(engine, image),
+        healthy=started.healthy,
+        wrong_labels=[label for label, value in wanted.items() if started.labels.get(label) != value],
+        leftovers=[] if is_standard else leftovers(engine.paths(image.tag), engine.paths(BASE)),
         requests=conformance.cases,
         requests_alike=conformance.alike,
-        items=len(items) * len(server.ways),
-        items_different=_different(conformance),
+        items=len(items) * len(started.ways),
+        items_different=sum(len(report.differences) for report in conformance.items),
         drained=drained,
     )
 
 
-def _drained(context: Context, server: Running) -> Drained:
-    predictor = load(context.bundle)
-    try:
-        return drain(server.container, server.ways, InProcess(predictor), context.manifest.task)
-    finally:
-        predictor.close()
-
-
-def _left_over(engine: Engine, image: Built) -> list[str]:
-    with engine.mounted(image.tag) as root, engine.mounted(BASE) as base:
-        return left_over(root, base)
-
-
-def _different(conformance: Conformance) -> int:
-    return sum(len(report.differences) for report in conformance.items)
+def leftovers(paths: Collection[str], base: Collection[str]) -> list[str]:
+    """Find paths of an image that only its build needed, without those that its base has."""
+    suspects = {*TRACES, *(f"/{folder}/{tool}" for folder in PROGRAM_FOLDERS for tool in TOOLS)}
+    added = set(paths) - set(base)
+    return sorted(path for path in added if path in suspects or path.startswith(PACKAGE_LISTS))
 
 
 def _show(console: Console, checked: Sequence[Checked]) -> None:

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.run.server_process import ServerProcess, answers_ok, free_port, is_free
-from dragoman.errors import ConfigError
+from deploy.run.commands import ROOT
+from deploy.run.server_process import ServerProcess, answers_ok, free_port
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+READY_WITHIN_S = 60.0
 ENVIRONMENT = {
     "BENTOML_DO_NOT_TRACK": "true",
     # The engine has its own workers; a pool of OpenMP threads in each of them would only fight the others.
@@ -23,20 +23,14 @@ class BentoServer(ServerProcess):
         target: str = ".",
         *,
         log: Path,
-        port: int | None = None,
         directory: Path = ROOT,
         environment: Mapping[str, str] | None = None,
-        ready_within_s: float = 60.0,
     ) -> None:
-        """Serve a Bento's tag, or with ``.`` what was packaged last, and wait until the model has answered once.
+        """Serve a Bento's tag, or with ``.`` the one packaged last, and wait until the model has answered once.
 
-        Raises ConfigError when the port is taken, and UnavailableError with the end of the log when the server does
-        not become ready.
+        Raises UnavailableError with the end of the log when the server does not become ready.
         """
-        if port is not None and not is_free(port):
-            # The server that has it would answer for the one that cannot start.
-            raise ConfigError(f"port {port} of 127.0.0.1 is in use, give another one or stop its user")
-        port = port or free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         super().__init__(
             [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)],
@@ -45,4 +39,4 @@ class BentoServer(ServerProcess):
             environment={**ENVIRONMENT, **(environment or {})},
             log=log,
         )
-        self.wait_until(lambda: answers_ok(f"{self.url}/readyz"), within_s=ready_within_s)
+        self.wait_until(lambda: answers_ok(f"{self.url}/readyz"), within_s=READY_WITHIN_S)

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from dragoman.errors import ConfigError, OutputError, UnavailableError
@@ -27,14 +26,14 @@ STDOUT = 1
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on at this moment."""
+    """Return a TCP port of the loopback interface that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether nobody listens on a port of an address of this machine; one that was closed a moment ago is free.
+    """Tell whether nobody listens on a port of an address of this machine; one closed a moment ago is free.
 
     Raises ConfigError where this process cannot listen for another reason.
     """
@@ -53,7 +52,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def answers_ok(url: str) -> bool:
-    """Whether a GET of ``url`` is answered with 200 now."""
+    """Tell whether a GET of ``url`` is answered with 200 now."""
     # No proxy of the environment stands between two processes of one machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -95,7 +94,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The server's process, whose descendants are its workers; valid until ``stop``."""
+        """The id of the server's process, whose descendants are its workers; valid until ``stop``."""
         return self._process.pid
 
     def wait_until(self, is_ready: Callable[[], bool], *, within_s: float) -> None:
@@ -103,7 +102,7 @@ class ServerProcess:
         deadline = time.monotonic() + within_s
         try:
             while not is_ready():
-                if self._has_ended():
+                if self.has_ended():
                     raise self._not_ready(f"ended with exit code {self.stop()} before it was ready")
                 if time.monotonic() > deadline:
                     raise self._not_ready(f"was not ready within {within_s:.0f} seconds")
@@ -127,7 +126,7 @@ class ServerProcess:
         if self._process.returncode is None:
             self.terminate()
             deadline = time.monotonic() + within_s
-            while not self._has_ended() and time.monotonic() < deadline:
+            while not self.has_ended() and time.monotonic() < deadline:
                 time.sleep(POLL_S)
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
@@ -135,17 +134,18 @@ class ServerProcess:
             self._copy.finish()
         return code
 
-    def _has_ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Tell whether the process has ended; it is not collected."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def output(self) -> str:
-        """What it has printed; without a log, the end of that."""
+        """Return all that the server printed; without a log, the end of it."""
         if self._copy is not None:
             return self._copy.end.decode("utf-8", errors="replace")
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
 
     def log_tail(self) -> str:
-        """The last lines of the output."""
+        """Return the last lines of the output."""
         return "\n".join(self.output().splitlines()[-LOG_TAIL_LINES:])
 
     def _not_ready(self, what: str) -> UnavailableError:
@@ -154,9 +154,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -53,7 +53,10 @@ def main() -> int:
         if front_end is not None:
             print(f"on CUDA, in place of the numbers in the archive's model-config.yaml: {front_end}", flush=True)
         with TorchServeProcess(mar, log=log, ports=ports, host=arguments.host, front_end=front_end) as server:
-            print(READY.format(**{**vars(server), **_example(server), "log": log or "below"}), flush=True)
+            # The model's example, as words of a shell.
+            body = shlex.quote(json.dumps(server.example, ensure_ascii=False))
+            item = shlex.quote(str(task_class(server.task).example_item))
+            print(READY.format(**{**vars(server), "body": body, "item": item, "log": log or "below"}), flush=True)
             try:
                 server.wait()
             except KeyboardInterrupt:
@@ -72,14 +75,8 @@ def main() -> int:
         return 0
 
 
-def _example(server: TorchServeProcess) -> dict[str, str]:
-    """The model's example, as words of a shell."""
-    body = json.dumps(server.example, ensure_ascii=False)
-    return {"body": shlex.quote(body), "item": shlex.quote(str(task_class(server.task).example_item))}
-
-
 def _archive(path: Path) -> Path:
-    """The archive, or the only one of a directory; raises DataError where there is none, or several."""
+    """Return the archive, or the only one of a directory; raises DataError where there is none, or several."""
     if not path.is_dir():
         return path
     archives = sorted(path.glob("*.mar"))
@@ -114,7 +111,7 @@ def _arguments() -> argparse.Namespace:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="when told to stop, wait as long as this for what is in hand to be answered (default: %(default)s)",
+        help="when told to stop, wait as long as this for requests in flight to be answered (default: %(default)s)",
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""What TorchServe is started with: the facts of an archive, the ports, and ``config.properties`` made from both."""
+"""TorchServe's settings: the facts of an archive, the ports, and ``config.properties`` made from both."""
 
 import json
 import string
@@ -21,7 +21,7 @@ MAX_PORT = 65_535
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where TorchServe listens; the defaults are its own."""
+    """The ports on which TorchServe listens; the defaults are its own."""
 
     inference: int = 8080
     management: int = 8081
@@ -31,7 +31,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Self:
-        """Five ports that nobody listens on at this moment."""
+        """Find five ports that nobody listens on at this moment."""
         names = [field.name for field in fields(cls)]
         ports: dict[int, None] = {}
         while len(ports) < len(names):
@@ -58,7 +58,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Archive:
-    """A ``.mar`` and what the bundle inside it says about itself."""
+    """A ``.mar`` and the manifest of the bundle inside it."""
 
     path: Path
     manifest: Manifest
@@ -79,7 +79,7 @@ class Archive:
 
 
 def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LOOPBACK) -> str:
-    """The text of ``config.properties`` for one archive, which lies in ``model_store`` under its own name.
+    """Write the text of ``config.properties`` for one archive, which lies in ``model_store`` under its own name.
 
     ``host`` is the address of all but management.
     """
@@ -102,10 +102,6 @@ def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LO
         "metrics_config": METRICS,
         "max_request_size": limits.max_body_bytes + REQUEST_SLACK_BYTES,
     }
-    template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
-    return template.substitute({name: _escaped(str(value)) for name, value in values.items()})
-
-
-def _escaped(value: str) -> str:
     # Java's property files have the escapes of JSON strings.
-    return json.dumps(value)[1:-1]
+    escaped = {name: json.dumps(str(value))[1:-1] for name, value in values.items()}
+    return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(escaped)

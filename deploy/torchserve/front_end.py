@@ -1,4 +1,4 @@
-"""How many requests TorchServe hands over together, and to how many workers, where the engine wants its own numbers.
+"""The size of TorchServe's batches and the number of its workers, where the engine wants its own.
 
 TorchServe takes both from the archive's ``model-config.yaml``, before ``config.properties``. Registration over the
 management API goes before the file, but would have to be allowed to everybody on the machine. So the archive is

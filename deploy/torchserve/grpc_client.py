@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -84,14 +83,12 @@ class InferenceClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def checked(body: dict[str, Any]) -> dict[str, Any]:
-    """A body that is no error; raises InvalidInput or InferenceError with the text of one that is."""
+    """Return a body that is no error; raises InvalidInput or InferenceError with the text of one that is."""
     if "code" not in body:
         return body
     if body["code"] in InvalidInput.statuses:
@@ -110,7 +107,7 @@ def _decoded(message: Any) -> dict[str, Any]:
 
 @cache
 def _service() -> Any:
-    """The descriptor of the inference service, compiled from the protos that this very server speaks."""
+    """Describe the inference service, compiled from the protos that this very server speaks."""
     try:
         from grpc_tools import protoc
     except ImportError as error:

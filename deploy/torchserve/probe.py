@@ -1,6 +1,6 @@
 """``python -m deploy.torchserve.probe``: exit with 0 if the TorchServe of this machine answers now.
 
-For a container's health check and readiness: TorchServe's own /ping is content before the model is loaded, and when
+For a container's health check and readiness: TorchServe's own /ping is healthy before the model is loaded, and when
 its workers have failed. Works with token authorization too, of which the starter's directory holds the keys.
 
 With ``--workers`` it only asks whether a worker has the model and the figures show no engine that fails. A full queue

@@ -6,14 +6,15 @@ import re
 import socket
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-from deploy.run.server_process import LOOPBACK, ServerProcess
+from deploy.run.server_process import LOOPBACK, POLL_S, ServerProcess
 from deploy.torchserve.config import Archive, Ports, properties
 from deploy.torchserve.front_end import FrontEnd, unpack
-from deploy.torchserve.idleness import wait_until_idle
 from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
 from dragoman import atomic
@@ -22,14 +23,20 @@ from dragoman.errors import ConfigError, OutputError, UnavailableError
 from dragoman.live.pointer import FOLLOW_VARIABLE, followed_directory
 from dragoman.tasks.base import task_class
 
-# What the worker prints when the handler's initialize() failed, and when it ends for any reason.
+# The worker's lines when the handler's initialize() failed, and when it ends for any reason.
 LOAD_FAILED = re.compile(r"Failed to load model \S+, exception (?P<reason>.*)")
 WORKER_DIED = "Backend worker process died."
 LOGGING = Path(__file__).with_name("log4j2.xml")
 HOME_PREFIX = "torchserve-"
+CONFIG_FILE = "config.properties"
 # Of an address in the file system, with the zero that ends it left out (unix(7)).
 SOCKET_PATH_BYTES = 107
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a host that is asked for, no default
+# For so long workers must be idle before a drained server is stopped: an answer has reached its client then.
+QUIET_S = 1.0
+# Of a processor, for all workers together. One that computes for the whole of that time takes most of it; one that
+# looks at a followed directory takes far less, every second and for ever.
+IDLE_SHARE = 0.2
 
 
 class TorchServeProcess(ServerProcess):
@@ -74,29 +81,49 @@ class TorchServeProcess(ServerProcess):
         self._home = Path(self._private.name)
         with contextlib.ExitStack() as undo:
             undo.callback(self._private.cleanup)
-            _check_length(self._home)
-            config = _write_config(archive, self.ports, self._home, host, front_end)
-            atomic.write_json(self._home / EXAMPLE_FILE, self.example)
+            longest = str(self._home / "temp" / ".ts.sock.9999")
+            if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+                raise ConfigError(
+                    f"{self._home.parent} is too long for TorchServe's sockets, whose paths below it may have "
+                    f"{SOCKET_PATH_BYTES} bytes; set TMPDIR to a directory with a shorter name"
+                )
+            self._write_files(archive, host, front_end)
             super().__init__(
                 _command(self._home),
                 name=f"TorchServe with {archive.path.name}",
                 directory=self._home,
-                environment=_environment(self._home, config, followed),
+                environment=_environment(self._home, followed),
                 log=log.resolve() if log else None,
             )
             undo.callback(self.stop)
             self.wait_until(self._is_ready, within_s=ready_within_s)
             undo.pop_all()
 
+    def _write_files(self, archive: Archive, host: str, front_end: FrontEnd | None) -> None:
+        store = self._home / "model-store"
+        try:
+            for folder in (store, self._home / "temp", self._home / "logs"):
+                folder.mkdir()
+            # TorchServe takes a directory for an unpacked archive, whatever its name.
+            if front_end is None:
+                (store / archive.path.name).symlink_to(archive.path)
+            else:
+                unpack(archive, store / archive.path.name, front_end)
+            config = properties(archive, self.ports, store, host)
+            (self._home / CONFIG_FILE).write_text(config, encoding="ascii")
+        except OSError as error:
+            raise OutputError(f"cannot write to {self._home}: {error.strerror or error}; free some space") from error
+        atomic.write_json(self._home / EXAMPLE_FILE, self.example)
+
     def drain(self, within_s: float) -> bool:
-        """Wait until no request is left in the queue or in a worker; whether that was so within this time.
+        """Wait until no request is in the queue or in a worker; tell whether that was so within this time.
 
         TorchServe itself closes every connection at once when it is told to end.
         """
         return wait_until_idle(self._time_used, within_s)
 
     def _time_used(self) -> float | None:
-        """The workers' processor time in seconds; None while requests wait, or when there is no telling."""
+        """Add up the workers' processor time in seconds; None while requests wait, or when TorchServe does not say."""
         try:
             description = describe(self.management_url, self.model, self._home)
             if description["jobQueueStatus"]["pendingRequests"]:
@@ -113,7 +140,7 @@ class TorchServeProcess(ServerProcess):
         return code
 
     def _is_ready(self) -> bool:
-        """Whether a worker has the model: TorchServe calls itself healthy before, and while it fails."""
+        """Tell whether a worker has the model: TorchServe calls itself healthy before, and while it fails."""
         output = self.output()
         if WORKER_DIED in output:
             failure = LOAD_FAILED.search(output)
@@ -128,17 +155,25 @@ class TorchServeProcess(ServerProcess):
         return has_ready_worker(description)
 
 
-def _check_length(home: Path) -> None:
-    longest = str(home / "temp" / ".ts.sock.9999")
-    if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
-        raise ConfigError(
-            f"{home.parent} is too long for TorchServe's sockets, whose paths below it may have {SOCKET_PATH_BYTES} "
-            f"bytes; set TMPDIR to a directory with a shorter name"
-        )
+def wait_until_idle(time_used: Callable[[], float | None], within_s: float) -> bool:
+    """Wait until workers have been idle for ``QUIET_S``; tell whether that was so within ``within_s`` seconds.
+
+    ``time_used`` is their processor time so far, by which idle ones are known, for TorchServe does not say it.
+    """
+    started = since = time.monotonic()
+    before = time_used()
+    while (now := time.monotonic()) < started + within_s:
+        used = time_used()
+        if before is None or used is None or used - before > IDLE_SHARE * QUIET_S:
+            since, before = now, used
+        elif now - since >= QUIET_S:
+            return True
+        time.sleep(POLL_S)
+    return False
 
 
 def _command(home: Path) -> list[str]:
-    # What the command `torchserve` runs, without that command: as a parent it would not pass signals on.
+    # Java itself: the command `torchserve` would not pass signals on to it.
     libraries = torchserve_home() / "ts" / "frontend" / "*"
     options = [
         f"-Dmodel_server_home={torchserve_home()}",
@@ -149,10 +184,10 @@ def _command(home: Path) -> list[str]:
     return [str(java()), *options, "org.pytorch.serve.ModelServer", "--python", sys.executable, "--no-config-snapshot"]
 
 
-def _environment(home: Path, config: Path, followed: Path | None) -> dict[str, str]:
+def _environment(home: Path, followed: Path | None) -> dict[str, str]:
     return {
         # The variable goes before the command line in TorchServe, so one that is set already must not stay.
-        "TS_CONFIG_FILE": str(config),
+        "TS_CONFIG_FILE": str(home / CONFIG_FILE),
         "LOG_LOCATION": str(home / "logs"),
         "METRICS_LOCATION": str(home / "logs"),
         "TEMP": str(home / "temp"),
@@ -162,19 +197,3 @@ def _environment(home: Path, config: Path, followed: Path | None) -> dict[str, s
         # Workers are started in other directories than this process.
         **({FOLLOW_VARIABLE: str(followed.absolute())} if followed else {}),
     }
-
-
-def _write_config(archive: Archive, ports: Ports, home: Path, host: str, front_end: FrontEnd | None) -> Path:
-    store, config = home / "model-store", home / "config.properties"
-    try:
-        for folder in (store, home / "temp", home / "logs"):
-            folder.mkdir()
-        # TorchServe takes a directory for an unpacked archive, whatever its name.
-        if front_end is None:
-            (store / archive.path.name).symlink_to(archive.path)
-        else:
-            unpack(archive, store / archive.path.name, front_end)
-        config.write_text(properties(archive, ports, store, host), encoding="ascii")
-    except OSError as error:
-        raise OutputError(f"cannot write {config}: {error.strerror or error}; free some space") from error
-    return config

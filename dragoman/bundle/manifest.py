@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from dragoman.atomic import to_json
 from dragoman.errors import BundleError, ConfigError
@@ -98,6 +98,30 @@ class Manifest:
         """Return the canonical text of ``manifest.json``."""
         return to_json(dataclasses.asdict(self))
 
+    def identity(self) -> dict[str, Any]:
+        """Return the model's name and version, in the form in which every answer of a server carries them."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "run_id": self.provenance.mlflow_run_id,
+            "digest": f"sha256:{self.digest}",
+        }
+
+    def section(self, name: Literal["options", "limits"], kind: type) -> Any:
+        """Read the task's options or limits as its dataclass; raises BundleError naming all faults."""
+        given = getattr(self, name)
+        parsed = parse(given, kind)
+        problems = parsed.problems
+        # A manifest says everything: a key left to a default would not be covered by its digest.
+        if not problems and (missing := _missing(given, json.loads(json.dumps(dataclasses.asdict(parsed.value))))):
+            problems = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
+        if problems:
+            raise BundleError(
+                f"the {name} of {self.name} are wrong: {'; '.join(problems)}; the bundle is damaged, fetch or export "
+                "it again"
+            )
+        return parsed.value
+
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> Self:
         """Parse ``manifest.json``; raises BundleError naming ``origin`` and the key at fault."""
@@ -125,6 +149,15 @@ class Manifest:
             # Whoever made the bundle has to: files and models are called by the name.
             raise BundleError(f"{origin}: {error}; export the model again under another name") from error
         return typing.cast(Self, parsed.value)
+
+
+def _missing(given: Mapping[str, Any], full: Mapping[str, Any], where: str = "") -> list[str]:
+    """List the keys of ``full`` that were not given, at any depth."""
+    missing = [f"{where}{key}" for key in full if key not in given]
+    for key, value in full.items():
+        if isinstance(value, dict) and isinstance(given.get(key), Mapping):
+            missing += _missing(given[key], value, f"{where}{key}.")
+    return missing
 
 
 def check_name(name: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dragoman.bundle.manifest import BaseModel, Manifest
+from dragoman.bundle.manifest import Manifest
 from dragoman.task_table import find_task
 
 
@@ -31,7 +31,9 @@ def model_card(manifest: Manifest) -> str:
     provenance = manifest.provenance
     task: DescribedTask = find_task(manifest.task)
     card = task.card(manifest)
-    origin = f"fine-tuned from {provenance.base_model.name}" if provenance.base_model else "trained from random weights"
+    base = provenance.base_model
+    origin = f"fine-tuned from {base.name}" if base else "trained from random weights"
+    revision = f", revision {base.revision}" if base and base.revision else ""
     lines = [
         "---",
         *card.metadata,
@@ -65,16 +67,11 @@ def model_card(manifest: Manifest) -> str:
         f"- Code: {provenance.git_commit or 'not under version control'}",
         f"- Configuration: sha256:{provenance.config_digest} (`config.yaml` in this bundle)",
         f"- Corpus: {provenance.corpus_fingerprint}",
-        *([_base(provenance.base_model)] if provenance.base_model else []),
+        *([f"- Base model: {base.name}{revision}, {base.digest}"] if base else []),
         *([f"- Settings found by: {provenance.study}"] if provenance.study else []),
         "",
     ]
     return "\n".join(lines)
-
-
-def _base(model: BaseModel) -> str:
-    revision = f", revision {model.revision}" if model.revision else ""
-    return f"- Base model: {model.name}{revision}, {model.digest}"
 
 
 def _score_table(manifest: Manifest) -> list[str]:

@@ -1,4 +1,4 @@
-"""Signatures of bundles: who vouches for one, where the digests of its manifest only say that it is whole.
+"""Signatures of bundles: proof of origin, where the digests of a manifest only prove that a bundle is whole.
 
 ``model.sig`` lies beside the manifest and is the one file that the manifest does not list. It is a signature of OpenSSF
 model signing over all other files, so that library's own command checks it as well::
@@ -13,27 +13,23 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dragoman.atomic import write_bytes
 from dragoman.errors import BundleError, ConfigError
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 SIGNATURE = "model.sig"
 PUBLIC_KEY_VARIABLE = "DRAGOMAN_PUBLIC_KEY"
-# What the signature format has a hash for, as OpenSSL and the library call them.
+# The curves that the signature format has a hash for, as OpenSSL and the library call them.
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def configured_public_key() -> Path | None:
-    """The public key that every bundle opened here must be signed for, if one is configured.
+    """Return the public key that every bundle opened here must be signed for, None where none is configured.
 
-    Read here and nowhere else: a caller that had to hand it over could forget to, and would then trust anything.
+    Read here and nowhere else: a caller that had to pass it on could forget to, and would then trust anything.
     Raises ConfigError for a path that is not absolute.
     """
     value = os.environ.get(PUBLIC_KEY_VARIABLE)
@@ -53,7 +49,7 @@ def sign(bundle_dir: Path, private_key: Path) -> str:
     Raises ConfigError when the key cannot be used and OutputError when the signature cannot be written.
     """
     library = _library()
-    config = library.signing.Config().set_hashing_config(_everything_else(library))
+    config = library.signing.Config().set_hashing_config(_all_but_signature(library))
     try:
         config.use_elliptic_key_signer(private_key=private_key)
     except Exception as error:
@@ -63,7 +59,8 @@ def sign(bundle_dir: Path, private_key: Path) -> str:
         config.sign(bundle_dir, draft)
         signature = draft.read_bytes()
     write_bytes(bundle_dir / SIGNATURE, signature)
-    return _Claim.read(signature).key
+    key, _ = _claim(signature)
+    return key
 
 
 def verify_signature(bundle_dir: Path, public_key: Path) -> str:
@@ -74,58 +71,8 @@ def verify_signature(bundle_dir: Path, public_key: Path) -> str:
     """
     library = _library()
     key, path = fingerprint(public_key), bundle_dir / SIGNATURE
-    claim = _read_claim(bundle_dir, public_key)
-    if claim.key != key:
-        raise BundleError(
-            f"{path} was made with the key sha256:{claim.key}, but {public_key} is sha256:{key}; sign the bundle with "
-            f"the right key, or configure the public key of its signer"
-        )
-    config = library.verifying.Config().set_hashing_config(_everything_else(library))
     try:
-        config.use_elliptic_key_verifier(public_key=public_key).verify(bundle_dir, path)
-    except Exception as error:
-        raise BundleError(
-            f"{bundle_dir} is not what was signed for the key {public_key}: {_named(error)}; fetch it again, "
-            f"or sign it if the change is meant"
-        ) from error
-    if unsigned := sorted(_files(bundle_dir) - claim.files):
-        raise BundleError(f"{path} leaves {unsigned[0]} out; sign the whole bundle again")
-    return key
-
-
-def fingerprint(public_key: Path) -> str:
-    """The sha256 of a public key in PEM form, which is what ``sha256sum public.pem`` prints for OpenSSL's files.
-
-    Raises ConfigError for a file that cannot be read or holds no key on one of the three NIST curves.
-    """
-    _library()
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    form = _read_public_key(public_key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(form).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Claim:
-    """What a signature says of itself; nothing of it counts before the library has verified it."""
-
-    key: str
-    files: set[str]
-
-    @classmethod
-    def read(cls, signature: bytes) -> "_Claim":
-        content: dict[str, Any] = json.loads(signature)
-        statement = json.loads(base64.b64decode(content["dsseEnvelope"]["payload"], validate=True))
-        return cls(
-            key=str(content["verificationMaterial"]["publicKey"]["hint"]),
-            files={str(resource["name"]) for resource in statement["predicate"]["resources"]},
-        )
-
-
-def _read_claim(bundle_dir: Path, public_key: Path) -> _Claim:
-    path = bundle_dir / SIGNATURE
-    try:
-        return _Claim.read(path.read_bytes())
+        claimed_key, signed_files = _claim(path.read_bytes())
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle_dir} is not signed: it has no {SIGNATURE}, and the key {public_key} demands one; "
@@ -136,8 +83,54 @@ def _read_claim(bundle_dir: Path, public_key: Path) -> _Claim:
     except Exception as error:
         # Anybody may have written this file: whatever reading it raises, it is no signature.
         raise BundleError(
-            f"{path} is not a signature of model signing ({_named(error)}); sign the bundle again"
+            f"{path} is not a signature of model signing ({_reason(error)}); sign the bundle again"
         ) from error
+    if claimed_key != key:
+        raise BundleError(
+            f"{path} was made with the key sha256:{claimed_key}, but {public_key} is sha256:{key}; sign the bundle "
+            f"with the right key, or configure the public key of its signer"
+        )
+    config = library.verifying.Config().set_hashing_config(_all_but_signature(library))
+    try:
+        config.use_elliptic_key_verifier(public_key=public_key).verify(bundle_dir, path)
+    except Exception as error:
+        raise BundleError(
+            f"{bundle_dir} is not what was signed for the key {public_key}: {_reason(error)}; fetch it again, "
+            f"or sign it if the change is meant"
+        ) from error
+    files = {file.relative_to(bundle_dir).as_posix() for file in bundle_dir.rglob("*") if file.is_file()}
+    unsigned = sorted(files - signed_files - {SIGNATURE})
+    if unsigned:
+        raise BundleError(f"{path} leaves {unsigned[0]} out; sign the whole bundle again")
+    return key
+
+
+def fingerprint(public_key: Path) -> str:
+    """Return the sha256 of a public key in PEM form, as ``sha256sum public.pem`` prints it for OpenSSL's files.
+
+    Raises ConfigError for a file that cannot be read or holds no key on one of the three NIST curves.
+    """
+    _library()
+    # They come with the library that has just been found.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    try:
+        key = load_pem_public_key(public_key.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise _unusable("public key", public_key, error) from error
+    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
+        raise _unusable("public key", public_key, ValueError(f"it is a {type(key).__name__.lstrip('_')}"))
+    return hashlib.sha256(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def _claim(signature: bytes) -> tuple[str, set[str]]:
+    """Read the key and the files that a signature claims; neither counts before the library has verified it."""
+    content: dict[str, Any] = json.loads(signature)
+    statement = json.loads(base64.b64decode(content["dsseEnvelope"]["payload"], validate=True))
+    key = str(content["verificationMaterial"]["publicKey"]["hint"])
+    return key, {str(resource["name"]) for resource in statement["predicate"]["resources"]}
 
 
 def _library() -> ModuleType:
@@ -151,38 +144,19 @@ def _library() -> ModuleType:
     return model_signing  # type: ignore[no-any-return]  # the library is untyped
 
 
-def _everything_else(library: ModuleType) -> Any:
+def _all_but_signature(library: ModuleType) -> Any:
     return library.hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
-
-
-def _files(bundle_dir: Path) -> set[str]:
-    found = {path.relative_to(bundle_dir).as_posix() for path in bundle_dir.rglob("*") if path.is_file()}
-    return found - {SIGNATURE}
-
-
-def _read_public_key(path: Path) -> "EllipticCurvePublicKey":
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise _unusable("public key", path, error) from error
-    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in CURVES:
-        raise _unusable("public key", path, ValueError(f"it is a {type(key).__name__.lstrip('_')}"))
-    return key
 
 
 def _unusable(what: str, path: Path, error: Exception) -> ConfigError:
     return ConfigError(
-        f"cannot use {path} as the {what}: {_named(error)}; accepted is an unencrypted elliptic-curve key in PEM form "
+        f"cannot use {path} as the {what}: {_reason(error)}; accepted is an unencrypted elliptic-curve key in PEM form "
         f"({', '.join(CURVES)}), as made by: openssl ecparam -name prime256v1 -genkey -noout -out private.pem; "
         f"openssl ec -in private.pem -pubout -out public.pem"
     )
 
 
-def _named(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return " ".join(str(error).split()) or type(error).__name__

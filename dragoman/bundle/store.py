@@ -1,4 +1,4 @@
-"""The one contract between the stages: a directory that says everything about one model and can prove it.
+"""Bundles on disk, the one contract between the stages: a directory that holds a model with all that is known of it.
 
 ::
 
@@ -13,6 +13,7 @@ Opening a bundle checks every digest, that it holds nothing that could run code 
 where a public key is configured, its signature (``dragoman.bundle.signature``).
 """
 
+import dataclasses
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from dragoman.bundle.contents import check_contents
 from dragoman.bundle.manifest import FileEntry, Manifest, Provenance, Score, check_name
 from dragoman.bundle.model_card import model_card
 from dragoman.bundle.signature import SIGNATURE, configured_public_key, verify_signature
-from dragoman.errors import BundleError, ConfigError
+from dragoman.errors import BundleError
 
 MANIFEST = "manifest.json"
 # The label of models in BentoML's store that hold a bundle.
@@ -83,7 +84,11 @@ def write_bundle(
             files=(),
         )
         (root / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")
-        manifest = _with_files(manifest, root).sealed()
+        entries = tuple(
+            FileEntry(path=name, sha256=_sha256(root / name), bytes=(root / name).stat().st_size)
+            for name in _file_names(root)
+        )
+        manifest = dataclasses.replace(manifest, files=entries).sealed()
         (root / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         check_contents(root, manifest)
     return Bundle(Path(destination), manifest)
@@ -93,19 +98,20 @@ def open_bundle(path: str | Path) -> Bundle:
     """Open a bundle and verify it: manifest, files, digests, the model's configuration, and the signature.
 
     The signature counts where DRAGOMAN_PUBLIC_KEY names a public key. Raises BundleError, naming the file and the
-    expected and the found digest, or what is wrong with the signature; ConfigError when the key cannot be used.
+    expected and the found digest, or the fault of the signature; ConfigError when the key cannot be used.
     """
     bundle = open_unsigned(path)
-    if (public_key := configured_public_key()) is not None:
+    public_key = configured_public_key()
+    if public_key is not None:
         verify_signature(bundle.path, public_key)
     return bundle
 
 
 def open_unsigned(path: str | Path) -> Bundle:
-    """Open and verify a bundle whoever signed it: for those who wrote it a moment ago, or are about to sign it.
+    """Open and verify a bundle without its signature: for callers that have just written it, or are about to sign it.
 
-    Training must read back what it has exported before anybody can have signed it; nothing that serves, judges or
-    passes on a bundle may come this way.
+    Training reads back its export before anybody can have signed it. Callers that serve, judge or pass on a bundle use
+    ``open_bundle``.
     """
     path = Path(path)
     manifest_path = path / MANIFEST
@@ -119,20 +125,17 @@ def open_unsigned(path: str | Path) -> Bundle:
         raise BundleError(f"cannot read {manifest_path}: {error}") from error
     manifest = Manifest.from_json(text, origin=str(manifest_path))
     try:
-        # It becomes a part of paths: of an archive, say.
-        check_name(manifest.name)
         sealed = manifest.sealed()
-    except ConfigError as error:
-        raise BundleError(f"{manifest_path}: {error}; the bundle is damaged, fetch it again") from error
     except RecursionError as error:
         raise BundleError(f"{manifest_path} is nested too deeply; the bundle is damaged, fetch it again") from error
     except ValueError as error:
-        # Half a surrogate pair or 1e999, as an altered text can hold: JSON to its reader, and not to its writer.
+        # Half a surrogate pair or 1e999, as an altered text can hold: Python reads it as JSON, but cannot write it.
         raise BundleError(f"{manifest_path} holds what is no JSON ({error}); fetch the bundle again") from error
     if (sealed.digest, sealed.version) != (manifest.digest, manifest.version):
         raise _mismatch(manifest_path, manifest.digest, sealed.digest)
-    if (canonical := manifest.to_json()) != text:
-        # The same content in other words, 1e1 for 10: nobody's manifest is written like that.
+    canonical = manifest.to_json()
+    if canonical != text:
+        # The same content written differently, 1e1 for 10: no manifest of ours is written like that.
         raise _mismatch(manifest_path, *(hashlib.sha256(form.encode()).hexdigest() for form in (canonical, text)))
     bundle = Bundle(path, manifest)
     _verify_files(bundle)
@@ -145,14 +148,6 @@ def _copy_files(source: Path, destination: Path) -> None:
     for file in sorted(Path(source).iterdir()):
         if file.is_file():
             shutil.copyfile(file, destination / file.name)
-
-
-def _with_files(manifest: Manifest, root: Path) -> Manifest:
-    entries = tuple(
-        FileEntry(path=name, sha256=_sha256(root / name), bytes=(root / name).stat().st_size)
-        for name in _file_names(root)
-    )
-    return Manifest(**{**vars(manifest), "files": entries})
 
 
 def _file_names(root: Path) -> list[str]:
@@ -169,20 +164,20 @@ def _sha256(path: Path) -> str:
 
 
 def _verify_files(bundle: Bundle) -> None:
-    expected = {entry.path: entry for entry in bundle.manifest.files}
+    expected = {entry.path: entry.sha256 for entry in bundle.manifest.files}
     found = set(_file_names(bundle.path))
-    if missing := sorted(set(expected) - found):
+    missing, extra = sorted(set(expected) - found), sorted(found - set(expected))
+    if missing:
         raise BundleError(f"{bundle.path / missing[0]} is missing from the bundle; fetch the bundle again")
-    if extra := sorted(found - set(expected)):
+    if extra:
         raise BundleError(f"{bundle.path / extra[0]} is not part of the bundle's manifest; remove it")
     for name in (MANIFEST, SIGNATURE, *expected):
-        if (file := bundle.path / name).is_symlink():
-            raise BundleError(f"{file} is a symbolic link; a bundle holds plain files only")
-    for name, entry in expected.items():
-        file = bundle.path / name
-        digest = _sha256(file)
-        if digest != entry.sha256:
-            raise _mismatch(file, entry.sha256, digest)
+        if (bundle.path / name).is_symlink():
+            raise BundleError(f"{bundle.path / name} is a symbolic link; a bundle holds plain files only")
+    for name, sha256 in expected.items():
+        digest = _sha256(bundle.path / name)
+        if digest != sha256:
+            raise _mismatch(bundle.path / name, sha256, digest)
 
 
 def _mismatch(path: Path, expected: str, found: str) -> BundleError:

@@ -1,15 +1,15 @@
-"""What the engines need to know of the processor: how much of it is ours, and which one it is."""
+"""Facts about the processor that engines need: the share that this process may use, and the model."""
 
 import math
 import os
 import platform
 from pathlib import Path
 
-# Where limits of processor time are seen, in version 2 and 1 of control groups, and which group this process is in.
+# Folder of the limits of processor time, in versions 2 and 1 of control groups, and file with this process's group.
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 CPU_INFO = Path("/proc/cpuinfo")
-# The fields that are the same at each start, as x86 and as ARM have them; the frequency of the moment is not.
+# The fields that are the same at each start, on x86 and on ARM; the frequency of the moment is not.
 PROCESSOR_FIELDS = (
     *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),
     *("cpu implementer", "cpu architecture", "cpu variant", "cpu part", "cpu revision", "features"),
@@ -26,7 +26,7 @@ def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int:
 
 
 def _groups(cgroups: Path, own: Path) -> list[Path]:
-    """List the folders whose limits hold for this process: of its control group, if seen here, and of all above."""
+    """List the folders whose limits hold for this process: of its control group, if visible, and of all above."""
     try:
         path = own.read_text(encoding="utf-8").partition("0::/")[2].partition("\n")[0]
     except OSError:
@@ -36,20 +36,20 @@ def _groups(cgroups: Path, own: Path) -> list[Path]:
 
 
 def _quota(group: Path) -> float:
-    """Return how many cores' time a control group may use, infinite without a limit."""
+    """Return the cores' worth of time that a control group may use, infinite without a limit."""
     try:
         if (both := group / "cpu.max").exists():
             quota, period = both.read_text(encoding="ascii").split()
         else:
             quota, period = ((group / "cpu" / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
-        # "max" and -1 say that there is none.
+        # "max" and -1 mean no limit.
         return int(quota) / int(period) if quota != "max" and int(quota) > 0 else math.inf
     except (OSError, ValueError):
         return math.inf
 
 
 def processor(cpu_info: Path = CPU_INFO) -> dict[str, str]:
-    """Return what tells processors apart for which libraries choose other kernels: model, stepping, flags."""
+    """Return the properties by which libraries choose their kernels: model, stepping, flags."""
     try:
         lines = cpu_info.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
     except OSError:

@@ -11,37 +11,37 @@ import ctranslate2
 
 from dragoman.bundle.store import Bundle
 from dragoman.engines.cpu import kernel_settings, processor, usable_cores
-from dragoman.engines.mixing import (
-    BY_WIDTH,
-    FREE,
-    Kind,
-    Verdict,
-    check_mixing,
-    kinds_of_decoding,
-    random_batches,
-)
+from dragoman.engines.mixing import BY_WIDTH, FREE, DecodingKind, Verdict, check_mixing, decoding_kinds, random_batches
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.verdicts import settled_verdict
 from dragoman.errors import ConfigError, InferenceError
 from dragoman.items.sizes import Capacity
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
+# An answer must not depend, to the last bit, on the sources that share its batch. A batch is as wide as its longest
+# source, and some kernels sum in another order at another width. So the engine decides at its start which sources mix:
+#
+#   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
+#                                    a batch is at least NARROWEST wide
+#   fails, or no time --> BY_WIDTH   a source is always computed at one width, its next multiple of FINE_STEP, or of
+#                                    COARSE_STEP beyond that; each width is a class of its own
+#
+# Where a batch is narrower than the width at which it has to be computed, a filler row is added: the longest source
+# with ends behind it. Its outputs are dropped, and a callback stops it after its first step where there are callbacks.
+
 log = logging.getLogger(__name__)
 
 CONVERSION = "ct2-int8"
 VOCABULARY_MAP = "vmap.txt"
+# Beyond so many workers the requests of a moment no longer fill as many batches.
 MAX_CPU_WORKERS = 16
-# The path that is safe everywhere: a source is always computed at the same width, whatever its company. That is the
-# next multiple of the fine step, or of the coarse one where it is longer than that, to which a row of no use widens a
-# batch.
+# The multiples are coarse for long sources, of which there are few: with finer ones they would not share batches.
 FINE_STEP, COARSE_STEP = 16, 64
-# Where the self-check passes, sources up to the wider of these share batches at any width from the narrower one, and
-# nearly none needs the row. oneDNN's AVX-512 kernels sum in one order between these two, and MKL's seem to
+# oneDNN's AVX-512 kernels sum in one order between these two widths, and MKL's seem to
 # (`python -m benchmarks.translation.batch_invariance`).
 NARROWEST, WIDEST = 16, 192
-# To be changed with what the self-check does, so that no verdict of an earlier one is taken for it.
+# Part of the key of a stored verdict: increase it whenever the self-check changes, so that older verdicts are ignored.
 CHECK_EDITION = 2
-
 
 StepCallback = Callable[["ctranslate2.GenerationStepResult"], bool]
 
@@ -50,19 +50,9 @@ def cpu_workers(cores: int) -> int:
     """Return how many workers of one thread each compute batches side by side.
 
     A decoding step is too small to be shared: two threads take longer for it than one (measured on two cores with
-    `python -m benchmarks.studies.cpu_layout`). Beyond some workers the requests of a moment no longer fill as many
-    batches.
+    `python -m benchmarks.studies.cpu_layout`).
     """
     return min(cores, MAX_CPU_WORKERS)
-
-
-def _capacity(device: str) -> Capacity:
-    if device == "cpu":
-        # Half of what is best for throughput alone: with t5-small on one core a batch of 32 short sentences takes about
-        # half a second, and twice as many would be a tenth cheaper each while the next ones wait twice.
-        return Capacity(parallel_batches=cpu_workers(usable_cores()), batch_cost=512)
-    # One batch at a time has to fill the device. Not measured: a GPU's engine is the one of PyTorch.
-    return Capacity(parallel_batches=1, batch_cost=4_096, max_waiting_items=8 * 4_096, max_waiting_cost=8 * 65_536)
 
 
 def _width(longest: int, *, any_width: bool) -> int:
@@ -94,7 +84,11 @@ class CTranslate2Engine:
         if device == "cuda" and not has_cuda:
             raise ConfigError("device is cuda, but CTranslate2 sees no CUDA device; use device=cpu or auto")
         self.device = "cuda" if has_cuda and device != "cpu" else "cpu"
-        self.capacity = _capacity(self.device)
+        # On a CPU the costs are the defaults of Capacity. On CUDA one batch at a time has to fill the device; that has
+        # not been measured, since PyTorch's engine is the one for a GPU.
+        self.capacity = Capacity(parallel_batches=cpu_workers(usable_cores()))
+        if self.device == "cuda":
+            self.capacity = Capacity(batch_cost=4_096, max_waiting_items=8 * 4_096, max_waiting_cost=8 * 65_536)
         self._tokenizer = tokenizer
         self._candidates = self._read_candidates(bundle.engine_dir(CONVERSION) / VOCABULARY_MAP)
         self._end = tokenizer.pieces([EOS_ID])[0]
@@ -104,11 +98,18 @@ class CTranslate2Engine:
             inter_threads=self.capacity.parallel_batches,
             intra_threads=1,
         )
-        # Its threads let go of a callback only after they have answered. They must end while Python still runs, also in
-        # a program that never closes the engine, or the process is aborted.
+        # Its threads release a callback only after they have answered. They must end while Python still runs, also in a
+        # program that never closes the engine, or the process is aborted.
         self._translators = [translator]
         weakref.finalize(self, self._translators.clear)
-        self._verdict = self._decide(bundle.manifest.digest, min(WIDEST, max_source_tokens), max_beams)
+        key = {
+            "bundle": bundle.manifest.digest,
+            "device": self.device,
+            "processor": processor(),
+            "settings": kernel_settings(),
+            "versions": {"check": CHECK_EDITION, "ctranslate2": ctranslate2.__version__},
+        }
+        self._verdict = settled_verdict(key, lambda: self._check(min(WIDEST, max_source_tokens), max_beams))
         self._any_width = self._verdict.mixing == FREE
         log.info("sources of unequal lengths are mixed: %s (self-check %s)", self._verdict.mixing, self._verdict.reason)
 
@@ -151,14 +152,19 @@ class CTranslate2Engine:
             return_scores=return_scores,
             callback=self._step_watcher(len(sources), reported) if with_callback else None,
         )
-        return [self._hypotheses(result) for result in results[: len(sources)]]
+        found = []
+        for result in results[: len(sources)]:
+            scores = result.scores or [None] * len(result.hypotheses)
+            found.append(list(map(self._hypothesis, result.hypotheses, scores)))
+        return found
 
     def _rows(self, sources: Sequence[Sequence[int]], *, any_width: bool) -> list[list[str]]:
-        """Return the pieces of the sources, and of a row of no use where they are narrower than they are computed."""
+        """Return the pieces of the sources, and of a filler row where they are narrower than they are computed."""
         rows = [self._tokenizer.pieces(ids) for ids in sources]
         longest = max(rows, key=len)
-        if padding := _width(len(longest), any_width=any_width) - len(longest):
-            # What comes after the end is nearly nothing to the model, so this row ends about when its original does.
+        padding = _width(len(longest), any_width=any_width) - len(longest)
+        if padding:
+            # Ends behind the first one hardly change the output, so this row ends about when its original does.
             rows.append(longest + [self._end] * padding)
         return rows
 
@@ -189,56 +195,46 @@ class CTranslate2Engine:
             raise InferenceError(f"CTranslate2 failed on a batch of {len(rows)} sources: {error}") from error
         return results
 
-    def _decide(self, digest: str, widest: int, max_beams: int) -> Verdict:
-        """Return how sources may be mixed with these weights on this machine."""
-        key = {
-            "bundle": digest,
-            "device": self.device,
-            "processor": processor(),
-            "settings": kernel_settings(),
-            "versions": {"check": CHECK_EDITION, "ctranslate2": ctranslate2.__version__},
-        }
-        return settled_verdict(key, lambda: self._check(widest, max_beams))
-
     def _check(self, widest: int, max_beams: int) -> Verdict:
+        """Check whether sources up to a width may be mixed with these weights on this machine."""
         if self.device != "cpu":
             return Verdict(BY_WIDTH, f"not made on {self.device}", certain=False)
         batches = random_batches(widest=widest, first_id=UNK_ID + 1, end_id=EOS_ID, vocabulary=self._tokenizer.size)
         threads = self.capacity.parallel_batches
-        return check_mixing(self._outputs, batches, kinds_of_decoding(max_beams), threads=threads)
+        return check_mixing(self._outputs, batches, decoding_kinds(max_beams), threads=threads)
 
-    def _outputs(self, sources: Sequence[Sequence[int]], kind: Kind) -> list[object]:
-        """Return all that a decoding shows of each source, as the self-check compares it."""
+    def _outputs(self, sources: Sequence[Sequence[int]], kind: DecodingKind) -> list[object]:
+        """Return hypotheses, scores and attention of each source, which the self-check compares."""
         results = self._translate(
             self._rows(sources, any_width=True),
             Decoding(num_beams=kind.num_beams, max_new_tokens=kind.steps),
             num_hypotheses=kind.num_beams,
             return_scores=kind.return_scores,
-            # With beams CTranslate2 gives attention of other rows.
+            # With beams CTranslate2 returns the attention of other rows.
             return_attention=kind.num_beams == 1,
         )
         return [
             (
                 result.hypotheses,
                 result.scores,
-                # The attention to padding is zero, and there is none in a source alone.
+                # The attention to padding, of which a source alone has none, is zero.
                 [[step[: len(source)] for step in steps] for steps in result.attention],
             )
             for source, result in zip(sources, results, strict=False)
         ]
 
     def _read_candidates(self, path: Path) -> list[str] | None:
-        """Return the pieces that have logits where not all have, in the order of these, which is that of the ids."""
+        """Return the pieces with a logit, in the order of the logits, which is that of the ids; None if all have."""
         if not path.exists():
             return None
         ids = self._tokenizer.piece_ids(path.read_text(encoding="utf-8").strip("\t\n").split(" "))
-        # CTranslate2 always adds the special ones.
+        # CTranslate2 always adds the special pieces.
         return self._tokenizer.pieces(sorted({PAD_ID, EOS_ID, UNK_ID, *ids}))
 
     def _step_watcher(self, count: int, on_answer: OnAnswer | None) -> StepCallback:
-        """Return a callback that CTranslate2 calls with every token; its answer says whether to stop that row.
+        """Return a callback that reports each translation at its end, and stops the filler row, the one at ``count``.
 
-        It reports each translation at its end, and stops the row beyond ``count``, which only widens the batch.
+        CTranslate2 calls it with every token, and stops the row for which it returns True.
         """
         tokens: list[list[str]] = [[] for _ in range(count)]
 
@@ -246,17 +242,13 @@ class CTranslate2Engine:
             if step.batch_id >= count:
                 return True
             if on_answer:
-                # The place of a logit, which is the id of a token only where there is a logit for every token.
+                # ``token_id`` is the place of the logit, which is the token's id only if every token has a logit.
                 tokens[step.batch_id].append(self._candidates[step.token_id] if self._candidates else step.token)
                 if step.is_last:
                     on_answer(step.batch_id, [self._hypothesis(tokens[step.batch_id], None)])
             return False
 
         return watch
-
-    def _hypotheses(self, result: "ctranslate2.TranslationResult") -> list[Hypothesis]:
-        scores = result.scores or [None] * len(result.hypotheses)
-        return [self._hypothesis(tokens, score) for tokens, score in zip(result.hypotheses, scores, strict=True)]
 
     def _hypothesis(self, tokens: list[str], score: float | None) -> Hypothesis:
         finished = bool(tokens) and tokens[-1] == self._end

@@ -1,14 +1,4 @@
-"""A self-check: may sources of unequal lengths share a batch on this machine without a change of any bit?
-
-A matrix product adds up its numbers in the order of the kernel that computes it, and a batch is as wide as its longest
-source. Where the kernel's order depends on the width, the last bits of attention do; rounding to 8 bits turns some of
-them into other scores, and into other tokens where two are close. Which kernel it is depends on the processor, the
-library, its version and its settings, so nothing less than a try on the machine itself says how it adds.
-
-The check computes random sources alone and beside others and compares tokens, scores and attention bit by bit. The
-attention shows another order in about every third source; a score, behind the rounding, in one of twenty. One
-difference ends the check. So does the end of its time, and what has not been seen then counts as if it did not hold.
-"""
+"""A self-check: may sources of unequal lengths share a batch on this machine without a change of any bit?"""
 
 import logging
 import os
@@ -22,16 +12,25 @@ from dataclasses import dataclass
 
 from dragoman.errors import ConfigError, DragomanError
 
+# A matrix product adds up its numbers in the order of the kernel that computes it, and a batch is as wide as its
+# longest source. Where the kernel's order depends on the width, so do the last bits of attention; rounding to 8 bits
+# turns some of them into other scores, and into other tokens where two are close. The choice of the kernel depends on
+# the processor, the library, its version and its settings, so only a try on the machine itself tells.
+#
+# The check computes random sources alone and beside others and compares tokens, scores and attention bit by bit. The
+# attention shows another order in about every third source; a score, behind the rounding, in one of twenty. One
+# difference ends the check. So does the end of its time, and then the sources count as not mixable.
+
 log = logging.getLogger(__name__)
 
 MIXING_VARIABLE = "DRAGOMAN_MIXING"
 FREE, BY_WIDTH = "free", "by_width"
 
 SOURCES = 200
-# Seconds that a start may take longer; and those of a model that is loaded beside one that serves, for which nobody
-# waits, and which has a part of the processor only.
+# Seconds that a start may take longer; more for a model that is loaded beside one that serves, for which nobody waits,
+# and which has a part of the processor only.
 BUDGET_S, UNHURRIED_BUDGET_S = 3.0, 20.0
-# Padded tokens a batch, in turns: as the micro-batcher cuts them, and as they are cut where all items are at hand.
+# Padded tokens a batch, in turns: those of the micro-batcher, and those of batches cut when all items are at hand.
 BATCH_COSTS = (512, 1_024)
 # Most sources are as long as sentences are; one in so many has any length, and makes its batch as wide.
 COMMON_LENGTH = 24
@@ -39,21 +38,21 @@ ONE_LONG_IN = 16
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of decoding."""
+class DecodingKind:
+    """A kind of decoding that uses kernels of its own."""
 
     num_beams: int = 1
     return_scores: bool = True
 
     @property
     def steps(self) -> int:
-        """The fewest steps that show all of its kernels: the second one reads the source from every beam."""
+        """Return the fewest steps that use all of its kernels: the second one reads the source from every beam."""
         return 1 if self.num_beams == 1 else 2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How sources may be mixed, and why; a ``certain`` one will be the same whenever it is asked for here."""
+    """The rule by which sources may be mixed, and the reason; a ``certain`` one stays the same on this machine."""
 
     mixing: str
     reason: str
@@ -62,7 +61,7 @@ class Verdict:
 
 _is_unhurried: ContextVar[bool] = ContextVar("is_unhurried", default=False)
 
-Compute = Callable[[Sequence[Sequence[int]], Kind], Sequence[object]]
+Compute = Callable[[Sequence[Sequence[int]], DecodingKind], Sequence[object]]
 
 
 def configured_mixing() -> str:
@@ -76,14 +75,14 @@ def configured_mixing() -> str:
     return value
 
 
-def kinds_of_decoding(max_beams: int) -> list[Kind]:
-    """Return the kinds in the shares in which a check tries them: greedy decoding is what most requests ask for."""
-    greedy = [Kind(), Kind(return_scores=False), Kind()]
-    return [*greedy, Kind(num_beams=max_beams)] if max_beams > 1 else greedy
+def decoding_kinds(max_beams: int) -> list[DecodingKind]:
+    """Return the kinds in the shares in which a check tries them; most are greedy, as most requests are."""
+    greedy = [DecodingKind(), DecodingKind(return_scores=False), DecodingKind()]
+    return [*greedy, DecodingKind(num_beams=max_beams)] if max_beams > 1 else greedy
 
 
 def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) -> list[list[list[int]]]:
-    """Return the sources of a check in the batches that they share: random ids, and lengths from 1 to ``widest``."""
+    """Return the sources of a check in batches, with random ids and lengths from 1 to ``widest``."""
     chooser = random.Random(0)  # noqa: S311
     batches: list[list[list[int]]] = [[]]
     width = 0
@@ -102,7 +101,7 @@ def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) 
 
 @contextmanager
 def unhurried() -> Iterator[None]:
-    """Let checks made in the block take their time, on one thread: others are being served meanwhile."""
+    """Give the checks of the block a longer budget and one thread, because others are being served meanwhile."""
     before = _is_unhurried.set(True)
     try:
         yield
@@ -116,17 +115,30 @@ def budget_s() -> float:
 
 
 def check_mixing(
-    compute: Compute, batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[Kind], *, threads: int
+    compute: Compute, batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[DecodingKind], *, threads: int
 ) -> Verdict:
-    """Return whether ``compute`` gives each source the same alone and in its batch, with several threads at a time."""
+    """Check that ``compute`` gives each source the same outputs alone and in its batch, with ``threads`` at a time."""
     started = time.monotonic()
-    comparison = _Comparison(compute, deadline=started + budget_s())
+    deadline, has_failed = started + budget_s(), False
+
+    def count_differences(batch: Sequence[Sequence[int]], kind: DecodingKind) -> int | None:
+        """Count the sources of a batch whose outputs differ from those alone; None when the check is over."""
+        nonlocal has_failed
+        alone: list[object] = []
+        for source in batch:
+            if has_failed or time.monotonic() >= deadline:
+                return None
+            alone += compute([source], kind)
+        count = sum(ours != theirs for ours, theirs in zip(alone, compute(batch, kind), strict=True))
+        has_failed = has_failed or count > 0
+        return count
+
     try:
         with ThreadPoolExecutor(1 if _is_unhurried.get() else threads, thread_name_prefix="self-check") as pool:
             turns = (kinds[place % len(kinds)] for place in range(len(batches)))
-            found = list(pool.map(comparison.differences, batches, turns))
+            found = list(pool.map(count_differences, batches, turns))
     except Exception as error:
-        # Whatever it is (too little memory, say), an engine that may work has to start.
+        # An engine has to start whatever went wrong (too little memory, say): it may work all the same.
         if not isinstance(error, DragomanError):
             log.exception("the self-check of mixing failed")
         return Verdict(BY_WIDTH, f"failed: {str(error) or type(error).__name__}", certain=False)
@@ -138,24 +150,3 @@ def check_mixing(
     if compared < (all_sources := sum(map(len, batches))):
         return Verdict(BY_WIDTH, f"out of time: {compared} of {all_sources} compared in {seconds}", certain=False)
     return Verdict(FREE, f"passed: {compared} of {all_sources} the same in company, in {seconds}", certain=True)
-
-
-class _Comparison:
-    """Comparisons of batches until one differs or the time is over."""
-
-    def __init__(self, compute: Compute, *, deadline: float) -> None:
-        self._compute = compute
-        self._deadline = deadline
-        self._failed = False
-
-    def differences(self, batch: Sequence[Sequence[int]], kind: Kind) -> int | None:
-        """Return how many sources of a batch come out otherwise than alone, None where there is no need to know."""
-        alone: list[object] = []
-        for source in batch:
-            if self._failed or time.monotonic() >= self._deadline:
-                return None
-            alone += self._compute([source], kind)
-        together = self._compute(batch, kind)
-        count = sum(ours != theirs for ours, theirs in zip(alone, together, strict=True))
-        self._failed = self._failed or count > 0
-        return count

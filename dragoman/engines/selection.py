@@ -1,9 +1,8 @@
-"""Engines compute what a task has prepared; this package knows no task.
+"""The choice of an engine, from the table of a task, for a bundle and a machine; no task is known here.
 
 Each task owns a table of the engines that can run it, ``name -> "module:Class"``, named after the package that they
-need. A class tells by
-``cannot_open(bundle)`` why it cannot run a bundle, and is constructed with the bundle, a device and the arguments that
-its task gives.
+need. A class has ``cannot_open(bundle)``, which returns a reason or None, and is constructed with the bundle, a device
+and the arguments that its task gives.
 """
 
 import importlib
@@ -12,13 +11,11 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
 from dragoman.items.sizes import Capacity
-
-if TYPE_CHECKING:
-    from dragoman.bundle.store import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ class Engine(Protocol):
     device: str
     capacity: Capacity
     is_exact: bool
-    """Whether the scores of an answer are the same to the last bit in any company."""
+    """True if neighbours in a batch never change an answer, scores included, to the last bit."""
 
     def describe(self) -> Mapping[str, str | int]:
         """Say which engine runs where, for logs, commands and metrics."""
@@ -47,7 +44,7 @@ class Engine(Protocol):
 
 
 def configured_engine(table: Mapping[str, str]) -> str:
-    """Return the engine of a task that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none.
+    """Return the engine that ``DRAGOMAN_ENGINE`` names, ``auto`` where it names none.
 
     Raises ConfigError for a name that is unknown, or whose package is not installed; nothing is imported to find out.
     """
@@ -71,7 +68,7 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def open_engine(table: Mapping[str, str], bundle: "Bundle", *, engine: str, device: str, **arguments: Any) -> Any:
+def open_engine(table: Mapping[str, str], bundle: Bundle, *, engine: str, device: str, **arguments: Any) -> Any:
     """Load an engine of a task's table by name; ``auto`` takes the best that bundle, packages and machine allow.
 
     Raises ConfigError for a name that is unknown, or not possible here.
@@ -106,7 +103,7 @@ def select_engine(names: Iterable[str], problem: Callable[[str], str | None], *,
 
 
 def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
-    """Return whether PyTorch can compute on a CUDA device.
+    """Tell whether PyTorch can compute on a CUDA device.
 
     Importing it takes seconds and 200 MB, so it is asked only where it is installed beside a driver of NVIDIA's.
     """
@@ -115,21 +112,21 @@ def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
     try:
         return bool(importlib.import_module("torch").cuda.is_available())
     except Exception:
-        # An installation that is broken, or made for another system or driver: torch raises what it likes then.
+        # A broken installation, or one made for another system or driver, raises errors of any kind.
         log.warning("there is a driver of NVIDIA's, and PyTorch cannot be asked for a device", exc_info=True)
         return False
 
 
 def torch_gpu_count(devices: Sequence[Path] = NVIDIA_DEVICES) -> int:
-    """Return how many CUDA devices PyTorch can compute on; asks no more than ``torch_sees_cuda`` does."""
+    """Count the CUDA devices of PyTorch, which is imported only where ``torch_sees_cuda`` does so."""
     return int(importlib.import_module("torch").cuda.device_count()) if torch_sees_cuda(devices) else 0
 
 
-def _problem(table: Mapping[str, str], bundle: "Bundle", name: str) -> str | None:
+def _problem(table: Mapping[str, str], bundle: Bundle, name: str) -> str | None:
     try:
         problem: str | None = _engine_class(table[name]).cannot_open(bundle)
     except (ImportError, OSError) as error:
-        # OSError where a shared library that it needs is not there.
+        # OSError: a shared library that it needs is missing.
         return f"{name} is not installed ({error})"
     return problem
 

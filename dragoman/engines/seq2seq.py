@@ -1,4 +1,4 @@
-"""The words between tasks that turn sequences into sequences and the engines that do it."""
+"""The interface between tasks that turn sequences into sequences and the engines that do it."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MAX_LENGTH_PENALTY = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How a hypothesis is searched for: the defaults of a model, which a request may change within its limits."""
+    """Settings of the search for a hypothesis: the defaults of a model, which a request may change within limits."""
 
     num_beams: Annotated[int, Setting("beam width; 1 is greedy", minimum=1)] = 1
     max_new_tokens: Annotated[int, Setting("where an output is cut, in tokens", minimum=1)] = 128
@@ -25,8 +25,8 @@ class Decoding:
 class Hypothesis:
     """One output in ids, without the end of sequence.
 
-    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` says whether the model ended
-    the sequence itself (it was cut at the token limit otherwise).
+    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` is false where the token
+    limit cut the sequence.
     """
 
     ids: tuple[int, ...]
@@ -35,7 +35,7 @@ class Hypothesis:
 
     @property
     def num_tokens(self) -> int:
-        """The n of the score, log-probability / n ** length_penalty: the end of sequence counts too where it came."""
+        """Return the n of the score, log-probability / n ** length_penalty; an end of sequence that came counts too."""
         return len(self.ids) + self.finished
 
 
@@ -45,14 +45,14 @@ OnAnswer = Callable[[int, list[Hypothesis]], None]
 class Seq2SeqEngine(Engine, Protocol):
     """An engine that decodes sources.
 
-    Its class is constructed with ``tokenizer``, and the limits ``max_source_tokens``, ``max_new_tokens`` and
-    ``max_beams`` of what it will be asked for.
+    Its class is constructed with ``tokenizer``, and the upper limits ``max_source_tokens``, ``max_new_tokens`` and
+    ``max_beams`` of its requests.
     """
 
     def batch_class(self, length: int) -> Hashable:
-        """Return the class of a source of so many tokens, which shares batches with those of an equal class only.
+        """Return the class of a source of so many tokens; only sources of equal class may share a batch.
 
-        Among others it would not get, to the last bit, the answer that it gets alone.
+        In a batch with others a source might not get, to the last bit, the answer that it gets alone.
         """
         ...
 

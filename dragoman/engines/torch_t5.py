@@ -16,7 +16,7 @@ from dragoman.text.tokenizer import Tokenizer
 
 # Decoder rows computed at once.
 SLOTS = {"cpu": 32, "cuda": 256}
-# So many callers together fill the slots: on a CPU with sources of 32 tokens, on CUDA with sources of up to 64. CUDA
+# The batches that fill the slots together: on a CPU with sources of 32 tokens, on CUDA with sources of up to 64. CUDA
 # has eight times the slots, so eight times as much may wait for them. Its figures follow from the slots; they have not
 # been measured under load.
 CAPACITIES = {
@@ -86,6 +86,6 @@ class TorchEngine:
         )
 
     def close(self) -> None:
-        """Answer what has been asked and free the model."""
+        """Answer the calls in flight and free the model."""
         self._scheduler.close()
         del self._scheduler

@@ -1,11 +1,4 @@
-"""A cache of what self-checks found, so that a start need not repeat one for the same model on the same machine.
-
-Each verdict is a small JSON file of its own, named by the digest of all that it depends on. One that is missing,
-damaged or not to be written is no error: the check is made again.
-
-Of processes that start at the same time, as the workers of a server do, one checks and the others wait for it. If all
-of them checked, each would have a part of the processor only, and be out of time where one alone is not.
-"""
+"""A cache of the verdicts of self-checks: a start need not repeat one for the same model on the same machine."""
 
 import fcntl
 import hashlib
@@ -15,21 +8,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from dragoman.atomic import write_json
 from dragoman.engines.mixing import BY_WIDTH, FREE, MIXING_VARIABLE, Verdict, budget_s, configured_mixing
 from dragoman.errors import OutputError
 
+# Each verdict is a small JSON file, named by the digest of all that it depends on. One that is missing, damaged or
+# cannot be written is no error: the check is made again.
+#
+# Of processes that start at the same time, as the workers of a server do, one checks and the others wait for it. If all
+# of them checked, each would have a part of the processor only, and run out of time where one alone does not.
+
 CACHE_VARIABLE = "DRAGOMAN_CACHE"
-# Between two looks at whether another process has finished its check.
+# Seconds between two tries to take the lock of another process's check, which takes seconds itself.
 WAIT_S = 0.02
 
 Key = Mapping[str, object]
 
 
 def cache_folder() -> Path:
-    """Return where this user's caches are: ``DRAGOMAN_CACHE``, or ``dragoman`` in the usual place.
+    """Return the folder of this user's caches: ``DRAGOMAN_CACHE``, or ``dragoman`` in the usual place.
 
     Raises RuntimeError for a user without a home.
     """
@@ -40,9 +38,9 @@ def cache_folder() -> Path:
 
 
 def settled_verdict(key: Key, check: Callable[[], Verdict]) -> Verdict:
-    """Return the verdict that is set, or that an earlier start came to, or that the check comes to now.
+    """Return the verdict that is set, or that of an earlier start, or that of the check.
 
-    Raises ConfigError for a setting that is none.
+    Raises ConfigError for a value that is no setting.
     """
     if (setting := configured_mixing()) != "auto":
         return Verdict(setting, f"not made: {MIXING_VARIABLE} is set", certain=True)
@@ -59,7 +57,7 @@ def settled_verdict(key: Key, check: Callable[[], Verdict]) -> Verdict:
 
 
 def cached_verdict(key: Key) -> Verdict | None:
-    """Return the verdict that was stored under this key, None where there is none that can be read."""
+    """Return the verdict that was stored under this key, None if there is none that can be read."""
     try:
         stored = json.loads(_file(key).read_text(encoding="utf-8"))
     except (OSError, RuntimeError, ValueError):
@@ -72,49 +70,40 @@ def cached_verdict(key: Key) -> Verdict | None:
 
 
 def store_verdict(key: Key, verdict: Verdict) -> None:
-    """Keep a verdict for the next start, where this process may write."""
+    """Store a verdict for the next start, if this process may write."""
     try:
         file = _file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"key": key, "mixing": verdict.mixing, "reason": verdict.reason})
     except (OSError, RuntimeError, ValueError, OutputError):
-        # Read-only containers have no place for it, and a setting that is no Unicode has no form in JSON; the next
-        # start checks again.
+        # A read-only container has no place for it, and a setting that is no Unicode has no form in JSON.
         return
 
 
 @contextmanager
 def _turn(key: Key) -> Iterator[bool]:
-    """Wait while another process checks the same, for as long as a check may take; tell whether one did.
-
-    Where there is no place for a lock, everybody has a turn at once.
-    """
+    """Wait while another process checks the same, for as long as a check may take; yield whether one did."""
     try:
         path = _file(key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("wb")
     except (OSError, RuntimeError):
+        # Without a place for a lock, nobody waits.
         yield False
         return
+    deadline, others_have_it = time.monotonic() + budget_s(), False
     with lock:
-        yield _wait_for(lock)
-
-
-def _wait_for(lock: BinaryIO) -> bool:
-    """Take a lock, or give up when a check must have ended; tell whether somebody else had it."""
-    deadline = time.monotonic() + budget_s()
-    others_have_it = False
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            others_have_it = True
-            time.sleep(WAIT_S)
-        except OSError:
-            # A file system without locks.
-            break
-    return others_have_it
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                others_have_it = True
+                time.sleep(WAIT_S)
+            except OSError:
+                # A file system without locks.
+                break
+        yield others_have_it
 
 
 def _file(key: Key) -> Path:

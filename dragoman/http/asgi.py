@@ -1,4 +1,4 @@
-"""What the contract asks of any ASGI server: errors in its form, media types hidden, and clients that leave noticed."""
+"""The contract at an ASGI server: errors in its form, bodies within limits, work cancelled when its client leaves."""
 
 import asyncio
 import logging
@@ -8,15 +8,15 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mutab
 from types import FrameType
 from typing import Any, TypeVar
 
-from dragoman.errors import InferenceError, InvalidInput, UnavailableError
-from dragoman.http.protocol import Reply, check_body_size, error_reply
+from dragoman.errors import InvalidInput, UnavailableError
+from dragoman.http.protocol import Reply, check_body_size, error_reply, server_fault
 from dragoman.items.bodies import JSON_TYPE
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1
 CONTENT_TYPE_KEY = "dragoman.content_type"
-# In a request's scope: what marks an answer as one of the contract, so that all other errors are known as foreign.
+# A mark in a request's scope that its answer is one of the contract; errors without it are the framework's.
 ANSWERED_KEY = "dragoman.answered"
 
 Message = MutableMapping[str, Any]
@@ -31,7 +31,11 @@ class ClientGone(Exception):
 
 
 class ContractMiddleware:
-    """A guard between the contract and a framework, whose view of requests and whose errors it replaces."""
+    """A guard round a framework: hides the content type from it, and replaces its errors.
+
+    A request passes with a scope of its own, in which the framework finds no content type and ``mark_answered`` leaves
+    its mark. A response of status 400 or more without the mark is dropped, and one in the contract's form sent instead.
+    """
 
     def __init__(self, app: Application) -> None:
         self._app = app
@@ -41,16 +45,19 @@ class ContractMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        inner = _without_content_type(scope)
+        # BentoML picks a deserializer, pickle among them, by the content type. It cannot act on a header it cannot see.
+        kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
+        # The mark is a list, because frameworks copy scopes, and a copy holds the same list.
+        inner = {**scope, "headers": kept, CONTENT_TYPE_KEY: sent, ANSWERED_KEY: []}
         started = replaced = False
 
         async def send_in_form(message: Message) -> None:
             nonlocal started, replaced
             started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and not inner[ANSWERED_KEY]:
-                headers = dict(message.get("headers", ()))
                 replaced = True
-                await _send_reply(send, _framework_error(message["status"], scope, headers), headers)
+                await _replace_error(send, message["status"], scope, dict(message.get("headers", ())))
             if not replaced:
                 await send(message)
 
@@ -60,7 +67,7 @@ class ContractMiddleware:
             if started:
                 raise
             log.exception("the framework failed on a request")
-            await _send_reply(send, _framework_error(500, scope, {}), {})
+            await _replace_error(send, 500, scope, {})
 
 
 def mark_answered(scope: MutableMapping[str, Any]) -> None:
@@ -81,8 +88,13 @@ async def read_body(chunks: AsyncIterable[bytes], content_length: str | None, li
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -> Answer:
     """Await ``work``, and cancel it and raise ClientGone when the client leaves; the body must have been received."""
+
+    async def disconnection() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
     working = asyncio.ensure_future(work)
-    tasks = (working, asyncio.ensure_future(_disconnection(receive)))
+    tasks = (working, asyncio.ensure_future(disconnection()))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -94,16 +106,11 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, Answer]) -
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _disconnection(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
-    """Let SIGTERM end this server only ``seconds`` after it came, and call ``on_signal`` at once; from the event loop.
+    """Let SIGTERM end this server ``seconds`` after it came, and call ``on_signal`` at once; call it in the event loop.
 
-    A server that ends resets the connections whose requests it has not read yet, which may have waited for it a while.
-    In a thread other than the main one, which gets no signals, nothing is changed.
+    A server that ends resets the connections whose requests it has not read yet, which may have waited for a while.
+    In a thread other than the main one, which gets no signals, this does nothing.
     """
     ending = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(ending):
@@ -118,26 +125,19 @@ def delay_sigterm(seconds: float, on_signal: Callable[[], None]) -> None:
 
 
 def retry_headers(reply: Reply) -> dict[str, str]:
-    """Return the header that tells clients when to come again, where they should."""
+    """Return the header that tells clients when to try again, where they should."""
     return {"Retry-After": str(RETRY_AFTER_S)} if reply.status == 503 else {}
 
 
-async def _send_reply(send: Send, reply: Reply, replaced: MutableMapping[bytes, bytes]) -> None:
-    body = reply.content
-    headers = {"content-type": JSON_TYPE, "content-length": str(len(body)), **retry_headers(reply)}
+async def _replace_error(send: Send, status: int, scope: Message, replaced: MutableMapping[bytes, bytes]) -> None:
+    """Send the contract's form of a framework's error, which had the headers ``replaced``."""
+    reply = _framework_error(status, scope, replaced)
+    headers = {"content-type": JSON_TYPE, "content-length": str(len(reply.content)), **retry_headers(reply)}
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     if b"allow" in replaced:
         lines.append((b"allow", replaced[b"allow"]))
     await send({"type": "http.response.start", "status": reply.status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _without_content_type(scope: Message) -> Message:
-    # BentoML picks a deserializer, pickle among them, by this header. What it cannot see it cannot act on.
-    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), None)
-    # A list, because frameworks copy scopes, and a copy holds the same list.
-    return {**scope, "headers": kept, CONTENT_TYPE_KEY: sent, ANSWERED_KEY: []}
+    await send({"type": "http.response.body", "body": reply.content})
 
 
 def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes, bytes]) -> Reply:
@@ -154,7 +154,7 @@ def _framework_error(status: int, scope: Message, headers: MutableMapping[bytes,
         )
         return error_reply(UnavailableError(message))
     if status < 500:
-        # Nothing of the contract comes here; whatever the framework refused, it was the request.
+        # Never an error of the contract; whatever the framework refused, it was the request.
         message = f"the server refused this request with status {status}"
         return Reply(status, {"error": message, "code": "invalid_input"})
-    return error_reply(InferenceError("the server failed on this request; its log says why"))
+    return error_reply(server_fault())

@@ -1,7 +1,11 @@
-"""One request body in, one status and JSON body out: what every server answers, and all that decides it.
+"""The protocol of all servers: one request body in, one status and JSON body out.
 
-The servers hand over the bytes and the content type as they came. Whatever is wrong with a request is told in one form,
+The servers hand over the bytes and the content type as they came. Every error has one form,
 ``{"error": "sentence", "code": "text_too_long", "field": "q[3]"}``, with the HTTP status that goes with the code.
+There are two ways in, over the same parsing and rendering::
+
+    answer       a batch of requests that came together (TorchServe); computes in the caller's thread
+    answer_with  one request among others in flight (BentoML); its items share batches with theirs
 """
 
 import asyncio
@@ -23,7 +27,7 @@ from dragoman.tasks.base import Request
 
 log = logging.getLogger(__name__)
 
-# The items of an answer that the event loop puts together itself; handing it to a thread costs as much.
+# Items up to which the event loop renders an answer itself: handing so few to a thread costs as much.
 RENDERED_AT_ONCE = 200
 
 
@@ -58,7 +62,15 @@ def answer(
     """
     parsed = [_parse(predictor, raw) for raw in requests]
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
-    computed = _compute(predictor, items, deadline)
+    computed: Sequence[Result | Failure]
+    try:
+        computed = predictor.run(items, deadline=deadline)
+        if len(computed) != len(items):
+            raise InferenceError(f"{len(items)} items had {len(computed)} outcomes")
+    except Exception:
+        # run() answers for every item; should it break that promise, each request still gets its one answer.
+        log.exception("a batch of %d items failed", len(items))
+        computed = [Failure(server_fault())] * len(items)
     if on_computed:
         try:
             on_computed(items, computed)
@@ -69,19 +81,6 @@ def answer(
         entry if isinstance(entry, Reply) else _render(predictor, entry, [next(outcomes) for _ in entry.items])
         for entry in parsed
     ]
-
-
-def _compute(predictor: Predictor, items: Sequence[Any], deadline: float | None) -> Sequence[Result | Failure]:
-    """Give one outcome per item, whatever the predictor does."""
-    try:
-        computed = predictor.run(items, deadline=deadline)
-        if len(computed) != len(items):
-            raise InferenceError(f"{len(items)} items had {len(computed)} outcomes")
-    except Exception:
-        # run() answers for every item; should it break that promise, each request still gets its one answer.
-        log.exception("a batch of %d items failed", len(items))
-        return [Failure(_failed())] * len(items)
-    return computed
 
 
 async def answer_with(
@@ -107,19 +106,20 @@ async def answer_with(
         return error_reply(error)
     except Exception:
         log.exception("a request could not be computed")
-        return error_reply(_failed())
+        return error_reply(server_fault())
     if len(outcomes) <= RENDERED_AT_ONCE:
         return _render(predictor, request, outcomes)
     return await loop.run_in_executor(parse_in, _render, predictor, request, outcomes)
 
 
 def error_reply(error: DragomanError) -> Reply:
-    """Return the reply that tells an error."""
+    """Make the reply that carries an error."""
     body = {"error": str(error), "code": error.code}
     return Reply(error.status, body if error.field is None else {**body, "field": error.field})
 
 
-def _failed() -> InferenceError:
+def server_fault() -> InferenceError:
+    """Return the error for a fault of the server's own code, which its log explains and the client need not know."""
     return InferenceError("the server failed on this request; its log says why")
 
 
@@ -133,33 +133,29 @@ def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
     except DragomanError as error:
         return error_reply(error)
     except Exception:
-        # Nobody foresaw it, and still the other requests of the batch must get their answers.
+        # Whatever it was, the other requests of the batch must get their answers.
         log.exception("a request could not be read")
-        return error_reply(_failed())
+        return error_reply(server_fault())
 
 
 def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
-    """Make the reply to a request from the outcomes of its items; a fault of the task's own code is a 500."""
+    """Make the reply to a request from the outcomes of its items; the error of an input names that input's field."""
     try:
-        return _rendered(predictor, request, outcomes)
+        results, remaining = [], iter(outcomes)
+        for prepared, field in zip(request.inputs, request.fields, strict=True):
+            outcome = predictor.task.assemble(prepared, [next(remaining) for _ in prepared.items])
+            if isinstance(outcome, Failure):
+                reply = error_reply(outcome.error)
+                return Reply(reply.status, {**reply.body, "field": field} if outcome.error.field else reply.body)
+            results.append(outcome)
+        reply = Reply(200, predictor.task.render(request, results))
+        # Encoded here, where a value that is no JSON can still become an error.
+        _ = reply.content
+        return reply
     except Exception:
+        # A fault of the task's own code.
         log.exception("a request is computed, and could not be answered")
-        return error_reply(_failed())
-
-
-def _rendered(predictor: Predictor, request: Request, outcomes: Sequence[Result | Failure]) -> Reply:
-    """Make the reply; the error of an input names that input's field."""
-    results, remaining = [], iter(outcomes)
-    for prepared, field in zip(request.inputs, request.fields, strict=True):
-        outcome = predictor.task.assemble(prepared, [next(remaining) for _ in prepared.items])
-        if isinstance(outcome, Failure):
-            reply = error_reply(outcome.error)
-            return Reply(reply.status, {**reply.body, "field": field} if outcome.error.field else reply.body)
-        results.append(outcome)
-    reply = Reply(200, predictor.task.render(request, results))
-    # Made here, where a value that is no JSON can still be answered for.
-    _ = reply.content
-    return reply
+        return error_reply(server_fault())
 
 
 def check_body_size(size: int, limit: int) -> None:

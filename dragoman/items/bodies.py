@@ -5,6 +5,7 @@ These are the forms that most tasks accept; a task with bodies of its own (pictu
 
 import json
 import urllib.parse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 TEXT_TYPE = "text/plain"
 MAX_FORM_FIELDS = 1_000
-# Far more than any request needs, and far from where Python's parser gives up, which depends on who calls it.
+# Far more than any request needs, and far below the depth where Python's parser gives up, which depends on the stack.
 MAX_DEPTH = 16
 
 
@@ -42,33 +43,22 @@ def read_payload(raw: RawRequest, *, text_field: str | None, text_fields: frozen
         return form_payload(raw.form, text_fields)
     accepted = (JSON_TYPE, TEXT_TYPE, FORM_TYPE) if text_field else (JSON_TYPE, FORM_TYPE)
     if raw.media_type not in accepted:
-        raise unsupported(raw.media_type, accepted)
-    text = utf8(raw.body)
-    if raw.media_type == TEXT_TYPE:
-        return {text_field: text}
-    if raw.media_type == FORM_TYPE:
-        return form_payload(_split_form(text), text_fields)
-    return json_payload(text)
-
-
-def unsupported(media_type: str, accepted: Sequence[str]) -> InvalidInput:
-    """Return the error for a content type that is not among the accepted ones."""
-    named = f"{', '.join(accepted[:-1])} or {accepted[-1]}" if len(accepted) > 1 else accepted[0]
-    return InvalidInput(
-        f"the content type {media_type[:60]!r} is not accepted; send {named}", code="unsupported_media_type"
-    )
-
-
-def utf8(body: bytes) -> str:
-    """Decode a body as UTF-8; raises InvalidInput naming the byte at fault."""
+        raise InvalidInput(
+            f"the content type {raw.media_type[:60]!r} is not accepted; send {', '.join(accepted[:-1])} or {FORM_TYPE}",
+            code="unsupported_media_type",
+        )
     try:
-        return body.decode("utf-8")
+        text = raw.body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8 at byte {error.start}; send UTF-8", code="malformed_json") from error
+    if raw.media_type == TEXT_TYPE:
+        return {text_field: text}
+    return json_payload(text) if raw.media_type == JSON_TYPE else form_payload(_split_form(text), text_fields)
 
 
 def json_payload(text: str) -> Any:
     """Parse JSON strictly: no NaN, no key twice, no deep nesting; raises InvalidInput."""
+    beyond_measure = InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
     try:
         payload = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -77,9 +67,15 @@ def json_payload(text: str) -> Any:
         ) from error
     except (RecursionError, ValueError) as error:
         # ValueError: a number with more digits than Python converts.
-        raise _beyond_measure() from error
-    if _depth(payload) > MAX_DEPTH:
-        raise _beyond_measure()
+        raise beyond_measure from error
+    depth, level = 0, [payload]
+    while level:
+        # One level of lists and objects after the other, without recursion.
+        level = [value for value in level if isinstance(value, dict | list)]
+        depth += bool(level)
+        level = [child for value in level for child in (value.values() if isinstance(value, dict) else value)]
+    if depth > MAX_DEPTH:
+        raise beyond_measure
     return payload
 
 
@@ -105,19 +101,6 @@ def repeated_form_field() -> InvalidInput:
     return InvalidInput("a form may hold each field once, as name=value; for several values send JSON, with a list")
 
 
-def _beyond_measure() -> InvalidInput:
-    return InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
-
-
-def _depth(payload: Any) -> int:
-    """Measure how deep the lists and objects of a payload go, without recursion."""
-    depth, level = 0, [payload]
-    while level := [value for value in level if isinstance(value, dict | list)]:
-        depth += 1
-        level = [child for value in level for child in (value.values() if isinstance(value, dict) else value)]
-    return depth
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidInput(f"the body holds {name}, which is not JSON", code="malformed_json")
 
@@ -125,9 +108,9 @@ def _refuse_constant(name: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        # Readers differ in which of two equal keys counts; a body that means different things to each is refused.
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        # Readers differ in which of two equal keys counts; a body that is ambiguous is refused.
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name in times if times[name] > 1)
         raise InvalidInput(f"the body holds the key {twice[:60]!r} twice", code="malformed_json")
     return result
 
@@ -150,5 +133,5 @@ def _form_value(value: str) -> Any:
         decoded = json.loads(value)
     except (ValueError, RecursionError):
         return value
-    # A form has no lists and objects; as text they get the same answer however deep they are.
+    # A form has no lists and objects; these stay text, and get the same answer however deep they are.
     return value if isinstance(decoded, dict | list) else decoded

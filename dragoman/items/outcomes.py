@@ -1,4 +1,4 @@
-"""What becomes of an item: a result, or the reason why there is none."""
+"""Outcomes of an item: a result, or the reason why there is none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from dragoman.errors import DragomanError
 
 @dataclass(frozen=True)
 class Result:
-    """What the model made of one item."""
+    """The model's output for one item."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one item has no result; its neighbours are not touched."""
+    """The error of one item without a result; its neighbours are not affected."""
 
     error: DragomanError
 

@@ -1,12 +1,16 @@
-"""Following an alias of the registry: a directory whose ``current.json`` says which bundle servers are to serve.
+"""Following an alias of the registry through a directory, whose ``current.json`` names the bundle to serve.
 
 ::
 
-    DIR/current.json       which bundle the alias names, and when the registry was last asked
+    DIR/current.json       the bundle that the alias names, and the time at which the registry last answered
     DIR/NAME-VERSION/      that bundle, and the one before it
 
 ``python -m model_registry follow`` writes it and servers only read, so that none of them needs MLflow, or a way to it.
-A server is told to follow by DRAGOMAN_FOLLOW=DIR.
+A server follows where DRAGOMAN_FOLLOW=DIR is set. It looks once a second::
+
+    pointer names the model in use  -> nothing to do
+    pointer names another           -> verify, load and warm it up while the old one serves, then hand it over
+    that fails                      -> log it once, keep serving, try again after 1, 2, 4 … 300 seconds
 """
 
 import json
@@ -29,17 +33,17 @@ log = logging.getLogger(__name__)
 
 FOLLOW_VARIABLE = "DRAGOMAN_FOLLOW"
 POINTER = "current.json"
-# Seconds between two looks of a server at the pointer, which is one small file.
+# Seconds between two reads of the pointer, which is one small file.
 LOOK_EVERY_S = 1.0
-# Between two attempts at a bundle that was refused: each reads the whole of it.
+# Seconds between two attempts at a bundle that was refused, at most: each reads the whole of it.
 LONGEST_PAUSE_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pointer:
-    """What an alias names; ``bundle`` is a directory beside the pointer, None before anything was fetched.
+    """The target of an alias; ``bundle`` is a directory beside the pointer, None before anything was fetched.
 
-    ``checked_at``, in seconds since 1970, is when the registry last answered, and ``error`` what went wrong since then.
+    ``checked_at`` is the time of the registry's last answer in seconds since 1970, and ``error`` the fault since then.
     """
 
     reference: str
@@ -69,7 +73,7 @@ class Pointer:
 
 
 def followed_directory() -> Path | None:
-    """Return the directory that the environment says to follow, None where it says nothing; raises ConfigError."""
+    """Return the directory that the environment names to follow, None where it names none; raises ConfigError."""
     folder = os.environ.get(FOLLOW_VARIABLE)
     if not folder:
         return None
@@ -82,9 +86,10 @@ def followed_directory() -> Path | None:
 
 
 class Following:
-    """What a server that follows is to serve: asked again and again, it says when that has changed.
+    """A server's view of the followed directory, polled with ``look``.
 
-    ``is_ok`` and ``checked_at`` (seconds since 1970) say whether the alias is known and served, and of when that is.
+    ``is_ok`` is true while the alias is known and served, by the registry's answer at ``checked_at`` (seconds since
+    1970).
     """
 
     def __init__(
@@ -95,28 +100,27 @@ class Following:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``packaged`` is what the server was built with: what it follows must have the same name and do the same work.
+        """Follow ``folder``; models must have the name and the work of ``packaged``, which the server was built with.
 
         ``clock`` gives seconds.
         """
         self.is_ok, self.checked_at = False, 0.0
         self._folder, self._packaged, self._load, self._clock = folder, packaged, load, clock
         self._said = ""
-        # What was refused last, and when it may be tried again.
+        # The digest that was refused last, and the time from which it may be tried again.
         self._refused: str | None = None
         self._pause_s, self._again_at = 0.0, 0.0
 
     @classmethod
     def configured(cls, packaged: Manifest, load: Callable[[Bundle], Predictor]) -> Self | None:
-        """Follow as the environment says, None where it says nothing; raises ConfigError."""
+        """Follow the directory that the environment names, None where it names none; raises ConfigError."""
         folder = followed_directory()
         return cls(folder, packaged, load) if folder else None
 
     def look(self, serving: Manifest) -> Predictor | None:
         """Return the model to serve instead of ``serving``, verified, loaded and warmed up; None when there is none.
 
-        Blocks for as long as that takes, and never raises: what is wrong is logged, once, and the model of before stays
-        good. A bundle that is refused is tried again after a second, two, four, and so on.
+        Blocks for as long as that takes, and never raises: a fault is logged once, and the old model serves on.
         """
         self.is_ok = False
         try:
@@ -130,12 +134,12 @@ class Following:
             if pointer.digest != serving.digest:
                 if pointer.digest == self._refused and self._clock() < self._again_at:
                     return None
-                predictor = self._tried(pointer)
+                predictor = self._load_target(pointer)
         except DragomanError as error:
             self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error}")
             return None
         except Exception as error:
-            # A file that may not be read, say: whatever it is, a server that could serve must not die of it.
+            # A file without read permission, say: whatever it is, a server that can serve must not die of it.
             self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error!r}", with_traceback=True)
             return None
         self.is_ok = pointer.error is None
@@ -145,12 +149,29 @@ class Following:
             self._say(logging.INFO, f"serving {pointer.bundle}, which is {pointer.reference}")
         return predictor
 
-    def _tried(self, pointer: Pointer) -> Predictor:
-        """Load the model that a pointer names; the next attempt at one that fails is put off longer each time."""
+    def _load_target(self, pointer: Pointer) -> Predictor:
+        """Load the model that a pointer names; each failure doubles the pause before the next attempt at it."""
+        assert pointer.bundle is not None
         if pointer.digest != self._refused:
             self._pause_s = 0.0
         try:
-            predictor = self._open(pointer)
+            bundle = open_bundle(self._folder / pointer.bundle)
+            manifest, packaged = bundle.manifest, self._packaged
+            if manifest.digest != pointer.digest:
+                raise BundleError(
+                    f"{bundle.path} has the digest {manifest.digest}, and {POINTER} says {pointer.digest}"
+                )
+            if manifest.name != packaged.name:
+                raise _other_model(bundle, "name", manifest.name, packaged.name)
+            work, packaged_work = (task_class(it.task).work(it) for it in (manifest, packaged))
+            if work != packaged_work:
+                raise _other_model(bundle, "work", work, packaged_work)
+            predictor = self._load(bundle)
+            try:
+                predictor.warm_up()
+            except Exception:
+                predictor.close()
+                raise
         except Exception:
             self._refused, self._pause_s = pointer.digest, min(2 * self._pause_s or LOOK_EVERY_S, LONGEST_PAUSE_S)
             self._again_at = self._clock() + self._pause_s
@@ -158,34 +179,12 @@ class Following:
         self._refused = None
         return predictor
 
-    def _open(self, pointer: Pointer) -> Predictor:
-        assert pointer.bundle is not None
-        bundle = open_bundle(self._folder / pointer.bundle)
-        manifest, packaged = bundle.manifest, self._packaged
-        if manifest.digest != pointer.digest:
-            raise BundleError(f"{bundle.path} has the digest {manifest.digest}, and {POINTER} says {pointer.digest}")
-        for what, of in (("name", _name), ("work", _work)):
-            found, expected = of(manifest), of(packaged)
-            if found != expected:
-                raise BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")
-        predictor = self._load(bundle)
-        try:
-            predictor.warm_up()
-        except Exception:
-            predictor.close()
-            raise
-        return predictor
-
     def _say(self, level: int, message: str, *, with_traceback: bool = False) -> None:
-        """Log what is not what was logged last."""
+        """Log a message unless it is the one that was logged last."""
         if message != self._said:
             log.log(level, message, exc_info=with_traceback)
             self._said = message
 
 
-def _name(manifest: Manifest) -> str:
-    return manifest.name
-
-
-def _work(manifest: Manifest) -> str:
-    return task_class(manifest.task).work(manifest)
+def _other_model(bundle: Bundle, what: str, found: str, expected: str) -> BundleError:
+    return BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")

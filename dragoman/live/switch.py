@@ -1,4 +1,12 @@
-"""Changing the model under a running server: who has begun with one ends with it, who comes later gets the next."""
+"""Changing the model under a running server: requests in flight keep their model, new requests get the new one.
+
+::
+
+    new requests ---> current: Served(predictor, batcher, requests in flight)
+                         | replace()
+                         v
+                      retiring: no new requests; when the last one is answered, its batcher and predictor are closed
+"""
 
 import asyncio
 import logging
@@ -14,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Served:
-    """A model and the batches made for it, freed when the last request that began with it has been answered."""
+    """A model with its batcher, freed when the last of its requests has been answered."""
 
     def __init__(self, predictor: Predictor, batcher: MicroBatcher) -> None:
         self.predictor, self.batcher = predictor, batcher
@@ -22,23 +30,23 @@ class Served:
         self._unused = asyncio.Event()
 
     def returned(self) -> None:
-        """Take note that a request has ended; the last one after the model was replaced lets it be freed."""
+        """Count a request as ended; the last one after the model was replaced lets it be freed."""
         self.requests -= 1
         if not self.requests:
             self._unused.set()
 
     async def retire(self) -> None:
-        """Wait until the requests in hand are answered, and free the model."""
+        """Wait until the requests in flight are answered, and free the model."""
         if self.requests:
             self._unused.clear()
             await self._unused.wait()
         await self.batcher.close()
-        # Freeing hundreds of megabytes takes its time, and others are being answered meanwhile.
+        # In a thread: freeing hundreds of megabytes takes a while, and the event loop answers others meanwhile.
         await asyncio.to_thread(self.predictor.close)
 
 
 class ModelSwitch:
-    """The model that answers, and those that still finish what they began; belongs to one event loop."""
+    """The current model, and those that still finish their requests; belongs to one event loop."""
 
     def __init__(self, predictor: Predictor, batcher_for: Callable[[Predictor], MicroBatcher]) -> None:
         self._batcher_for = batcher_for
@@ -47,12 +55,12 @@ class ModelSwitch:
 
     @property
     def predictor(self) -> Predictor:
-        """The model that answers those who come now."""
+        """The model that answers new requests."""
         return self._current.predictor
 
     @contextmanager
     def borrowed(self) -> Iterator[tuple[Predictor, MicroBatcher]]:
-        """Lend the model and its batches to one request, which keeps them from its first byte to its answer."""
+        """Lend the model and its batcher to one request, which keeps them from its first byte to its answer."""
         served = self._current
         served.requests += 1
         try:
@@ -68,7 +76,7 @@ class ModelSwitch:
         retiring.add_done_callback(self._retiring.discard)
 
     async def follow(self, following: Following, on_look: Callable[[], None]) -> None:
-        """Replace the model whenever there is a newer one, until cancelled; ``on_look`` is told of every look."""
+        """Replace the model whenever there is a newer one, until cancelled; ``on_look`` is called each time."""
         while True:
             try:
                 with unhurried():
@@ -77,10 +85,10 @@ class ModelSwitch:
                     self.replace(predictor)
                 on_look()
             except Exception:
-                # Whatever it was, the next champion must not find nobody looking.
+                # Whatever it was, the server must keep looking for the next champion.
                 log.exception("changing the model failed; serving on what is loaded")
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def close(self) -> None:
-        """Let the requests in hand finish, whichever model they began with, and free all models."""
+        """Let the requests in flight finish, each with its model, and free all models."""
         await asyncio.gather(self._current.retire(), *self._retiring)

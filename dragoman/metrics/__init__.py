@@ -1,1 +1,1 @@
-"""The figures that a server shows."""
+"""Figures of a running server."""

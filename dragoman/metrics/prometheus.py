@@ -1,4 +1,4 @@
-"""What a server shows of its batches, in the names and units that Prometheus users expect."""
+"""Figures of the BentoML service, in the names and units that Prometheus users expect."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,6 +9,7 @@ from dragoman.live.pointer import Following
 from dragoman.predictor import Predictor
 from dragoman.tasks.base import Task
 
+# Bounds of the histograms' buckets.
 WAITING_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
 BATCH_TOKENS = (16, 32, 64, 128, 256, 512, 1_024, 2_048)
@@ -18,8 +19,8 @@ PADDING = (0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 class ServingMetrics:
     """The figures of one server process over ``prometheus_client``.
 
-    The library is handed in: the core depends on none, and a server of several processes must import it late, when it
-    has said where they share their figures.
+    The library is an argument: the core does not depend on it, and a server of several processes must import it late,
+    once it has set the folder in which they share their figures.
     """
 
     def __init__(self, prometheus: Any) -> None:
@@ -63,7 +64,7 @@ class ServingMetrics:
         self._shown: list[Any] = []
 
     def serves(self, predictor: Predictor) -> None:
-        """Show which bundle and engine serve from now on."""
+        """Show the bundle and the engine that serve from now on."""
         for series in self._shown:
             series.set(0)
         manifest, described = predictor.bundle.manifest, predictor.describe()
@@ -79,7 +80,7 @@ class ServingMetrics:
         self._ready.set(is_ready)
 
     def follows(self, following: Following) -> Callable[[], None]:
-        """Return a function that shows, whenever it is called, how it stands with the alias that is followed."""
+        """Return a function that updates the gauges of the followed alias."""
         is_ok = self._gauge(
             "dragoman_follow_ok", "1 while the alias that is followed is known and served", multiprocess_mode="livemin"
         )
@@ -97,32 +98,32 @@ class ServingMetrics:
 
 
 class BatcherMetrics:
-    """The observer of one batcher; while a model takes over from another there are two, and their queues add up."""
+    """The observer of one batcher; while one model replaces another there are two, and their queues add up."""
 
     def __init__(self, metrics: ServingMetrics, task: Task, on_batch: Callable[[], None]) -> None:
-        """``on_batch`` is called after each batch: health is that of the model that answers now, not of one's own."""
+        """Call ``on_batch`` after each batch, to show the health of the current model, which may be another one."""
         self._metrics, self._task, self._on_batch = metrics, task, on_batch
         self._queued: dict[str, tuple[int, int]] = {}
 
     def queue_changed(self, request_class: str, items: int, cost: int) -> None:
-        """See ``batch_observer.Observer``; what short requests wait for and what long ones do is one figure."""
+        """See ``batching.batcher.Observer``; the queues of short and of long requests add up to one figure."""
         items_before, cost_before = self._queued.get(request_class, (0, 0))
         self._metrics.queue_items.inc(items - items_before)
         self._metrics.queue_tokens.inc(cost - cost_before)
         self._queued[request_class] = (items, cost)
 
-    def batch_started(self, waits: Sequence[float], lengths: Sequence[int]) -> None:
-        """See ``batch_observer.Observer``."""
+    def batch_started(self, waits: Sequence[float], widths: Sequence[int]) -> None:
+        """See ``batching.batcher.Observer``."""
         for seconds in waits:
             self._metrics.waiting.observe(seconds)
-        tokens, padded = sum(lengths), max(lengths) * len(lengths)
-        self._metrics.items.observe(len(lengths))
+        tokens, padded = sum(widths), max(widths) * len(widths)
+        self._metrics.items.observe(len(widths))
         self._metrics.tokens.observe(tokens)
         self._metrics.padding.observe(1 - tokens / padded)
         self._metrics.tokens_in.inc(tokens)
 
     def batch_ended(self, outcomes: Sequence[Result | Failure]) -> None:
-        """See ``batch_observer.Observer``."""
+        """See ``batching.batcher.Observer``."""
         given = [self._task.output_size(outcome) for outcome in outcomes if isinstance(outcome, Result)]
         self._metrics.tokens_out.inc(sum(given))
         self._on_batch()

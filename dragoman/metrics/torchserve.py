@@ -1,7 +1,7 @@
-"""What a TorchServe worker shows of its batches, through the metrics that TorchServe was configured with.
+"""Figures of a TorchServe worker, through the metrics that TorchServe was configured with.
 
-A worker prints its figures and the front end serves them on the metrics address. It knows those that its metrics file
-names (``deploy/torchserve/metrics.yaml`` has all of these); whatever that file leaves out is not shown.
+A worker prints its figures and the front end serves them on the metrics address. It knows the metrics that its metrics
+file names (``deploy/torchserve/metrics.yaml`` has all of these); others are not shown.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class TorchServeMetrics:
         self._follows: tuple[int, float] | None = None
 
     def serves(self, predictor: Predictor) -> None:
-        """Show which bundle and engine serve from now on."""
+        """Show the bundle and the engine that serve from now on."""
         for name, labels in self._shown:
             self._update(name, 0, labels)
         manifest, described = predictor.bundle.manifest, predictor.describe()
@@ -40,15 +40,15 @@ class TorchServeMetrics:
     def ready(self, is_ready: bool) -> None:
         """Show whether requests are answered.
 
-        All workers share this figure, and the last word counts. One that works says so once, since every figure is a
-        line of the log; one whose engine fails repeats it with each batch, so that the others cannot hide it.
+        All workers share this gauge, and the last write counts. A healthy worker writes it once, since every figure is
+        a line of the log; one whose engine fails repeats it with each batch, so that the others cannot hide it.
         """
         if is_ready != self._ready or not is_ready:
             self._ready = is_ready
             self._update("dragoman_ready", int(is_ready))
 
     def follows(self, following: Following) -> None:
-        """Show how it stands with the alias that is followed."""
+        """Update the gauges of the followed alias."""
         # Only what has changed: every figure is a line of the log.
         follows = (int(following.is_ok), following.checked_at)
         if follows != self._follows:

@@ -1,4 +1,4 @@
-"""What the road asks of a task, with defaults that leave a plain one little to write: options, parse, run, render.
+"""The base of every task at run time; a plain task writes options, parse, run and render, and inherits the rest.
 
 ::
 
@@ -11,9 +11,8 @@ Class attributes and class methods need no model: packaging, documentation, the 
 Instances hold a loaded model; their methods are called from several threads.
 """
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
@@ -21,11 +20,11 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.model_card import Card
 from dragoman.bundle.store import Bundle
 from dragoman.engines.selection import open_engine
-from dragoman.errors import BundleError, InvalidInput
+from dragoman.errors import InvalidInput
 from dragoman.items.bodies import RawRequest, read_payload
 from dragoman.items.outcomes import Failure, OnOutcome, Result
 from dragoman.items.sizes import Capacity, Size
-from dragoman.strict import Setting, parse
+from dragoman.strict import Setting
 from dragoman.task_table import find_task
 
 Schema = dict[str, Any]
@@ -45,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One input of a caller, prepared: the items that the engine computes for it, at least one.
+    """One prepared input of a caller: the items that the engine computes for it, at least one.
 
     Items are hashable, and equal ones are the same work, which is done once for everybody.
     """
@@ -94,7 +93,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A request as a row of a table, which is how MLflow signs models.
+    """A request as a row of a table, the form in which MLflow signs models.
 
     ``inputs`` maps columns to MLflow's types, ``outputs`` columns to fields of an answer, ``params`` names to defaults.
     """
@@ -116,20 +115,20 @@ class Task:
     files: ClassVar[str] = ""
     """A pattern of the files that its bundles may hold beside the weights."""
     model_config_keys: ClassVar[Mapping[str, frozenset[str]]] = {}
-    """What ``model/config.json`` may say, by its ``model_type``; none where a model has no such file."""
+    """The keys that ``model/config.json`` may have, by its ``model_type``; none where a model has no such file."""
 
     route: ClassVar[str]
-    """Where requests are posted, such as ``/translate``."""
+    """The path that requests are posted to, such as ``/translate``."""
     input_field: ClassVar[str] = "inputs"
     """The field of a request that holds one input or a list of them."""
     quick_body_bytes: ClassVar[int] = 0
-    """The size up to which a body is read on a server's event loop: that must take a millisecond or two at most."""
+    """The size up to which a body is parsed on a server's event loop: that must take a millisecond or two at most."""
     request_fields: ClassVar[Sequence[str]] = ()
     """The further fields of a request."""
     output_field: ClassVar[str] = "outputs"
     """The field of an answer that holds one output or a list of them."""
     takes_text: ClassVar[bool] = False
-    """Whether a body of plain text is an input."""
+    """True where a body of plain text is an input."""
     text_fields: ClassVar[frozenset[str]] = frozenset()
     """The fields that stay text in a form, where numbers and booleans have no type of their own."""
     page_paths: ClassVar[Sequence[str]] = ()
@@ -137,7 +136,7 @@ class Task:
     example_item: ClassVar[Any]
     """An input that warms the engine up."""
     no_output: ClassVar[Any] = None
-    """What metrics take for the output of an input that was refused."""
+    """The output that metrics take for an input that was refused."""
 
     def __init__(self, bundle: Bundle, *, engine: str = "auto", device: str = "auto") -> None:
         """Read options and limits, and open the engine; raises BundleError or ConfigError."""
@@ -146,39 +145,38 @@ class Task:
         self.limits = self.limits_of(bundle.manifest)
         self.engine = self.open(bundle, engine=engine, device=device)
 
-    # What is known without a model.
+    # Known without a model.
 
     @classmethod
     def options_of(cls, manifest: Manifest) -> Any:
-        """Read the options of a manifest; raises BundleError with all that is wrong."""
-        return _read(manifest.options, cls.Options, f"the options of {manifest.name}")
+        """Read the options of a manifest; raises BundleError naming all faults."""
+        return manifest.section("options", cls.Options)
 
     @classmethod
     def limits_of(cls, manifest: Manifest) -> Any:
-        """Read the limits of a manifest; raises BundleError with all that is wrong."""
-        return _read(manifest.limits, cls.Limits, f"the limits of {manifest.name}")
+        """Read the limits of a manifest; raises BundleError naming all faults."""
+        return manifest.section("limits", cls.Limits)
 
     @classmethod
     def work(cls, manifest: Manifest) -> str:
-        """Name what a model does; only models of equal work are compared, or take over from each other."""
+        """Name the work of a model; only models of equal work are compared, or take over from each other."""
         return manifest.task
 
     @classmethod
     def interface(cls, manifest: Manifest) -> Interface:
         """Describe the route for the OpenAPI page."""
-        request = {cls.input_field: cls.example_item}
         return Interface(
             summary=f"Answer with {manifest.name}",
             description="",
             request={"type": "object", "required": [cls.input_field], "properties": {cls.input_field: {}}},
             response={"type": "object", "required": [cls.output_field], "properties": {cls.output_field: {}}},
-            request_examples={"one": {"value": request}},
+            request_examples={"one": {"value": cls.request_for(cls.example_item)}},
             response_examples={},
         )
 
     @classmethod
     def pages(cls, manifest: Manifest) -> Mapping[str, Page]:
-        """Give further routes that answer GET from the manifest alone."""
+        """Return further routes, which answer GET from the manifest alone."""
         return {}
 
     @classmethod
@@ -192,28 +190,23 @@ class Task:
         return Card(what=f"A model for {manifest.task}")
 
     @classmethod
-    def request_of(cls, item: Any) -> dict[str, Any]:
-        """Make the body of a request for one plain input."""
-        return {cls.input_field: item}
-
-    @classmethod
-    def request_for(cls, items: Sequence[Any]) -> dict[str, Any]:
-        """Make the body of a request for a list of plain inputs."""
-        return {cls.input_field: list(items)}
+    def request_for(cls, inputs: Any) -> dict[str, Any]:
+        """Make the body of a request for one plain input, or for a list of them."""
+        return {cls.input_field: inputs}
 
     @classmethod
     def outputs_of(cls, body: Mapping[str, Any]) -> list[Any]:
-        """Read the outputs, in order, from the answer to ``request_for``."""
+        """Read the outputs, in order, from the answer to a request for a list."""
         return list(body[cls.output_field])
 
     @staticmethod
     def output(value: Any) -> Any:
-        """Give the plain JSON form of a result's value, which metrics and comparisons use."""
+        """Return the plain JSON form of a result's value, which metrics and comparisons use."""
         return value
 
     @classmethod
     def sample(cls, item: Any, reference: Any, output: Any) -> dict[str, Any]:
-        """Give the row of a table of samples that people look at."""
+        """Make the row of an item in a table of samples that people look at."""
         return {"input": item, "reference": reference, "output": output}
 
     # Requests.
@@ -229,7 +222,7 @@ class Task:
 
     def prepare(self, item: Any) -> Any:
         """Check one plain input and make it ready for the engine; raises InvalidInput."""
-        (prepared,) = self.parse(self.request_of(item)).inputs
+        (prepared,) = self.parse(self.request_for(item)).inputs
         return prepared
 
     def assemble(self, prepared: Any, outcomes: Sequence[Result | Failure]) -> Result | Failure:
@@ -241,35 +234,26 @@ class Task:
         """Make the body of the answer to a request whose inputs all succeeded, from one result each."""
         raise NotImplementedError
 
-    def identity(self) -> dict[str, Any]:
-        """Say which model answers, as every answer does."""
-        return {
-            "name": self.manifest.name,
-            "version": self.manifest.version,
-            "run_id": self.manifest.provenance.mlflow_run_id,
-            "digest": f"sha256:{self.manifest.digest}",
-        }
-
     # Batches.
 
     def run(self, batch: Sequence[Any], *, on_outcome: OnOutcome | None = None) -> Sequence[Result | Failure]:
         """Compute one batch of equal keys: one outcome per item, in order.
 
-        ``on_outcome`` gets items whose outcome is known before the others', in any thread. What this raises is put down
-        to an item or to the engine by ``dragoman.batching.computing``.
+        ``on_outcome`` gets items whose outcome is known before the others', in any thread. An exception is put down to
+        an item or to the engine by ``dragoman.batching.computing``.
         """
         raise NotImplementedError
 
     def size(self, item: Any) -> Size:
-        """Tell what an item takes of a batch."""
+        """Return the share of a batch that an item takes."""
         return Size()
 
     def batch_key(self, item: Any) -> Hashable:
-        """Give a key; items of equal keys may be computed in one batch."""
+        """Return a key; items of equal keys may be computed in one batch."""
         return None
 
     def output_size(self, result: Result) -> int:
-        """Count what the model gave for an item, in the units of ``size``."""
+        """Count the units of an item's output, tokens where ``size`` counts tokens."""
         return 1
 
     @property
@@ -284,7 +268,7 @@ class Task:
         return open_engine(self.engines, bundle, engine=engine, device=device) if self.engines else None
 
     def describe(self) -> Mapping[str, Any]:
-        """Say what is loaded, for logs, metrics and commands."""
+        """Describe the engine and its device, for logs, metrics and commands."""
         return self.engine.describe() if self.engine else {"engine": "numpy", "device": "cpu"}
 
     def close(self) -> None:
@@ -300,7 +284,7 @@ def task_class(name: str) -> type[Task]:
 
 
 def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any], tuple[str, ...], bool]:
-    """Give the inputs of a payload, the field that names each in errors, and whether they were a list.
+    """Return the inputs of a payload, the field that names each in errors, and whether they were a list.
 
     Raises InvalidInput where the payload is no object, the field is missing, or the list is empty or too long.
     """
@@ -314,23 +298,3 @@ def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any],
             f"{field_name} must hold 1 to {most} inputs, got {len(value)}; send several requests", field=field_name
         )
     return value, tuple(f"{field_name}[{index}]" for index in range(len(value))), True
-
-
-def _read(value: Mapping[str, Any], kind: type, what: str) -> Any:
-    parsed = parse(value, kind)
-    problems = parsed.problems
-    # A manifest says everything: a key left to a default would not be covered by its digest.
-    if not problems and (missing := _missing(value, json.loads(json.dumps(asdict(parsed.value))))):
-        problems = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
-    if problems:
-        raise BundleError(f"{what} are wrong: {'; '.join(problems)}; the bundle is damaged, fetch or export it again")
-    return parsed.value
-
-
-def _missing(given: Mapping[str, Any], full: Mapping[str, Any], where: str = "") -> list[str]:
-    """List the keys of ``full`` that were not given, at any depth."""
-    missing = [f"{where}{key}" for key in full if key not in given]
-    for key, value in full.items():
-        if isinstance(value, dict) and isinstance(given.get(key), Mapping):
-            missing += _missing(given[key], value, f"{where}{key}.")
-    return missing

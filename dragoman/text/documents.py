@@ -1,6 +1,6 @@
 """Documents: a text cut into sentences, and put together again with every character between them where it was.
 
-A sentence is a span of the text without white space at its ends. What lies between two spans is white space and never
+A sentence is a span of the text without white space at its ends. Between two spans is only white space, which is never
 translated, so a document of translated sentences has the lines, blank lines, tabs and indents of its source.
 """
 
@@ -14,7 +14,7 @@ from sentencex import get_sentence_boundaries
 log = logging.getLogger(__name__)
 
 Span = tuple[int, int]
-"""Where a sentence begins and ends in its text, in characters."""
+"""The start and end of a sentence in its text, in characters."""
 
 # Breaks that no translation may move: no line goes on in the next one, and no cell of a table in its neighbour.
 LINE = re.compile(r"[^\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
@@ -29,7 +29,7 @@ CLAUSE_END = re.compile(r"[;:,](?=\s)|[，、；：]")
 def sentence_spans(text: str, language: str) -> list[Span]:
     """Return the sentences of a text, in order; ``language`` is an ISO 639-1 code, an unknown one has general rules.
 
-    A line break or a tab always ends a sentence. What stands in no span is white space.
+    A line break or a tab always ends a sentence. Characters in no span are white space.
     """
     return [span for line in LINE.finditer(text) for span in _line_spans(text, line.start(), line.end(), language)]
 
@@ -73,35 +73,31 @@ def _line_spans(text: str, start: int, end: int, language: str) -> list[Span]:
 
 
 def _sentence_ends(line: str, language: str) -> Iterator[int]:
-    """Yield where each sentence of a line ends, white space behind it included; the last end is the line's."""
+    """Yield the end of each sentence of a line, white space behind it included; the last end is the line's."""
     plain = ODD_SPACE.sub(" ", line)
     start = 0
     while start < len(line):
         window = plain[start : start + WINDOW]
         ends = _boundaries(window, language)
         if start + WINDOW < len(line):
-            ends = _settled(ends, window)
+            # Only the ends before the last stay whatever follows. Where these are next to none, the cut is at a space.
+            settled = ends[:-1]
+            last = settled[-1] if settled else 0
+            ends = settled if last >= WINDOW // 2 else [*settled, window.rfind(" ", last) + 1 or WINDOW]
         yield from (start + end for end in ends)
         start += ends[-1]
-
-
-def _settled(ends: list[int], window: str) -> list[int]:
-    """Return the ends in a window that stay whatever follows; where these are next to none, one at a space as well."""
-    settled = ends[:-1]
-    last = settled[-1] if settled else 0
-    return settled if last >= WINDOW // 2 else [*settled, window.rfind(" ", last) + 1 or WINDOW]
 
 
 def _boundaries(line: str, language: str) -> list[int]:
     try:
         ends = {boundary["end_index"] for boundary in get_sentence_boundaries(language, line)}
     except BaseException as error:
-        # What a panic in Rust becomes is no Exception, and would end the thread of a server.
+        # A panic in Rust becomes a BaseException, and would end the thread of a server.
         if type(error).__name__ != "PanicException":
             raise
         log.warning("sentencex failed on a line of %d characters, which stays one sentence: %s", len(line), error)
         ends = set()
-    # Whatever it answers, the sentences follow each other and make up the line.
+    # Whatever sentencex answers, the sentences follow each other and make up the line.
     return sorted(end for end in {*ends, len(line)} if 0 < end <= len(line))
 
 

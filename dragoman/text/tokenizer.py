@@ -33,23 +33,23 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """How many pieces there are; a model may have more rows, which are never text."""
+        """Return the number of pieces; a model may have more rows, which are never text."""
         return int(self._processor.GetPieceSize())
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without an end-of-sequence id."""
+        """Return the ids of a text, without an end-of-sequence id."""
         ids: list[int] = self._processor.EncodeAsIds(text)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; ids beyond the vocabulary (T5's sentinels) are left out."""
+        """Return the text of ids; ids beyond the vocabulary (T5's sentinels) are left out."""
         text: str = self._processor.DecodeIds([int(token) for token in ids if token < self.size])
         return text
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The surface form of each id, as engines that take strings want it."""
+        """Return the surface form of each id, which some engines take instead of the ids."""
         return [self._processor.IdToPiece(int(token)) for token in ids]
 
     def piece_ids(self, pieces: Sequence[str]) -> list[int]:
-        """The id of each piece."""
+        """Return the id of each piece."""
         return [self._processor.PieceToId(piece) for piece in pieces]

@@ -9,7 +9,7 @@ from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context import registry as run_context
-from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from dragoman.errors import ConfigError
 from model_registry.mlflow_store.connection import sqlite_path
@@ -77,6 +77,11 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             f"--experiment-id {found.experiment_id}) or choose another name"
         )
     return str(found.experiment_id)
+
+
+def current_user() -> str:
+    """Return the user as MLflow records it with runs."""
+    return str(run_context.resolve_tags().get(MLFLOW_USER, ""))
 
 
 def _source() -> dict[str, str]:

@@ -101,17 +101,17 @@ class TrackedStudy:
             log_params(self._client, self._parent_id, texts)
         return self._parent_id
 
-    def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
+    def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrackedTrial:
         """Find or create the run of a planned trial, and continue it: points that it holds are not written twice.
 
         Only one process at a time may do this, as with ``settle``.
         """
         with explained(self._uri):
-            found = self._children(f" and tags.slot = '{slot}'")
+            found = self._children(f" and tags.slot = '{planned}'")
             if found:
                 run = found[0]
             else:
-                tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(slot)}
+                tags = {PARENT_TAG: self._parent_id, "kind": "trial", "study": self._name, "slot": str(planned)}
                 run_name = f"{self._name}-trial-{number:04d}"
                 run = create_run_once(self._client, self._experiment_id, tags=tags, run_name=run_name)
             run_id = str(run.info.run_id)
@@ -137,7 +137,7 @@ class TrackedStudy:
         if not states:
             return
         with explained(self._uri):
-            # All runs of a slot: should there be two, neither is to stay open.
+            # All runs of a planned trial: should there be two, neither is to stay open.
             for run in self._children():
                 facts = states.get(int(run.data.tags["slot"]))
                 if facts is not None and facts.state != "RUNNING":

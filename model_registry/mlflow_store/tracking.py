@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from mlflow.entities import Metric, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS
 
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import ConfigError, UnavailableError
@@ -24,6 +24,10 @@ from model_registry.mlflow_store.runs import create_run_once, experiment_id, log
 
 log = logging.getLogger(__name__)
 
+# MLflow's page sorts its sections by name: the curves by steps, train/ and validation/, come before these.
+UNITS_PREFIX = "vs_units"
+# The kind of a data set's source, which is a section of our configuration.
+DATASET_SOURCE = "dragoman"
 # MLflow's default of 10 s leaves a demo of a minute with a handful of points.
 SYSTEM_METRICS_SECONDS = 5
 MONITOR_PATIENCE_SECONDS = 10.0
@@ -73,14 +77,29 @@ class TrackedRun:
             log_params(client, run.info.run_id, params)
             return cls(client, run.info.run_id, resumed=False)
 
+    def log_corpora(self, corpora: Sequence[Mapping[str, str]]) -> None:
+        """Log the data sets that the run reads; logged again, each is there once.
+
+        Each has a name (corpus/split), a digest, a source and a context: train, validation or test.
+        """
+        inputs = [
+            DatasetInput(
+                Dataset(one["name"], one["digest"], DATASET_SOURCE, one["source"]),
+                [InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
+            )
+            for one in corpora
+        ]
+        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
+            self._client.log_inputs(self.run_id, inputs)
+
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
-        """Log values against the step, and as ``by_units/NAME`` against the units seen; returns at once.
+        """Log values against the step, and as ``vs_units/NAME`` against the units seen; returns at once.
 
         A resumed run repeats the steps since its checkpoint: what MLflow has already is not sent twice.
         """
         now = int(time.time() * 1000)
         points = [Metric(name, float(value), now, step) for name, value in values.items()]
-        points += [Metric(f"by_units/{name}", float(value), now, units) for name, value in values.items()]
+        points += [Metric(f"{UNITS_PREFIX}/{name}", float(value), now, units) for name, value in values.items()]
         self._queue.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
 
     def artifact(self, path: Path, folder: str = "") -> None:

@@ -13,7 +13,7 @@ from dragoman.bundle.store import Bundle
 from model_registry.mlflow_store.connection import without_password
 from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle, upload_bundle
 from model_registry.mlflow_store.runs import create_run_once, experiment_id
-from model_registry.versions.version import description, version_tags
+from model_registry.versions.version_page import description, lineage, version_tags
 from scoring.held_out import FOLDER, SUFFIX
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,14 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def register_bundle(client: MlflowClient, bundle: Bundle) -> int:
-    """The number of the bundle's version, which is made if there is none."""
+    """Return the number of the bundle's version, which is created if there is none."""
+    name = bundle.manifest.name
     number = _version_of(client, bundle.manifest) or _create_version(client, bundle)
-    _store_held_out(client, bundle, str(client.get_model_version(bundle.manifest.name, str(number)).run_id))
+    version = client.get_model_version(name, str(number))
+    # Written now, because its commands name the number; a text that is there already may be a person's.
+    if not version.description:
+        client.update_model_version(name, str(number), description(bundle, number))
+    _store_held_out(client, bundle, str(version.run_id))
     return number
 
 
@@ -36,7 +41,7 @@ def restore_files(client: MlflowClient, bundle: Bundle, number: int) -> None:
 
 
 def _version_of(client: MlflowClient, manifest: Manifest) -> int | None:
-    """The version of this bundle. A creation whose reply was lost may have made two: the first one stays."""
+    """Return the version of this bundle. A creation whose reply was lost may have made two: the first one stays."""
     found = client.search_model_versions(f"name='{manifest.name}' and tag.digest='{manifest.digest}'")
     numbers = sorted(int(version.version) for version in found)
     if len(numbers) > 1:
@@ -68,7 +73,6 @@ def _create_version(client: MlflowClient, bundle: Bundle) -> int:
         source=f"models:/{model_id}",
         run_id=run_id,
         tags=version_tags(manifest),
-        description=description(bundle),
         model_id=model_id,
     )
     number = _version_of(client, manifest) or int(created.version)
@@ -77,7 +81,7 @@ def _create_version(client: MlflowClient, bundle: Bundle) -> int:
 
 
 def _logged_model(client: MlflowClient, bundle: Bundle) -> tuple[str, str]:
-    """The ids of the model that holds the bundle and of its run; stored now if training did not do it."""
+    """Return the ids of the model that holds the bundle and of its run; it is stored now if training did not do it."""
     manifest = bundle.manifest
     run = _training_run(client, manifest)
     experiment = str(run.info.experiment_id) if run else experiment_id(client, manifest.name)
@@ -104,7 +108,7 @@ def _training_run(client: MlflowClient, manifest: Manifest) -> Run | None:
 
 
 def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
-    tags = {"imported": "true", **version_tags(bundle.manifest)}
+    tags = {"imported": "true", **lineage(bundle.manifest)}
     run = create_run_once(client, experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
     for name in ("config.yaml", "MODEL_CARD.md"):
         client.log_artifact(run.info.run_id, str(bundle.path / name))

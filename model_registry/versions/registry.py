@@ -28,6 +28,7 @@ from model_registry.versions.registration import ABSENT, register_bundle, restor
 from model_registry.versions.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions.version import Version, from_mlflow, select
 from scoring.held_out import FOLDER, SUFFIX
+from scoring.table import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,16 @@ class Registry:
                 raise ConfigError(f"{self.place} has no model {name!r}; it has {names}") from error
             found = [from_mlflow(version, aliases) for version in self.client.search_model_versions(f"name='{name}'")]
         return sorted(found, key=lambda version: -version.number)
+
+    def scores(self, version: Version) -> dict[str, float]:
+        """Return the headline scores of a version, which the model behind it holds, in the order of the metrics."""
+        with explained(self.uri):
+            source = self.client.get_model_version(version.name, str(version.number)).source or ""
+            if not source.startswith("models:/m-"):
+                return {}  # registered by something else than us
+            metrics = self.client.get_logged_model(source.removeprefix("models:/")).metrics or []
+        found = {metric.key: metric.value for metric in metrics}
+        return {name: found.pop(name) for name in METRICS if name in found} | found
 
     def find(self, name: str, selector: str) -> Version:
         """The version by number, alias or bundle version; raises ConfigError listing what there is."""

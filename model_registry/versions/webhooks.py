@@ -8,11 +8,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, UnavailableError
+from dragoman.http.webhook import MIN_SECRET_BYTES
 from model_registry.mlflow_store.connection import connect, explained, without_password
 
 EVENT = "model_version_alias.created"
-# As the receiver demands it, which is a program of its own.
-MIN_SECRET_BYTES = 16
 # What MLflow's server must be told before it delivers to another address than a public one with https.
 LOCAL = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
 

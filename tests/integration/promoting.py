@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 import dragoman.tasks.translation.task  # noqa: F401
 import model_registry.promotion.promote  # noqa: F401
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.mlflow_store.connection import connect
 from model_registry.promotion import lease
 from model_registry.promotion.history import DecisionLog

@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, OutputError
 from dragoman.live.pointer import Pointer
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.versions.following import follow
 from model_registry.versions.registry import Registry
 from tests.integration.conftest import MakeBundle

@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import BundleError, ConfigError, DataError
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.versions.registry import Registry
 from scoring.held_out import HeldOutItem, read_held_out, write_held_out
 from tests.integration.conftest import ITEMS

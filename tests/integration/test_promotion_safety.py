@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from dragoman.errors import UnavailableError
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.mlflow_store.connection import connect
 from model_registry.mlflow_store.tracking import TrackedRun
 from model_registry.promotion import champion_alias

@@ -1,7 +1,9 @@
 """The registry and the tracking against a real MLflow server, and against SQLite without one."""
 
+import getpass
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -14,7 +16,7 @@ import requests
 
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, OutputError, UnavailableError
-from model_registry.__main__ import main
+from model_registry.command_line import main, parser
 from model_registry.gate.settings import task_settings
 from model_registry.mlflow_store.connection import bounded_requests
 from model_registry.mlflow_store.tracking import TrackedRun
@@ -72,12 +74,31 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
         return response
 
     record = ask("api/2.0/mlflow/model-versions/get").json()["model_version"]
-    tags = {tag["key"]: tag["value"] for tag in record["tags"]}
-    assert (tags["chrF"], tags["BLEU"]) == ("61.23", "30.62")
-    assert tags["chrF_test_set"] == f"{bundle.manifest.scores[0].test_set} (24 items, ct2-int8)"
-    assert tags["chrF_signature"] == bundle.manifest.scores[0].signature
-    assert (tags["git_commit"], tags["corpus_fingerprint"], tags["config_digest"]) == ("c0ffee", "toy-corpus", "1" * 64)
-    assert record["description"] == (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    # Only what somebody filters by.
+    assert {tag["key"]: tag["value"] for tag in record["tags"]} == {
+        "digest": bundle.manifest.digest,
+        "bundle_version": bundle.manifest.version,
+        "task": "translation",
+        "registered_by": getpass.getuser(),
+    }
+    lines = record["description"].splitlines()
+    score = bundle.manifest.scores[0]
+    signature = score.signature.replace("|", r"\|")
+    assert f"| chrF | 61.23 | 60.23 to 62.23 | {score.test_set} (24) | ct2-int8 | `{signature}` |" in lines
+    assert any(line.startswith("| BLEU | 30.62 |") for line in lines)
+    sample = lines[lines.index("### Sample") + 4]
+    assert sample.startswith("| Room 12, please. | ")
+    for key, value in (("git commit", "c0ffee"), ("corpus fingerprint", "toy-corpus"), ("config digest", "1" * 64)):
+        assert f"- {key}: `{value}`" in lines
+    # The commands are whole: they need only be copied.
+    commands = [shlex.split(line) for line in lines[lines.index("```sh") + 1 : lines.index("```")]]
+    targets = [parser().parse_args(words[3:]).target for words in commands if words[2] == "model_registry"]
+    assert targets == [f"{name}/1", f"{name}/1"]
+    label = f"{name}-{bundle.manifest.version}"
+    assert commands[2:] == [
+        ["bentoml", "serve", f"{name}:{bundle.manifest.version}"],
+        ["python", "-m", "deploy.torchserve", "--mar", f"dist/{label}.mar"],
+    ]
 
     # What the page of a version in MLflow's UI reads.
     model_file = ask("model-versions/get-artifact", path="MLmodel").text
@@ -89,6 +110,79 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
     requirements = ask("model-versions/get-artifact", path="requirements.txt").text.split()
     assert all("==" in line for line in requirements)
     assert {line.split("==")[0] for line in requirements} >= {"mlflow", "ctranslate2", "sentencepiece", "sentencex"}
+
+
+def test_a_description_shows_the_samples_of_the_run_and_stays_as_a_person_left_it(sqlite_uri, make_bundle):
+    registry = Registry.open(sqlite_uri, create=True)
+    bundle = make_bundle(50.0)
+    rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "ä"} for row in range(5)]
+    (bundle.path.parent / "samples.json").write_text(json.dumps(rows), encoding="utf-8")
+    name = registry.register(bundle).name
+    shown = registry.client.get_model_version(name, "1").description
+    assert "| source | reference | hypothesis |" in shown
+    assert rf"| line 2 \| end | {'x' * 159}… | ä |" in shown
+    assert "line 3" not in shown
+    assert len(shown) <= 5000
+    registry.client.update_model_version(name, "1", "Ours.")
+    registry.register(bundle)
+    assert registry.client.get_model_version(name, "1").description == "Ours."
+
+
+def test_versions_that_were_registered_before_are_listed_with_their_scores(sqlite_uri, make_bundle, capsys):
+    registry = Registry.open(sqlite_uri, create=True)
+    bundle = make_bundle(50.0)
+    name = registry.register(bundle).name
+    # The tags of an earlier release, and a version that something else registered.
+    for key, value in (("chrF", "50.00"), ("chrF_test_set", "toy (24 items)"), ("chrF_signature", "nrefs:1")):
+        registry.client.set_model_version_tag(name, "1", key, value)
+    registry.client.create_model_version(name, "file:///elsewhere")
+    assert main(["list", name, "--tracking-uri", sqlite_uri]) == 0
+    header, other, ours = capsys.readouterr().out.splitlines()
+    assert header.split()[4:6] == ["chrF", "BLEU"]
+    assert other.split()[1:6] == ["2", "-", "-", "-", "-"]
+    assert ours.split()[1:6] == ["1", bundle.manifest.version, "candidate", "50.00", "25.00"]
+
+
+def test_a_run_names_the_corpora_it_reads_once_and_the_command_that_made_it(uri):
+    from mlflow.tracking import MlflowClient
+
+    corpora = [
+        {"name": f"toy/{split}", "digest": digest, "source": '{"kind": "toy"}', "context": split}
+        for split, digest in (("train", "0a1b2c3d"), ("validation", "1b2c3d4e"), ("test", "2c3d4e5f"))
+    ]
+    tags = {"mlflow.source.name": "python -m train"}
+    run = TrackedRun.open(tracking_uri=uri, experiment="corpora", run_name="toy", params={}, tags=tags)
+    run.log_corpora(corpora)
+    run.log_corpora(corpora)
+    run.finish("KILLED")
+    run = TrackedRun.open(tracking_uri=uri, experiment="-", run_name="-", params={}, tags={}, run_id=run.run_id)
+    run.log_corpora(corpora)
+    run.finish("FINISHED")
+    stored = MlflowClient(uri, uri).get_run(run.run_id)
+    assert stored.data.tags["mlflow.source.name"] == "python -m train"
+    found = [
+        {
+            "name": one.dataset.name,
+            "digest": one.dataset.digest,
+            "source": one.dataset.source,
+            "context": {tag.key: tag.value for tag in one.tags}["mlflow.data.context"],
+        }
+        for one in stored.inputs.dataset_inputs
+    ]
+    assert sorted(found, key=lambda one: one["digest"]) == corpora
+
+
+def test_the_source_of_a_run_is_the_command_that_made_it(make_bundle, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    bundle = make_bundle(50.0)
+    command = [sys.executable, "-m", "model_registry", "register", str(bundle.path), "--tracking-uri", uri]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    client = MlflowClient(uri, uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(bundle.manifest.name).experiment_id])
+    assert run.data.tags["mlflow.source.name"] == "python -m model_registry"
+    assert (run.data.tags["imported"], run.data.tags["git_commit"]) == ("true", "c0ffee")
 
 
 def test_a_run_whose_record_was_never_sent_to_its_end_gets_its_held_out_sets_when_it_is_registered(
@@ -261,7 +355,7 @@ def test_a_tracked_run_holds_what_training_gave_it(uri, make_bundle, tmp_path):
     assert len(stored.data.params) == 130
     assert stored.data.tags["git_commit"] == "c0ffee"
     assert [point.step for point in client.get_metric_history(run.run_id, "loss")] == list(range(1, 61))
-    assert [point.step for point in client.get_metric_history(run.run_id, "by_units/loss")] == list(
+    assert [point.step for point in client.get_metric_history(run.run_id, "vs_units/loss")] == list(
         range(100, 6100, 100)
     )
     assert {entry.path for entry in client.list_artifacts(run.run_id)} == {"curves.png", "samples.json"}

@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.signing_keys import write_key_pair
 from tests.toy_corpus import write_toy_corpus
 from tune.__main__ import best, search
-from tune.study.recorder import SlotState
+from tune.study.recorder import PlannedTrial
 
 SPACE = (
     "space={train.lr: {kind: float, low: 0.001, high: 0.05, log: true},"
@@ -120,10 +120,10 @@ def test_mlflow_holds_the_study_with_a_run_for_each_trial(searched: Searched) ->
     children = runs(searched, "trial")
     assert parent.info.status == "FINISHED"
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
-    by_slot = {int(run.data.tags["slot"]): run for run in children}
-    assert sorted(by_slot) == [0, 1, 2, 3, 4]
+    by_planned = {int(run.data.tags["slot"]): run for run in children}
+    assert sorted(by_planned) == [0, 1, 2, 3, 4]
     for trial in searched.found:
-        run = by_slot[trial.user_attrs["slot"]]
+        run = by_planned[trial.user_attrs["slot"]]
         assert run.data.tags["trial_state"] == trial.state.name
         assert run.data.params["train.lr"] == str(trial.params["train.lr"])
         assert not {"tracking.uri", "train.threads", "train.device"} & set(run.data.params)
@@ -314,12 +314,12 @@ def test_no_run_of_a_trial_stays_open_should_there_be_two_and_its_objective_is_w
     client = searched.client
     record = TrackedStudy(tracking_uri=f"sqlite:///{searched.folder / 'mlflow.db'}", experiment="twins")
     parent = record.open_study(name="toy", token="t", facts={})
-    record.open_trial(slot=0, number=0, retries=0, params={"train.lr": 0.1}).abandon()
+    record.open_trial(planned=0, number=0, retries=0, params={"train.lr": 0.1}).abandon()
     experiment = client.get_run(parent).info.experiment_id
     tags = {"mlflow.parentRunId": parent, "kind": "trial", "slot": "0", "trial_state": "RUNNING"}
     client.create_run(experiment, tags=tags)
     assert record.running() == {0}
-    state = SlotState(slot=0, number=0, state="COMPLETE", retries=0, values={"chrf": 50.0})
+    state = PlannedTrial(number=0, state="COMPLETE", retries=0, values={"chrf": 50.0})
     for _ in range(2):
         record.settle({0: state})
     assert record.running() == set()

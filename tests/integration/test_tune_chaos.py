@@ -180,7 +180,7 @@ def check_trials(found: list[FrozenTrial]) -> None:
     assert Counter(trial.user_attrs["slot"] for trial in ended) == dict.fromkeys(range(TRIALS), 1)
     # What failed was killed, and has a successor: nothing went wrong by itself.
     assert [trial.user_attrs["error"] for trial in found if "error" in trial.user_attrs] == []
-    assert len({trial.user_attrs["ticket"] for trial in found}) == len(found)
+    assert len({trial.user_attrs["dragoman_attempt"] for trial in found}) == len(found)
 
 
 def check_record(uri: str, found: list[FrozenTrial]) -> None:

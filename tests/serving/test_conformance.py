@@ -7,7 +7,7 @@ import pytest
 
 from deploy.conformance.compare import compare_cases
 from deploy.conformance.corpus import Case, load_corpus
-from deploy.conformance.targets import InProcess
+from deploy.conformance.servers import InProcess
 from dragoman.engines.selection import ENGINE_VARIABLE
 from dragoman.http.protocol import Reply
 from dragoman.items.bodies import RawRequest

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,8 +63,20 @@ def to_yaml(config: Config, *, portable: bool = False) -> str:
     value = dataclasses.asdict(config)
     if portable:
         del value["run_dir"], value["tracking"]
-    text: str = yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True, width=120)
+    # YAML's safe writer knows no tuples, JSON makes lists of them.
+    text: str = yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, allow_unicode=True, width=120)
     return text
+
+
+def config_digest(config: Config) -> str:
+    """Compute the sha256 of the configuration without the places it was run and recorded at."""
+    return hashlib.sha256(to_yaml(config, portable=True).encode("utf-8")).hexdigest()
+
+
+def training_digest(config: Config) -> str:
+    """Compute the sha256 of what a checkpoint depends on: another machine may resume it, on a device of its own."""
+    anywhere = dataclasses.replace(config.train, device="auto", threads="auto")
+    return config_digest(dataclasses.replace(config, train=anywhere))
 
 
 def flatten(config: Config) -> dict[str, object]:
@@ -175,9 +189,3 @@ def _config_error(problems: Sequence[str]) -> ConfigError:
         return ConfigError(f"{problems[0]} (python -m train --help lists the settings)")
     listed = "\n".join(f"  - {problem}" for problem in problems)
     return ConfigError(f"{len(problems)} settings are wrong (python -m train --help lists them):\n{listed}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

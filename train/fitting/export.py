@@ -11,14 +11,13 @@ from typing import Any
 
 from dragoman.bundle.manifest import Provenance, Score
 from dragoman.bundle.store import Bundle, open_unsigned, write_bundle
-from dragoman.predictor import load
+from dragoman.checkout import git_commit
+from dragoman.predictor import answer_all, load
 from scoring.held_out import label
-from train.config.compose import to_yaml
+from train.config.compose import CONFIG_DIR, config_digest, to_yaml
 from train.config.settings import Config
 from train.data.corpus import Splits, held_out_items
 from train.fitting.prepare import Prepared
-from train.run.outputs import answer
-from train.run.provenance import config_digest, git_commit
 from train.run.scores import scores
 from train.tasks.base import Task
 
@@ -59,7 +58,7 @@ class Export:
             predictor = load(open_unsigned(bundle.path), device="cpu")
             try:
                 for name, examples in [*splits.tests.items(), ("validation", splits.validation)]:
-                    answered = answer(predictor, [item for item, _ in examples]).outputs
+                    answered = answer_all(predictor, [item for item, _ in examples]).plain
                     found += scores(
                         (*self.task.metrics, *splits.further_metrics),
                         answered,
@@ -82,7 +81,7 @@ def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterato
     task = prepared.task
     provenance = Provenance(
         mlflow_run_id=run_id,
-        git_commit=git_commit(),
+        git_commit=git_commit(CONFIG_DIR.parent),
         config_digest=config_digest(config),
         corpus_fingerprint=prepared.corpus.fingerprint,
         base_model=task.base_model,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dragoman.bundle.store import Bundle
-from train.config.compose import to_yaml
+from train.config.compose import to_yaml, training_digest
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus
 from train.device import use_device
@@ -14,7 +14,6 @@ from train.fitting.fit import Fitting
 from train.fitting.prepare import prepare
 from train.run.history import CurvePoint, read_history
 from train.run.progress import Display
-from train.run.provenance import training_digest
 from train.run.recorder import Recorder
 from train.run.run_dir import RunDir, create
 from train.signals import StopRequest

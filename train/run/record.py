@@ -12,10 +12,9 @@ from dragoman.bundle.manifest import Score
 from dragoman.bundle.store import open_unsigned
 from dragoman.errors import DataError, UnavailableError
 from scoring.held_out import LABEL_DIGEST_LENGTH
-from train.config.compose import flatten
+from train.config.compose import config_digest, flatten
 from train.config.settings import Config
 from train.run.history import read_history
-from train.run.provenance import config_digest
 from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 from train.run.run_dir import RunDir, read_corpus_report
 

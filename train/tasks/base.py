@@ -1,4 +1,4 @@
-"""The training half of a task: what the road asks of it, and what it gets without asking.
+"""The training half of a task: the questions that the road asks, with defaults for most of the answers.
 
 A subclass names its settings and metrics and writes ``read``, ``make_model``, ``encode``, ``loss``, ``outputs`` and
 ``write_model``. The rest has defaults: no cleaning, examples that all cost one unit, padded batches, no conversion.
@@ -17,6 +17,7 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError
 from dragoman.tasks.base import task_class as run_time_class
 from scoring.table import metric
+from train.batches import Batch, Indices, Lengths
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, Example, Splits
 from train.task_table import find_task
@@ -24,7 +25,6 @@ from train.task_table import find_task
 if TYPE_CHECKING:
     import torch
 
-    from train.batches import Indices, Lengths
 
 Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 """Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
@@ -101,7 +101,7 @@ class Task:
         """Turn examples into arrays."""
         raise NotImplementedError
 
-    def lengths(self, encoded: Encoded) -> "Lengths":
+    def lengths(self, encoded: Encoded) -> Lengths:
         """Give the length of every example on each side, in units; by default one unit each."""
         return np.ones((len(next(iter(encoded.values()))), 1), dtype=np.int64)
 
@@ -109,7 +109,7 @@ class Task:
         """Give the greatest length that is trained on; longer examples are left out and counted."""
         return None
 
-    def collate(self, encoded: Encoded, rows: "Indices") -> dict[str, "torch.Tensor"]:
+    def collate(self, encoded: Encoded, rows: Indices) -> Batch:
         """Stack rows into tensors, padded at the end; runs in a thread and draws from no global generator."""
         import torch
 
@@ -118,15 +118,15 @@ class Task:
             for name, arrays in encoded.items()
         }
 
-    def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
+    def loss(self, model: Any, batch: Batch, *, label_smoothing: float) -> "torch.Tensor":
         """Compute the mean loss of a batch, as a scalar."""
         raise NotImplementedError
 
-    def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
+    def loss_weight(self, batch: Batch) -> int:
         """Count what ``loss`` is a mean over, for the loss of a whole set; by default the rows."""
         return len(next(iter(batch.values())))
 
-    def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> Sequence[Any]:
+    def outputs(self, model: Any, batch: Batch) -> Sequence[Any]:
         """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
 

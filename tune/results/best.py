@@ -1,32 +1,33 @@
-"""From the trials of a study to the settings of one: which is best, and the command that trains it at full length."""
+"""The choice of a study's best trial, and the command that trains its settings at full length."""
 
 import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from sqlalchemy.engine import URL
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, DataError
 from tune.search.space import as_settings
 from tune.study.database import shown
 from tune.study.plan import DEFINITION
-from tune.study.slots import best_trials, feasible
+from tune.study.planned_trials import best_trials, feasible
 from tune.study.storage import PatientStorage
 
 
-def load_study(storage: PatientStorage, url: URL, name: str) -> Study:
-    """The study of that name; raises ConfigError listing those that there are."""
+def load_study(storage: PatientStorage, name: str) -> Study:
+    """Load the study of that name; raises ConfigError listing those that there are."""
     try:
-        study = optuna.load_study(study_name=name, storage=storage)
+        study = optuna.load_study(study_name=name, storage=cast(BaseStorage, storage))
     except KeyError as error:
         names = [found.study_name for found in storage.get_all_studies()]
         raise ConfigError(
-            f"there is no study {name} in {shown(url)}; there are: {', '.join(names) or 'none'}"
+            f"there is no study {name} in {shown(storage.engine.url)}; there are: {', '.join(names) or 'none'}"
         ) from error
     if DEFINITION not in study.user_attrs:
         raise ConfigError(f"the study {name} was not made by python -m tune")
@@ -34,12 +35,12 @@ def load_study(storage: PatientStorage, url: URL, name: str) -> Study:
 
 
 def objectives_of(study: Study) -> tuple[str, ...]:
-    """The names of the values of its trials."""
+    """Return the names of the values of its trials."""
     return tuple(json.loads(study.user_attrs[DEFINITION])["objectives"])
 
 
 def choose_trial(study: Study, which: int | None = None) -> FrozenTrial:
-    """The trial to be trained: the one asked for, or the best; with two objectives the front's best by the first.
+    """Return the trial asked for, or the best; with two objectives the front's best by the first.
 
     Raises ConfigError for a trial that is no result, DataError while there is none.
     """
@@ -56,13 +57,13 @@ def choose_trial(study: Study, which: int | None = None) -> FrozenTrial:
 
 
 def settings_of(study: Study, trial: FrozenTrial) -> list[str]:
-    """The settings of the full-length training, which name the trial that found them."""
+    """Return the settings of the full-length training, which name the trial that found them."""
     lineage = f"study={study.study_name}/trial-{trial.number}"
     return [*json.loads(study.user_attrs[DEFINITION])["final"], *as_settings(trial.params), lineage]
 
 
 def command_line(settings: Sequence[str]) -> str:
-    """What a person types to train with these settings."""
+    """Return the command that trains with these settings."""
     return shlex.join(["python", "-m", "train", *settings])
 
 

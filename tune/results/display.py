@@ -1,4 +1,4 @@
-"""Tells a person how a search stands: one live line on a terminal, else a line for each trial; on standard error."""
+"""Progress of a search on standard error: one live line on a terminal, else a line for each trial."""
 
 import sys
 import time
@@ -12,13 +12,17 @@ from rich.status import Status
 from rich.table import Table
 
 from train.run.history import CurvePoint
+from tune.study.database import option
+from tune.study.folder import study_folder
+from tune.study.plan import Joined
+from tune.study.planned_trials import ranking
 from tune.study.recorder import Summary
 
 TABLE_ROWS = 5
 
 
 class SearchDisplay:
-    """Shows a search; also what its trials say while they train."""
+    """The display of a search and of its trials while they train."""
 
     def __init__(self, *, study: str, planned: int | None, hours: float | None) -> None:
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
@@ -42,15 +46,15 @@ class SearchDisplay:
             self._status = None
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self._console.print(text, markup=False)
 
     def stage(self, text: str) -> None:
-        """What a trial does now; on a terminal alone, where it goes by."""
+        """Show the present step of a trial, on a terminal alone."""
         self._update(text)
 
     def show(self, report: CurvePoint) -> None:
-        """A point of a trial's curves."""
+        """Show a point of a trial's curves."""
         scores = [
             f" {name.removeprefix('validation/')} {value:.4g}"
             for name, value in report.figures.items()
@@ -59,23 +63,36 @@ class SearchDisplay:
         self._update(f"step {report.step} ({report.progress:.0%}){''.join(scores)}")
 
     def begin(self, number: int, summary: Summary) -> None:
-        """A trial of this worker begins."""
+        """Show that a trial of this worker begins."""
         self._stand(summary, workers=summary.counts.get("RUNNING", 0))
         self._update(f"trial {number}")
 
     def end(self, number: int, what: str, summary: Summary) -> None:
-        """A trial of this worker has ended."""
+        """Print how a trial of this worker ended."""
         self._own_trials += 1
         # This worker goes on, though it runs nothing right now.
         self._stand(summary, workers=summary.counts.get("RUNNING", 0) + 1)
         self.say(f"trial {number}: {what}; {self._standing}")
 
-    def wait(self, slots: Sequence[int]) -> None:
-        """Nothing is left but what others work on."""
-        self._update(f"waiting for {len(slots)} trials that other workers have")
+    def wait(self, running: int) -> None:
+        """Show that only other workers have trials left."""
+        self._update(f"waiting for {running} trials of other workers")
+
+    def results(self, joined: Joined) -> None:
+        """Print the best trials, and where to go on from here."""
+        study, settings = joined.study, joined.definition.search
+        ranked = ranking(study)
+        if not ranked:
+            self.say("no trial is complete within its constraints")
+            return
+        self.table(joined.objectives, ranked)
+        self.say(f"results: {study_folder(study.study_name)}")
+        if settings.then is None:
+            storage = option(joined.storage.engine.url)
+            self.say(f"next: python -m tune best --study {study.study_name} {storage} then=train")
 
     def table(self, objectives: Sequence[str], rows: Sequence[FrozenTrial]) -> None:
-        """The best trials with their settings."""
+        """Print the best trials with their settings."""
         table = Table(title=f"{self._study}: the best trials")
         names = list(dict.fromkeys(name for trial in rows for name in trial.params))
         for column in ("trial", *objectives, *names):
@@ -111,7 +128,7 @@ class SearchDisplay:
 
 
 def describe(values: Mapping[str, float]) -> str:
-    """Figures with their names."""
+    """Format figures with their names."""
     return " ".join(f"{name} {value:.2f}" for name, value in values.items())
 
 

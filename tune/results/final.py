@@ -1,4 +1,4 @@
-"""The full-length training of a trial's settings: by one process at a time, gone on with where it was broken off."""
+"""The full-length training of a trial's settings, by one process at a time, which continues what another began."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ FINISHED = "final_training"
 
 @contextmanager
 def alone(storage: PatientStorage, study: Study, number: int) -> Iterator[bool]:
-    """Whether nobody else trains this trial's settings; nobody does while the block lasts, and the dead lose it."""
+    """Reserve the final training of a trial while the block lasts; gives False where somebody else has it."""
     with attempt(storage.engine, f"{study.study_name}-final-{number}") as held:
         yield held
 
@@ -30,7 +30,7 @@ def alone(storage: PatientStorage, study: Study, number: int) -> Iterator[bool]:
 def train_whole(
     study: Study, trial: FrozenTrial, more: Sequence[str], open_recorder: OpenRecorder
 ) -> tuple[int, RunDir]:
-    """Train a trial's settings and ``more`` at full length, or go on with it; returns the exit status and the run."""
+    """Train a trial's settings and ``more`` at full length, or continue; returns the exit status and the run."""
     # Torch takes seconds to import: not before there is something to train.
     from train.session import resume, start
 
@@ -44,7 +44,7 @@ def train_whole(
 
 
 def finished_elsewhere(joined: Joined, trial: FrozenTrial) -> str | None:
-    """Where the trial's bundle is, if another machine, or another directory, has trained it."""
+    """Return the place of the trial's bundle if another machine, or another directory, has trained it."""
     known = joined.study.user_attrs.get(FINISHED, {})
     if known.get("trial") != trial.number or Path(known["bundle"]).exists():
         return None
@@ -52,6 +52,6 @@ def finished_elsewhere(joined: Joined, trial: FrozenTrial) -> str | None:
 
 
 def note_finished(joined: Joined, trial: FrozenTrial, run: RunDir) -> None:
-    """Let other workers know that there is nothing left to train, unless better trials come."""
+    """Tell other workers that this trial needs no final training any more."""
     found = {"trial": trial.number, "host": socket.gethostname(), "bundle": str(run.bundle.resolve())}
     joined.study.set_user_attr(FINISHED, found)

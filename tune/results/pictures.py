@@ -1,4 +1,4 @@
-"""What a study leaves to look at: Optuna's pictures, and its trials as a table."""
+"""The results of a study to look at: Optuna's pictures, and its trials as a table."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from dragoman import atomic
-from tune.study.slots import ERROR, slot_of
+from tune.study.planned_trials import ERROR, planned_number
 
 log = logging.getLogger(__name__)
 # Importance and slices say nothing about a single trial.
@@ -36,62 +37,48 @@ def draw(study: Study, folder: Path, objectives: Sequence[str]) -> list[Path]:
 
 
 def write_table(study: Study, path: Path, objectives: Sequence[str]) -> Path:
-    """Every attempt at every trial: a row of its slot, state, values and settings."""
+    """Write a row for each attempt: its planned trial, state, values and settings."""
     trials = study.get_trials(deepcopy=False)
     names = sorted({name for trial in trials for name in trial.params})
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["number", "slot", "state", *objectives, "started", "ended", "error", *names])
+    table.writerow(["number", "planned", "state", *objectives, "started", "ended", "error", *names])
     for trial in trials:
-        table.writerow(_row(trial, objectives, names))
+        # The value of a pruned trial is its last report, which must not be taken for a result.
+        values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(objectives)
+        times = ["" if time is None else time.isoformat() for time in (trial.datetime_start, trial.datetime_complete)]
+        settings = [json.dumps(trial.params[name]) if name in trial.params else "" for name in names]
+        error = trial.user_attrs.get(ERROR, "")
+        table.writerow([trial.number, planned_number(trial), trial.state.name, *values, *times, error, *settings])
     atomic.write_text(path, text.getvalue())
     return path
-
-
-def _row(trial: FrozenTrial, objectives: Sequence[str], names: Sequence[str]) -> list[object]:
-    # The value of a pruned trial is its last report, which must not be taken for a result.
-    values = trial.values if trial.state == TrialState.COMPLETE else [""] * len(objectives)
-    times = ["" if time is None else time.isoformat() for time in (trial.datetime_start, trial.datetime_complete)]
-    settings = [json.dumps(trial.params[name]) if name in trial.params else "" for name in names]
-    return [
-        trial.number,
-        slot_of(trial),
-        trial.state.name,
-        *values,
-        *times,
-        trial.user_attrs.get(ERROR, ""),
-        *settings,
-    ]
 
 
 def _plots(study: Study, objectives: Sequence[str]) -> dict[str, Callable[[], Any]]:
     from optuna.visualization import matplotlib as plots
 
-    if len(objectives) > 1:
-        names = list(objectives)
-        return {
-            "pareto_front": lambda: plots.plot_pareto_front(study, target_names=names),
-            **{
-                f"{kind}_{name}": _of_one(plot, study, index, name)
-                for index, name in enumerate(names)
-                for kind, plot in (
-                    ("optimization_history", plots.plot_optimization_history),
-                    ("param_importances", plots.plot_param_importances),
-                    ("slice", plots.plot_slice),
-                )
-            },
-        }
-    name = objectives[0]
-    return {
-        "optimization_history": lambda: plots.plot_optimization_history(study, target_name=name),
-        "param_importances": lambda: plots.plot_param_importances(study, target_name=name),
-        "slice": lambda: plots.plot_slice(study, target_name=name),
-        "intermediate_values": lambda: plots.plot_intermediate_values(study),
+    of_objective: dict[str, Callable[..., Any]] = {
+        "optimization_history": plots.plot_optimization_history,
+        "param_importances": plots.plot_param_importances,
+        "slice": plots.plot_slice,
     }
+    if len(objectives) == 1:
+        name = objectives[0]
+        return {
+            **{kind: partial(plot, study, target_name=name) for kind, plot in of_objective.items()},
+            "intermediate_values": partial(plots.plot_intermediate_values, study),
+        }
+    found: dict[str, Callable[[], Any]] = {
+        "pareto_front": partial(plots.plot_pareto_front, study, target_names=list(objectives))
+    }
+    for index, name in enumerate(objectives):
+        for kind, plot in of_objective.items():
+            found[f"{kind}_{name}"] = partial(plot, study, target=partial(_value, index), target_name=name)
+    return found
 
 
-def _of_one(plot: Callable[..., Any], study: Study, index: int, name: str) -> Callable[[], Any]:
-    return lambda: plot(study, target=lambda trial: trial.values[index], target_name=name)
+def _value(index: int, trial: FrozenTrial) -> float:
+    return float(trial.values[index])
 
 
 def _draw(plot: Callable[[], Any], path: Path) -> Path | None:

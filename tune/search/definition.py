@@ -17,21 +17,21 @@ from dragoman.strict import did_you_mean, parse
 from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
 from train.config.settings import Config
 from train.tasks.base import task_class
-from tune.search.settings import MEASURED, HyperbandSettings, NoPruning, Search, WilcoxonSettings
+from tune.search.settings import MEASURED, HyperbandSettings, NoPruning, SearchSettings, WilcoxonSettings
 from tune.search.space import Space, as_settings, corners, parse_space
 
 FOLDER = CONFIG_DIR / "tune"
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-KEYS = (*(field.name for field in dataclasses.fields(Search)), "space", "constraints")
+KEYS = (*(field.name for field in dataclasses.fields(SearchSettings)), "space", "constraints")
 # Where a worker computes and what it records to are its own affair.
 OF_THE_WORKER = re.compile(r"tracking\..+|train\.(device|threads)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SearchDefinition:
     """A search that was found right, with the configuration that every trial starts from."""
 
-    search: Search
+    search: SearchSettings
     space: Space
     constraints: Mapping[str, float]
     base: Config
@@ -55,7 +55,7 @@ class Plan:
         )
 
     @property
-    def definition(self) -> dict[str, Any]:
+    def shared(self) -> dict[str, Any]:
         """What makes trials comparable: workers that join a study must agree in it."""
         search = self.search
         return {
@@ -84,17 +84,17 @@ def of_the_worker(key: str) -> bool:
     return OF_THE_WORKER.fullmatch(key) is not None
 
 
-def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
+def load_definition(arguments: Sequence[str], *, folder: Path = FOLDER) -> SearchDefinition:
     """The search for ``key=value`` arguments; raises one ConfigError that lists everything wrong."""
     problems: list[str] = []
     value = _merged(arguments, folder, problems)
     space = parse_space(value.pop("space", None), problems)
     constraints = _constraints(value.pop("constraints", None) or {}, problems)
-    parsed = parse(value, Search)
+    parsed = parse(value, SearchSettings)
     problems += parsed.problems
     if parsed.problems:
         raise _error(problems)
-    search: Search = parsed.value
+    search: SearchSettings = parsed.value
     problems += _contradictions(search, space)
     base = _compose([*search.settings, *search.trial], problems)
     if base is not None:
@@ -104,7 +104,7 @@ def load_plan(arguments: Sequence[str], *, folder: Path = FOLDER) -> Plan:
             problems += _wrong_values(search, space)
     if problems or base is None:
         raise _error(problems)
-    return Plan(search=search, space=space, constraints=constraints, base=base)
+    return SearchDefinition(search=search, space=space, constraints=constraints, base=base)
 
 
 def default_search(arguments: Sequence[str]) -> str | None:
@@ -112,7 +112,7 @@ def default_search(arguments: Sequence[str]) -> str | None:
     return task_class(chosen_task(arguments)).search
 
 
-def trial_settings(search: Search, point: Mapping[str, Any]) -> list[str]:
+def trial_settings(search: SearchSettings, point: Mapping[str, Any]) -> list[str]:
     """The settings of one trial."""
     grid = f"train.validate_every_units={search.report_every_units}"
     return [*search.settings, *search.trial, grid, *as_settings(point)]
@@ -202,7 +202,7 @@ def _constraints(value: object, problems: list[str]) -> dict[str, float]:
     return dict(value)
 
 
-def _contradictions(search: Search, space: Space) -> list[str]:
+def _contradictions(search: SearchSettings, space: Space) -> list[str]:
     """What no single setting shows."""
     found = []
     if not STUDY_NAME.fullmatch(search.study):
@@ -224,7 +224,7 @@ def _contradictions(search: Search, space: Space) -> list[str]:
     return found
 
 
-def _wrong_objectives(search: Search, base: Config) -> list[str]:
+def _wrong_objectives(search: SearchSettings, base: Config) -> list[str]:
     """List the objectives that the task of the trials does not measure, or not early enough."""
     figures = task_class(base.task.name).figures()
     found = [
@@ -271,7 +271,7 @@ def _wrong_names(space: Space, base: Config) -> list[str]:
     ]
 
 
-def _wrong_values(search: Search, space: Space) -> list[str]:
+def _wrong_values(search: SearchSettings, space: Space) -> list[str]:
     """What training would say of the corners of the space, and of settings that a search needs."""
     found: list[str] = []
     counts_units = search.folds > 1 or isinstance(search.pruner, HyperbandSettings)

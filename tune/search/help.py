@@ -1,4 +1,4 @@
-"""The text of ``python -m tune --help``: written from the settings themselves, so that it cannot lag behind them."""
+"""The text of ``python -m tune --help``, written from the settings themselves, so that it cannot lag behind them."""
 
 import typing
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 from dragoman.strict import Setting, describe, describe_range
 from train.config.compose import CONFIG_DIR, choices
-from tune.search.settings import MEASURED, PRUNERS, SamplerSettings, Search
+from tune.search.settings import MEASURED, PRUNERS, SamplerSettings, SearchSettings
 from tune.search.space import KINDS
 
 INTRODUCTION = """\
@@ -24,18 +24,18 @@ Searches for good settings of python -m train: many short trials, then one full-
   python -m tune best --study mine then=train which=7      trains trial 7 at full length and registers it
   optuna-dashboard sqlite:///optuna.db                     the study in a browser
 
-A search is a file of configs/tune/. A worker that is stopped (SIGTERM, Ctrl-C) hands its trial back; the trial of one
-that is killed is found by its silence; both go on from their last checkpoint, if it can be reached. SQLite is for one
-worker; give PostgreSQL for several, and never the database that MLflow uses. Results: runs/tune/STUDY/ and MLflow.
+A search is a file of configs/tune/. A worker that is stopped (SIGTERM, Ctrl-C) hands its trial back; one that is killed
+is found by its missing heartbeats; either trial resumes from its last checkpoint, if it can be reached. SQLite is for
+one worker; use PostgreSQL for several, and never MLflow's database. Results: runs/tune/STUDY/ and MLflow.
 Exit status: 0 done, 64 wrong setting, 65 wrong data, 69 storage, hub or tracking server out of reach, 70 three trials
 in a row failed, 73 cannot write, 78 the new bundle waits for a signature, 130 or 143 stopped by a signal.
 """
 
 
 def help_text() -> str:
-    """The introduction, the searches there are, and every setting with its meaning."""
+    """Write the introduction, the searches there are, and every setting with its meaning."""
     lines = [INTRODUCTION, f"Searches: search={'|'.join(choices('tune', CONFIG_DIR))}", "", "Settings of a search:"]
-    lines += _rows(Search, "", skip=("sampler", "pruner"))
+    lines += _rows(SearchSettings, "", skip=("sampler", "pruner"))
     lines += [f"  {'constraints.NAME':<36} greatest value of {' or '.join(MEASURED)} that a trial may have"]
     lines += _rows(SamplerSettings, "sampler.")
     for kind, settings in PRUNERS.items():

@@ -1,4 +1,4 @@
-"""Every setting of a search, with its meaning; the searches themselves are the files of ``configs/tune/``."""
+"""The settings of a search, with their meanings; the searches themselves are the files of ``configs/tune/``."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 from dragoman.strict import Setting, Variants
 
 MEASURED = {"p95_latency_ms": False, "size_mb": False}
-"""What the packaged model of a trial can be measured by, beside the task's own figures; less of it is better."""
+"""Measurements of a trial's packaged model, beside the task's own figures, and whether more of it is better."""
+# One beat may be late and one lost; the third is a dead worker.
 GRACE_BEATS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerSettings:
-    """Which settings are tried next."""
+    """The choice of the settings that are tried next."""
 
     kind: Annotated[Literal["tpe", "gp", "random"], Setting("tree-structured Parzen estimator, Gaussian process, dice")]
     seed: Annotated[int, Setting("seed; each worker adds its own number to it", minimum=0)] = 0
@@ -21,7 +22,7 @@ class SamplerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class MedianSettings:
-    """Stops a trial whose best validation is worse than the median of the others at the same number of units."""
+    """Median pruning: ends a trial that is worse than the median of the others at the same number of units."""
 
     kind: Literal["median"]
     startup_trials: Annotated[int, Setting("complete trials before any is pruned", minimum=1)] = 4
@@ -30,7 +31,7 @@ class MedianSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperbandSettings:
-    """Several successive halvings, which allow their trials different numbers of units to prove themselves."""
+    """Hyperband: several successive halvings, which give their trials different numbers of units."""
 
     kind: Literal["hyperband"]
     min_units: Annotated[
@@ -41,7 +42,7 @@ class HyperbandSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WilcoxonSettings:
-    """Stops a trial that is worse than the best one on the same folds, by a signed-rank test."""
+    """Signed-rank test: ends a trial that is worse than the best one on the same folds."""
 
     kind: Literal["wilcoxon"]
     p_threshold: Annotated[float, Setting("largest p-value at which a trial is stopped", minimum=0, maximum=1)] = 0.1
@@ -50,7 +51,7 @@ class WilcoxonSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class NoPruning:
-    """Every trial runs to its end."""
+    """No pruning: every trial runs to its end."""
 
     kind: Literal["none"]
 
@@ -64,8 +65,8 @@ PRUNERS: dict[str, type] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """One study and a worker of it; ``space`` and ``constraints`` are in ``tune.search.definition.Plan``."""
+class SearchSettings:
+    """The settings of a study and of a worker; ``SearchDefinition`` adds its space and constraints."""
 
     study: Annotated[str, Setting("name of the study; who gives the same name and storage joins it")]
     storage: Annotated[str, Setting("sqlite:///PATH for one worker, postgresql://USER@HOST/DATABASE for many")]
@@ -83,9 +84,9 @@ class Search:
     report_every_units: Annotated[
         int, Setting("units between two validations, which the pruner compares", minimum=1)
     ] = 100_000
-    max_retries: Annotated[int, Setting("how often a trial is taken up again after its worker died", minimum=0)] = 3
+    max_retries: Annotated[int, Setting("how often a trial is retried after its worker died", minimum=0)] = 3
     heartbeat_seconds: Annotated[
-        int, Setting(f"a worker that is silent for {GRACE_BEATS} times as long is taken for dead", minimum=1)
+        int, Setting(f"a worker that is silent for {GRACE_BEATS} times as long is declared dead", minimum=1)
     ] = 30
     settings: Annotated[tuple[str, ...], Setting("train settings of every trial and of the final training")] = ()
     trial: Annotated[tuple[str, ...], Setting("train settings of the trials alone")] = ()
@@ -94,5 +95,5 @@ class Search:
 
     @property
     def grace_seconds(self) -> int:
-        """How long a silent worker's trial is left alone."""
+        """The silence after which a worker counts as dead."""
         return GRACE_BEATS * self.heartbeat_seconds

@@ -1,5 +1,6 @@
-"""The space of a search: which train settings vary, between which values, and under which condition."""
+"""The space of a search: the train settings that vary, their values, and their conditions."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -20,13 +21,9 @@ class FloatRange:
     kind: Literal["float"]
     low: Annotated[float, Setting("least value")]
     high: Annotated[float, Setting("greatest value")]
-    log: Annotated[bool, Setting("whether to think in ratios")] = False
+    log: Annotated[bool, Setting("true for a scale of ratios")] = False
     step: Annotated[float | None, Setting("distance of the values from each other")] = None
     when: Conditions = ()
-
-    def extremes(self) -> list[Value]:
-        """The values between which all others lie."""
-        return [self.low, self.high]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +33,9 @@ class IntRange:
     kind: Literal["int"]
     low: Annotated[int, Setting("least value")]
     high: Annotated[int, Setting("greatest value")]
-    log: Annotated[bool, Setting("whether to think in ratios")] = False
+    log: Annotated[bool, Setting("true for a scale of ratios")] = False
     step: Annotated[int | None, Setting("distance of the values from each other; null is 1")] = None
     when: Conditions = ()
-
-    def extremes(self) -> list[Value]:
-        """The values between which all others lie."""
-        return [self.low, self.high]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +46,6 @@ class Categorical:
     choices: Annotated[tuple[str | int | float | bool | None, ...], Setting("the values")]
     when: Conditions = ()
 
-    def extremes(self) -> list[Value]:
-        """All of them."""
-        return list(self.choices)
-
 
 Parameter = FloatRange | IntRange | Categorical
 Space = Mapping[str, Parameter]
@@ -64,7 +53,7 @@ KINDS: dict[str, type] = {"float": FloatRange, "int": IntRange, "categorical": C
 
 
 def parse_space(value: object, problems: list[str]) -> dict[str, Parameter]:
-    """The parameters that can be read; what is wrong with each, and with the whole, is added to ``problems``."""
+    """Parse the parameters that can be read; all that is wrong, with one or with the whole, joins ``problems``."""
     if not isinstance(value, Mapping) or not value:
         problems.append(f"space must name at least one setting of python -m train with its values, got {value!r}")
         return {}
@@ -73,7 +62,9 @@ def parse_space(value: object, problems: list[str]) -> dict[str, Parameter]:
     for name, parameter in space.items():
         problems += [f"space.{name}{problem}" for problem in _contradictions(parameter)]
         problems += [f"space.{name}.when{problem}" for problem in _wrong_conditions(parameter, space, list(found))]
-    problems += _cycles(space)
+    waiting = sorted(set(space) - set(in_order(space)))
+    if waiting:
+        problems.append(f"the conditions of {', '.join(waiting)} wait for each other: remove one when")
     return space
 
 
@@ -96,7 +87,7 @@ def _parameter(name: str, entry: object, problems: list[str]) -> Parameter | Non
 
 
 def _contradictions(parameter: Parameter) -> list[str]:
-    """What is wrong with one parameter by itself."""
+    """List the contradictions within one parameter."""
     if isinstance(parameter, Categorical):
         seen = [repr(choice) for choice in parameter.choices]
         twice = sorted({choice for choice in seen if seen.count(choice) > 1})
@@ -144,28 +135,23 @@ def _takes(parameter: Parameter, value: Value) -> bool:
     return parameter.step is None or abs(steps - round(steps)) <= ROUNDING
 
 
-def _cycles(space: Space) -> list[str]:
-    """Conditions that wait for each other; a parameter whose parent is unknown is complained of elsewhere."""
-    settled: set[str] = set()
-    waiting = dict(space)
-    while ready := [
-        name for name, item in waiting.items() if all(p in settled or p not in space for p, _ in item.when)
-    ]:
-        settled.update(ready)
-        waiting = {name: item for name, item in waiting.items() if name not in settled}
-    return [f"the conditions of {', '.join(sorted(waiting))} wait for each other: remove one when"] if waiting else []
-
-
 def in_order(space: Space) -> list[str]:
-    """The parameters, each after those that its condition names; otherwise as the file has them."""
+    """Sort parameters, each after those that its condition names, otherwise as in the file; cycles are left out."""
     order: list[str] = []
-    while len(order) < len(space):
-        order.append(next(n for n in space if n not in order and all(parent in order for parent, _ in space[n].when)))
-    return order
+    while True:
+        ready = (
+            name
+            for name, parameter in space.items()
+            if name not in order and all(parent in order or parent not in space for parent, _ in parameter.when)
+        )
+        found = next(ready, None)
+        if found is None:
+            return order
+        order.append(found)
 
 
 def choose(space: Space, pick: Callable[[str, Parameter], Value]) -> dict[str, Value]:
-    """One point of the space: a value for every parameter whose condition holds, in a fixed order."""
+    """Pick a value for every parameter whose condition holds, in a fixed order."""
     point: dict[str, Value] = {}
     for name in in_order(space):
         if active(space[name], point):
@@ -174,12 +160,12 @@ def choose(space: Space, pick: Callable[[str, Parameter], Value]) -> dict[str, V
 
 
 def active(parameter: Parameter, point: Mapping[str, Value]) -> bool:
-    """Whether a parameter counts, given the values of its parents; one without a counting parent does not."""
+    """Return whether the condition of a parameter holds; a parent that does not count itself fulfils none."""
     return all(parent in point and point[parent] in values for parent, values in parameter.when)
 
 
 def suggest(space: Space, trial: Any) -> dict[str, Value]:
-    """The point that a sampler proposes for an Optuna trial."""
+    """Ask the sampler of an Optuna trial for a point."""
 
     def pick(name: str, parameter: Parameter) -> Value:
         if isinstance(parameter, Categorical):
@@ -194,7 +180,7 @@ def suggest(space: Space, trial: Any) -> dict[str, Value]:
 
 
 def baseline(space: Space, defaults: Mapping[str, Any]) -> dict[str, Value]:
-    """The configuration's own values, as far as they lie in the space."""
+    """Return the configuration's own values, as far as they lie in the space."""
     point: dict[str, Value] = {}
     for name in in_order(space):
         if name in defaults and active(space[name], point) and _takes(space[name], defaults[name]):
@@ -202,21 +188,24 @@ def baseline(space: Space, defaults: Mapping[str, Any]) -> dict[str, Value]:
     return point
 
 
+def extremes(parameter: Parameter) -> list[Value]:
+    """Return the values between which all others lie; of a categorical parameter, all."""
+    return list(parameter.choices) if isinstance(parameter, Categorical) else [parameter.low, parameter.high]
+
+
 def corners(space: Space) -> list[dict[str, Value]]:
-    """Points that together hold every extreme value of every parameter, conditions aside."""
-    extremes = {name: parameter.extremes() for name, parameter in space.items()}
-    most = max(map(len, extremes.values()), default=0)
-    return [{name: values[index % len(values)] for name, values in extremes.items()} for index in range(most)]
+    """Return points that together hold every extreme value of every parameter, conditions aside."""
+    found = {name: extremes(parameter) for name, parameter in space.items()}
+    most = max(map(len, found.values()), default=0)
+    return [{name: values[index % len(values)] for name, values in found.items()} for index in range(most)]
 
 
 def as_settings(point: Mapping[str, Value]) -> list[str]:
-    """A point as ``key=value`` settings of ``python -m train``."""
-    return [f"{name}={_text(value)}" for name, value in point.items()]
-
-
-def _text(value: Value) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str) and not value.replace("_", "").replace("-", "").isalnum():
-        return "'" + value.replace("'", "\\'") + "'"
-    return repr(value) if isinstance(value, float) else str(value)
+    """Write a point as ``key=value`` settings of ``python -m train``, in Hydra's grammar."""
+    settings = []
+    for name, value in point.items():
+        text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+        if isinstance(value, str) and not value.replace("_", "").replace("-", "").isalnum():
+            text = "'" + value.replace("'", "\\'") + "'"
+        settings.append(f"{name}={text}")
+    return settings

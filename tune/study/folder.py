@@ -1,4 +1,4 @@
-"""The directories of a study: one for each attempt at a trial, which alone writes there, and what the study ends with.
+"""The directories of a study: one for each attempt at a trial, which alone writes there, and the results.
 
 ::
 
@@ -16,21 +16,20 @@ from pathlib import Path
 
 from dragoman import atomic
 from dragoman.errors import ConfigError, OutputError
-from train.config.compose import load_config
+from train.config.compose import load_config, training_digest
 from train.config.settings import Config
-from train.run.provenance import training_digest
 from train.run.run_dir import RUNS, RunDir
 
 
 def study_folder(study: str) -> Path:
-    """Where a study keeps its files."""
+    """Return the directory of a study."""
     return RUNS / "tune" / study
 
 
 def claim_folder(study: str, token: str) -> None:
     """Take the study's directory, or join those that have; raises ConfigError when it holds another study's trials.
 
-    Their checkpoints and vocabularies would be gone on with, since trials of every study have the same numbers.
+    Their checkpoints and vocabularies would be continued, since trials of every study have the same numbers.
     """
     folder = study_folder(study)
     owner = folder / "study.json"
@@ -55,12 +54,12 @@ def claim_folder(study: str, token: str) -> None:
 
 
 def trial_folder(study: str, number: int) -> Path:
-    """Where one attempt keeps its files."""
+    """Return the directory of one attempt."""
     return study_folder(study) / f"trial-{number:04d}"
 
 
 def inherit(folder: Path, ancestors: Sequence[Path], config: Config) -> Path | None:
-    """Copy what the last reachable ancestor left, so that its work goes on; returns the ancestor, if there is one.
+    """Copy the files of the last reachable ancestor, to continue its work; returns the ancestor, if there is one.
 
     A copy, since the ancestor may only have been suspended, and one directory has one writer.
     """
@@ -77,7 +76,7 @@ def inherit(folder: Path, ancestors: Sequence[Path], config: Config) -> Path | N
 
 
 def last_step(folder: Path) -> int:
-    """The last checkpoint below a directory, as a step of training; 0 without any."""
+    """Return the step of the last checkpoint below a directory, 0 without any."""
     return max((int(path.name.removeprefix("step-")) for path in folder.rglob("checkpoints/step-*")), default=0)
 
 
@@ -89,7 +88,7 @@ def drop_checkpoints(folders: Sequence[Path]) -> None:
 
 
 def final_run(study: str, number: int, config: Config) -> RunDir:
-    """Where the final training is or belongs; one that was begun with other settings keeps its place."""
+    """Return the directory of the final training; one that was begun with other settings keeps its own."""
     stem = study_folder(study) / f"best-trial-{number:04d}"
     attempt = 1
     while True:

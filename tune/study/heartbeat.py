@@ -1,4 +1,4 @@
-"""Signs of life of a worker, and how it learns that it was taken for dead."""
+"""Heartbeats of a trial, by which its worker learns that it was declared dead."""
 
 import logging
 import threading
@@ -6,31 +6,34 @@ import time
 from types import TracebackType
 from typing import Self
 
-from optuna.study import Study
-from optuna.trial import Trial, TrialState
-
-from tune.study.storage import PatientStorage
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
 
 log = logging.getLogger(__name__)
+BEAT = "heartbeat"
+"""The user attribute that counts the heartbeats of a trial."""
 
 
 class TrialLostError(Exception):
-    """Others have declared this trial dead, and go on with it: it is to be left alone."""
+    """The trial was declared dead and another attempt goes on with it: this one must leave it alone."""
 
 
+# A worker counts up an attribute of its trial. The others compare: a count that stands still for three beats by their
+# own clock is a dead worker (plan.reconcile), so that no two clocks have to agree. They end the trial as FAIL, and
+# since Optuna lets nobody write to an ended trial, the next beat of a worker that was only suspended fails: it has
+# lost the trial, and finds out before it writes a checkpoint or a record.
 class Heartbeat:
-    """While entered, a thread tells the storage that the trial is being worked on."""
+    """A thread that counts up while entered."""
 
-    def __init__(self, storage: PatientStorage, study: Study, trial: Trial, *, every_seconds: float) -> None:
-        self._storage, self._study, self._trial_id = storage, study, trial._trial_id
-        self._every = every_seconds
+    def __init__(self, trial: Trial, *, every_seconds: float) -> None:
+        self._trial, self._every = trial, every_seconds
+        self._count, self._last = 0, time.monotonic()
         self._stop, self._lost = threading.Event(), threading.Event()
-        self._last = time.monotonic()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        # The first one at once: a trial that never had any is found later than others.
-        self._storage.record_heartbeat(self._trial_id)
+        # At once, and before the thread: from here on the trial has the attribute, and no copy of it is disturbed.
+        self._beat()
         self._thread.start()
         return self
 
@@ -41,26 +44,28 @@ class Heartbeat:
         self._thread.join(self._every)
 
     def check(self) -> None:
-        """Raise TrialLostError once the trial is somebody else's; cheap unless this process was suspended."""
-        if time.monotonic() - self._last > 2 * self._every and not self._runs():
-            self._lost.set()
+        """Raise TrialLostError once the trial was declared dead; free of charge unless this process was suspended."""
+        if time.monotonic() - self._last > 2 * self._every:
+            self._beat()
         if self._lost.is_set():
             raise TrialLostError
 
-    def _beat(self) -> None:
-        while not self._stop.wait(self._every):
+    def _run(self) -> None:
+        while not self._lost.is_set() and not self._stop.wait(self._every):
             try:
-                self._storage.record_heartbeat(self._trial_id)
-                if not self._runs():
-                    self._lost.set()
-                    return
+                self._beat()
             except Exception as error:
                 # The storage was patient already; if it stays away, the next report of the trial ends the worker.
-                log.warning("no sign of life could be given (%s)", error)
-                continue
+                log.warning("no heartbeat could be sent (%s)", error)
             finally:
-                self._storage.remove_session()
-            self._last = time.monotonic()
+                # Sessions belong to threads.
+                self._trial.storage.remove_session()
 
-    def _runs(self) -> bool:
-        return self._study._storage.get_trial(self._trial_id).state == TrialState.RUNNING
+    def _beat(self) -> None:
+        self._count += 1
+        try:
+            self._trial.set_user_attr(BEAT, self._count)
+        except UpdateFinishedTrialError:
+            self._lost.set()
+        else:
+            self._last = time.monotonic()

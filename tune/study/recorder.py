@@ -1,4 +1,4 @@
-"""What a search asks of whoever keeps its record; ``tune.__main__`` alone knows that it is MLflow."""
+"""The interface to the record of a study; ``tune.__main__`` alone knows that it is MLflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +11,9 @@ State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlotState:
-    """What became of one planned trial; ``values`` holds the objectives by name, of complete trials alone."""
+class PlannedTrial:
+    """The state of a planned trial; ``number`` is its deciding attempt's, ``values`` are a complete trial's."""
 
-    slot: int
     number: int
     state: State
     retries: int
@@ -24,7 +23,7 @@ class SlotState:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a study stands: how many of its trials are in which state, and the best of them."""
+    """The state of a study: planned trials by state, and the best of them."""
 
     counts: Mapping[str, int]
     best_number: int | None
@@ -32,7 +31,7 @@ class Summary:
 
     @property
     def finished(self) -> int:
-        """Trials that have ended."""
+        """The number of trials that have ended."""
         return sum(count for state, count in self.counts.items() if state not in ("WAITING", "RUNNING"))
 
 
@@ -41,64 +40,57 @@ class TrialRecorder(Recorder, Protocol):
 
     def abandon(self) -> None:
         """Stop writing, and leave the record as it is: the trial is somebody else's."""
-        ...
 
 
 class StudyRecord(Protocol):
-    """The record of a study."""
+    """The record of a study; planned trials are known by their numbers."""
 
     def open_study(self, *, name: str, token: str, facts: Mapping[str, object]) -> str | None:
-        """Find or make the record of the study with this unique token, and mark it running; returns its id."""
-        ...
+        """Find or create the record of the study with this unique token, and mark it running; returns its id."""
 
-    def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
-        """Find or make the record of a planned trial, and go on writing it."""
-        ...
+    def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
+        """Find or create the record of a planned trial, and continue it."""
 
-    def settle(self, states: Mapping[int, SlotState]) -> None:
-        """Make the records of the trials say what the storage says of them, by slot."""
-        ...
+    def settle(self, trials: Mapping[int, PlannedTrial]) -> None:
+        """Make the records of planned trials agree with the storage."""
 
     def running(self) -> set[int]:
-        """The slots whose record says that it is being written."""
-        ...
+        """Return the planned trials whose record is marked as being written."""
 
     def summarize(self, summary: Summary) -> None:
-        """Note how the study stands."""
-        ...
+        """Record the state of the study."""
 
     def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
-        """Store the results and close the record; with ``waiting`` trials left it can be taken up again."""
-        ...
+        """Store the results and close the record; with ``waiting`` trials left it can be continued."""
 
 
 class UnrecordedTrial(Unrecorded):
-    """Keeps no record."""
+    """A trial without a record."""
 
     def abandon(self) -> None:
-        """Nothing to stop."""
+        """Do nothing."""
 
 
 class UnrecordedStudy:
-    """Keeps no record."""
+    """A study without a record."""
 
     def open_study(self, *, name: str, token: str, facts: Mapping[str, object]) -> str | None:
-        """Nothing to find."""
+        """Return no id."""
         return None
 
-    def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
-        """A recorder that forgets."""
+    def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
+        """Return a recorder that keeps nothing."""
         return UnrecordedTrial()
 
-    def settle(self, states: Mapping[int, SlotState]) -> None:
-        """Forget it."""
+    def settle(self, trials: Mapping[int, PlannedTrial]) -> None:
+        """Do nothing."""
 
     def running(self) -> set[int]:
-        """None."""
+        """Return no trials."""
         return set()
 
     def summarize(self, summary: Summary) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
-        """Forget it."""
+        """Do nothing."""

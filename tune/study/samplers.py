@@ -1,17 +1,29 @@
 """Optuna's samplers and pruners for the settings of a search."""
 
-import optuna
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 
-from tune.search.definition import Plan
+from tune.search.definition import SearchDefinition
 from tune.search.settings import HyperbandSettings, MedianSettings, WilcoxonSettings
-from tune.study.experimental import accepted
 
 
-def make_sampler(plan: Plan, worker: int) -> BaseSampler:
-    """The sampler of one worker: with one seed, all of them would propose the same."""
-    settings = plan.search.sampler
+@contextmanager
+def accepted() -> Iterator[None]:
+    """Suppress Optuna's warnings of experimental features: its version is pinned, and their use is tested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def make_sampler(definition: SearchDefinition, worker: int) -> BaseSampler:
+    """Create the sampler of one worker: with one seed, all of them would propose the same."""
+    settings = definition.search.sampler
     seed = settings.seed + worker
     if settings.kind == "random":
         return RandomSampler(seed=seed)
@@ -23,20 +35,21 @@ def make_sampler(plan: Plan, worker: int) -> BaseSampler:
             n_startup_trials=settings.startup_trials,
             multivariate=True,
             # Without groups a setting that counts only under a condition would be chosen apart from all others.
-            group=any(parameter.when for parameter in plan.space.values()),
+            group=any(parameter.when for parameter in definition.space.values()),
+            # Running trials count as bad ones, so that workers do not try the same at once.
             constant_liar=True,
         )
 
 
-def make_pruner(plan: Plan) -> BasePruner:
-    """The pruner; steps are units, or folds for Wilcoxon's."""
-    search, settings = plan.search, plan.search.pruner
+def make_pruner(definition: SearchDefinition) -> BasePruner:
+    """Create the pruner; its steps are units, or folds for Wilcoxon's."""
+    search, settings = definition.search, definition.search.pruner
     if isinstance(settings, MedianSettings):
         return MedianPruner(n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_units)
     if isinstance(settings, HyperbandSettings):
         return HyperbandPruner(
             min_resource=settings.min_units or search.report_every_units,
-            max_resource=units_of_trial(plan) * search.folds,
+            max_resource=units_of_trial(definition) * search.folds,
             reduction_factor=settings.reduction_factor,
         )
     if isinstance(settings, WilcoxonSettings):
@@ -45,14 +58,14 @@ def make_pruner(plan: Plan) -> BasePruner:
     return NopPruner()
 
 
-def units_of_trial(plan: Plan) -> int:
-    """The units of one training, on the grid of the reports; where pruning and folds count on it, it is set."""
-    every = plan.search.report_every_units
-    most = plan.base.train.max_units or 0
+def units_of_trial(definition: SearchDefinition) -> int:
+    """Return the units of one training, rounded up to the grid of the reports; 1 interval where none are set."""
+    every = definition.search.report_every_units
+    most = definition.base.train.max_units or 0
     return max(1, -(-most // every)) * every
 
 
-def directions(plan: Plan) -> list[optuna.study.StudyDirection]:
-    """Which way each objective is to go."""
-    up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-    return [up if plan.rising[name] else down for name in plan.search.objectives]
+def directions(definition: SearchDefinition) -> list[StudyDirection]:
+    """Return the direction of each objective."""
+    up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    return [up if definition.rising[name] else down for name in definition.search.objectives]

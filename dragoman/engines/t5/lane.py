@@ -47,7 +47,9 @@ class Pace:
     patience: int
 
 
-# An encoder batch costs a GPU about as long as three steps however small it is; on a CPU it costs what it computes.
+# An encoder batch costs a GPU about as long as three steps however small it is, so a few items wait about as long for
+# others to join them; on a CPU it costs what it computes, so nothing waits. Each size of a step is a graph to record on
+# a GPU, which therefore has few; a CPU has more, since it pays for the slots that a step computes in vain.
 CUDA_PACE = Pace(
     slot_counts=(1, 8, 32, 128, 256, 512),
     shortest=32,

@@ -1,4 +1,4 @@
-"""How translation shows itself: LibreTranslate's bodies as schemas, the list of languages, and the model card."""
+"""The descriptions of translation: LibreTranslate's bodies as schemas, the list of languages, and the model card."""
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.model_card import Card
@@ -38,7 +38,18 @@ def languages_page(languages: Languages) -> Page:
     return Page(
         summary="The language pairs of this model",
         body=[{"code": code, "name": LANGUAGE_NAMES.get(code, code), "targets": pairs[code]} for code in pairs],
-        schema=_languages_schema(languages),
+        schema={
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "name", "targets"],
+                "properties": {
+                    "code": {"type": "string", "example": languages.source},
+                    "name": {"type": "string"},
+                    "targets": {"type": "array", "items": {"type": "string"}, "example": [languages.target]},
+                },
+            },
+        },
     )
 
 
@@ -115,21 +126,6 @@ def _response_schema() -> Schema:
             "alternatives": {"oneOf": [texts, {"type": "array", "items": texts}]},
             "scores": {"oneOf": [scores, {"type": "array", "items": scores}]},
             "finish_reason": {"oneOf": [reason, {"type": "array", "items": reason}]},
-        },
-    }
-
-
-def _languages_schema(languages: Languages) -> Schema:
-    return {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "required": ["code", "name", "targets"],
-            "properties": {
-                "code": {"type": "string", "example": languages.source},
-                "name": {"type": "string"},
-                "targets": {"type": "array", "items": {"type": "string"}, "example": [languages.target]},
-            },
         },
     }
 

@@ -1,4 +1,4 @@
-"""What the manifest of a translation model says: its languages, its preprocessing, its decoding, and its limits."""
+"""The manifest of a translation model: its languages, its preprocessing, its decoding, and its limits."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,7 +18,7 @@ class Languages:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What the core does to a text before the tokenizer; never part of a request."""
+    """Changes to a text before it is tokenized; never part of a request."""
 
     prefix: str = ""
 
@@ -34,10 +34,10 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(base.Limits):
-    """What a server accepts; sizes in bytes, Unicode characters and tokens.
+    """The limits of a server; sizes in bytes, Unicode characters and tokens.
 
-    ``max_characters`` are those of all texts of a request together, one of which may be a document of that size.
-    ``max_source_tokens`` are what the model reads at once: a sentence of more is translated in parts.
+    ``max_characters`` holds for all texts of a request together, one of which may be a document of that size.
+    ``max_source_tokens`` is the most that the model reads at once: a longer sentence is translated in parts.
     ``max_body_bytes`` leaves room for the longest text with every character escaped, in 12 bytes at most.
     """
 

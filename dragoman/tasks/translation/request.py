@@ -1,18 +1,4 @@
-"""The request body of translation: LibreTranslate's fields, and our own optional ones beside them.
-
-==================  ================================================================================================
-``q``               a text of any number of sentences and lines, or a list of texts (required)
-``source``          the language of the texts; the model's source language is the only one, and the default
-``target``          the language to translate to; likewise
-``format``          ``text``
-``alternatives``    how many further translations of each text to give, 0 by default
-``api_key``         accepted for LibreTranslate's clients, and not used
-``num_beams``       beam width; the model's default, or ``alternatives`` + 1 if that is more
-``max_new_tokens``  where to cut the translation of a sentence, in tokens
-``length_penalty``  exponent of the length by which a beam's log-probability is divided
-``return_scores``   whether to give the length-normalised log-probabilities
-==================  ================================================================================================
-"""
+"""The request body of translation: LibreTranslate's fields, and our own optional ones beside them."""
 
 import dataclasses
 import json
@@ -25,23 +11,14 @@ from dragoman.errors import InvalidInput
 from dragoman.tasks.base import Request
 from dragoman.tasks.translation.options import Limits, Options
 
-FIELDS = (
-    "q",
-    "source",
-    "target",
-    "format",
-    "alternatives",
-    "api_key",
-    "num_beams",
-    "max_new_tokens",
-    "length_penalty",
-    "return_scores",
-)
+# LibreTranslate's fields and our own ones; ``interface`` describes each in the schema of the request.
+LIBRETRANSLATE_FIELDS = ("q", "source", "target", "format", "alternatives", "api_key")
+FIELDS = (*LIBRETRANSLATE_FIELDS, "num_beams", "max_new_tokens", "length_penalty", "return_scores")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationItem:
-    """One text and how to decode it."""
+    """One text and its decoding options."""
 
     text: str
     decoding: Decoding
@@ -51,7 +28,7 @@ class TranslationItem:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRequest(Request):
-    """A request whose structure is right; ``inputs`` are filled in by the task once each text is tokenized."""
+    """A request of valid structure; the task fills in ``inputs`` when each text is tokenized."""
 
     texts: tuple[TranslationItem, ...]
     alternatives: int
@@ -63,10 +40,11 @@ class TranslationRequest(Request):
 
 
 def parse_request(payload: Any, options: Options, limits: Limits) -> TranslationRequest:
-    """Check a decoded body against the fields above; raises InvalidInput with the field, value and what is right."""
+    """Check a decoded body; raises InvalidInput with the field, its value and the accepted values."""
     if not isinstance(payload, Mapping):
         raise InvalidInput(f'the body must be a JSON object such as {{"q": "text"}}, got {_json_type(payload)}')
-    if unknown := sorted(set(payload) - set(FIELDS)):
+    unknown = sorted(set(payload) - set(FIELDS))
+    if unknown:
         raise InvalidInput(f"unknown field {_shown(unknown[0])}; accepted are {', '.join(FIELDS)}", field=unknown[0])
     texts = _texts(payload, limits)
     _check_choice(payload, "source", options.languages.source)
@@ -120,11 +98,14 @@ def _decoding(payload: Mapping[str, Any], default: Decoding, limits: Limits, alt
             f"num_beams must be more than alternatives ({alternatives}), got {num_beams}; leave it out or raise it",
             field="num_beams",
         )
-    return Decoding(
-        num_beams=num_beams,
-        max_new_tokens=_integer(payload, "max_new_tokens", default.max_new_tokens, 1, limits.max_new_tokens),
-        length_penalty=_length_penalty(payload, default.length_penalty),
-    )
+    max_new_tokens = _integer(payload, "max_new_tokens", default.max_new_tokens, 1, limits.max_new_tokens)
+    penalty = payload.get("length_penalty", default.length_penalty)
+    if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not 0 <= penalty <= MAX_LENGTH_PENALTY:
+        raise InvalidInput(
+            f"length_penalty must be a number from 0 to {MAX_LENGTH_PENALTY:g}, got {_shown(penalty)}",
+            field="length_penalty",
+        )
+    return Decoding(num_beams=num_beams, max_new_tokens=max_new_tokens, length_penalty=float(penalty))
 
 
 def _integer(payload: Mapping[str, Any], field: str, default: int, low: int, high: int) -> int:
@@ -134,18 +115,8 @@ def _integer(payload: Mapping[str, Any], field: str, default: int, low: int, hig
     return value
 
 
-def _length_penalty(payload: Mapping[str, Any], default: float) -> float:
-    value = payload.get("length_penalty", default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_LENGTH_PENALTY:
-        raise InvalidInput(
-            f"length_penalty must be a number from 0 to {MAX_LENGTH_PENALTY:g}, got {_shown(value)}",
-            field="length_penalty",
-        )
-    return float(value)
-
-
 def _shown(value: object) -> str:
-    """Write a value as it may stand in a message: as JSON, and never the whole of a long text."""
+    """Format a value for a message: as JSON, and cut where it is long."""
     shown = json.dumps(value, ensure_ascii=True)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 

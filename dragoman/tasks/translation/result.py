@@ -1,4 +1,4 @@
-"""What the model made of sentences, and how it becomes the translation of a text."""
+"""The hypotheses of sentences, and the translation of a text that is made of them."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from dragoman.text.documents import Span, join
 class SentenceHypothesis:
     """One translation of a sentence, of ``num_tokens`` tokens with the end of sequence.
 
-    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` says whether the model ended
-    the sentence itself.
+    ``score`` is the length-normalised log-probability, None unless asked for; ``finished`` is false where the token
+    limit cut the sentence.
     """
 
     text: str

@@ -1,6 +1,6 @@
 """Translation at run time: texts in, texts out, sentence by sentence, over either engine."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,7 +30,7 @@ MAX_SENTENCES = 100_000
 
 
 class Search(NamedTuple):
-    """How the sentences of a batch are decoded."""
+    """The decoding options that the sentences of a batch have in common."""
 
     decoding: Decoding
     num_hypotheses: int
@@ -39,15 +39,10 @@ class Search(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparedItem:
-    """A sentence as source ids, with the options it is decoded with; equal items have equal answers."""
+    """A sentence as source ids, with its decoding options; equal items have equal answers."""
 
     ids: tuple[int, ...]
     search: Search
-
-    @property
-    def rows(self) -> int:
-        """The rows of a batch that the model computes for it."""
-        return self.search.decoding.num_beams
 
 
 @dataclass(frozen=True)
@@ -59,24 +54,8 @@ class PreparedText:
     items: tuple[PreparedItem, ...]
 
 
-def open_translation_engine(bundle: Bundle, tokenizer: Tokenizer, *, engine: str, device: str) -> Seq2SeqEngine:
-    """Load the engine of a bundle, for what its limits allow; raises BundleError or ConfigError."""
-    limits = TranslationTask.limits_of(bundle.manifest)
-    opened: Seq2SeqEngine = open_engine(
-        TranslationTask.engines,
-        bundle,
-        engine=engine,
-        device=device,
-        tokenizer=tokenizer,
-        max_source_tokens=limits.max_source_tokens,
-        max_new_tokens=limits.max_new_tokens,
-        max_beams=limits.max_beams,
-    )
-    return opened
-
-
 class TranslationTask(Task):
-    """A bundle's tokenizer and engine, spoken to in texts."""
+    """Translation of texts with a bundle's tokenizer and engine."""
 
     Options = Options
     Limits = Limits
@@ -100,19 +79,29 @@ class TranslationTask(Task):
     no_output = ""
 
     def open(self, bundle: Bundle, *, engine: str, device: str) -> Seq2SeqEngine:
-        """Load the tokenizer and the engine; raises BundleError or ConfigError."""
+        """Load the tokenizer, and the engine for requests within the limits; raises BundleError or ConfigError."""
         self._tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-        return open_translation_engine(bundle, self._tokenizer, engine=engine, device=device)
+        opened: Seq2SeqEngine = open_engine(
+            self.engines,
+            bundle,
+            engine=engine,
+            device=device,
+            tokenizer=self._tokenizer,
+            max_source_tokens=self.limits.max_source_tokens,
+            max_new_tokens=self.limits.max_new_tokens,
+            max_beams=self.limits.max_beams,
+        )
+        return opened
 
     @classmethod
     def work(cls, manifest: Manifest) -> str:
-        """Name the pair: only models of one pair can be compared."""
+        """Name the pair of languages: only models of one pair can be compared."""
         languages = cls.options_of(manifest).languages
         return f"{manifest.task} {languages.source}-{languages.target}"
 
     @classmethod
     def interface(cls, manifest: Manifest) -> Interface:
-        """See ``interface``."""
+        """Describe the route for the OpenAPI page."""
         return interface.route(manifest, cls.options_of(manifest), cls.limits_of(manifest))
 
     @classmethod
@@ -137,12 +126,12 @@ class TranslationTask(Task):
 
     @staticmethod
     def output(value: Translation) -> str:
-        """Give the text."""
+        """Return the text."""
         return value.text
 
     @classmethod
     def sample(cls, item: Any, reference: Any, output: Any) -> dict[str, Any]:
-        """Give the row of a table of samples."""
+        """Return the row of a table of samples."""
         return {"source": item, "reference": reference, "hypothesis": output}
 
     def prepare(self, item: str | TranslationItem) -> PreparedText:
@@ -176,12 +165,12 @@ class TranslationTask(Task):
         return request.with_inputs(inputs)
 
     def batch_key(self, item: PreparedItem) -> Hashable:
-        """Mix what is decoded alike, in lengths that the engine mixes."""
+        """Return the key of sentences with equal options and of lengths that the engine mixes."""
         return (item.search, self.engine.batch_class(len(item.ids)))
 
     def size(self, item: PreparedItem) -> Size:
-        """Count the tokens of a sentence, once for each row of the beam."""
-        return Size(len(item.ids), item.rows)
+        """Return the tokens of a sentence, and the rows of its beam."""
+        return Size(len(item.ids), item.search.decoding.num_beams)
 
     def output_size(self, result: Result) -> int:
         """Count the tokens of the best translation of a sentence."""
@@ -189,7 +178,7 @@ class TranslationTask(Task):
         return hypotheses[0].num_tokens
 
     def run(self, batch: Sequence[PreparedItem], *, on_outcome: OnOutcome | None = None) -> list[Result | Failure]:
-        """Decode one batch; ``on_outcome`` hears of translations that end before the rest of their batch."""
+        """Decode one batch; ``on_outcome`` gets the translations that end before the rest of their batch."""
         decoding, num_hypotheses, return_scores = batch[0].search
 
         def report(place: int, row: list[Hypothesis]) -> None:
@@ -225,12 +214,11 @@ class TranslationTask(Task):
             columns["scores"] = [list(translation.scores) for translation in translations]
         columns["finish_reason"] = [translation.finish_reason for translation in translations]
         body: dict[str, Any] = {name: column if request.is_list else column[0] for name, column in columns.items()}
-        body["model"] = self.identity()
+        body["model"] = self.manifest.identity()
         return body
 
     def _prepare(self, item: TranslationItem, field: str, *, most: int) -> PreparedText:
-        search = Search(item.decoding, 1 + item.alternatives, item.return_scores)
-        spans, items = [], []
+        """Tokenize the sentences of a text, in order; one beyond the model's limit becomes several parts."""
         sentences = sentence_spans(item.text, self.options.languages.source)
         if len(sentences) > most:
             raise InvalidInput(
@@ -238,9 +226,26 @@ class TranslationTask(Task):
                 field=field,
                 code="text_too_long",
             )
-        for span, ids in self._tokenized(item.text, sentences, field):
-            spans.append(span)
-            items.append(PreparedItem(ids, search))
+        search = Search(item.decoding, 1 + item.alternatives, item.return_scores)
+        limit = self.limits.max_source_tokens
+        spans, items = [], []
+        # A stack of spans with the tokens that each may have: a sentence the model's limit, a part less than that.
+        waiting = [(span, limit) for span in reversed(sentences)]
+        while waiting:
+            span, most_tokens = waiting.pop()
+            sentence = item.text[span[0] : span[1]]
+            ids = (*self._tokenizer.encode(self.options.preprocessing.prefix + sentence), EOS_ID)
+            if len(ids) <= most_tokens or (len(sentence) == 1 and len(ids) <= limit):
+                spans.append(span)
+                items.append(PreparedItem(ids, search))
+            elif len(sentence) > 1:
+                waiting += [(part, min(limit, PART_TOKENS)) for part in reversed(halves(item.text, span))]
+            else:
+                raise InvalidInput(
+                    f"{field} holds {sentence!a}, which has {len(ids)} tokens, and the limit is {limit}; leave it out",
+                    field=field,
+                    code="text_too_long",
+                )
         return PreparedText(item.text, tuple(spans), tuple(items))
 
     def _check(self, text: Any, field: str) -> None:
@@ -248,9 +253,10 @@ class TranslationTask(Task):
             raise InvalidInput(f"{field} must be text, got {type(text).__name__}", field=field)
         if not text.strip():
             raise InvalidInput(f"{field} is empty; give a text to translate", field=field)
-        if len(text) > (limit := self.limits.max_characters):
+        if len(text) > self.limits.max_characters:
             raise InvalidInput(
-                f"{field} has {len(text)} characters, the limit is {limit}; split it into shorter texts",
+                f"{field} has {len(text)} characters, the limit is {self.limits.max_characters}; "
+                "split it into shorter texts",
                 field=field,
                 code="text_too_long",
             )
@@ -261,34 +267,10 @@ class TranslationTask(Task):
                 f"{field} holds half of a surrogate pair at character {error.start}; send valid Unicode", field=field
             ) from error
 
-    def _tokenized(self, text: str, spans: Sequence[Span], field: str) -> Iterator[tuple[Span, tuple[int, ...]]]:
-        """Yield the sentences of a text with their ids, in order, and one beyond the model's limit in several parts."""
-        most = self.limits.max_source_tokens
-        waiting = [(span, most) for span in reversed(spans)]
-        while waiting:
-            span, limit = waiting.pop()
-            sentence = text[span[0] : span[1]]
-            ids = (*self._tokenizer.encode(self.options.preprocessing.prefix + sentence), EOS_ID)
-            if len(ids) <= limit:
-                yield span, ids
-            elif len(sentence) > 1:
-                waiting += [(part, min(most, PART_TOKENS)) for part in reversed(halves(text, span))]
-            elif len(ids) <= most:
-                yield span, ids
-            else:
-                raise InvalidInput(
-                    f"{field} holds {sentence!a}, which has {len(ids)} tokens, and the limit is {most}; leave it out",
-                    field=field,
-                    code="text_too_long",
-                )
-
     def _result(self, row: Sequence[Hypothesis]) -> Result:
-        return Result(tuple(map(self._hypothesis, row)))
-
-    def _hypothesis(self, hypothesis: Hypothesis) -> SentenceHypothesis:
-        return SentenceHypothesis(
-            text=self._tokenizer.decode(hypothesis.ids),
-            num_tokens=hypothesis.num_tokens,
-            score=hypothesis.score,
-            finished=hypothesis.finished,
-        )
+        hypotheses = []
+        for hypothesis in row:
+            text = self._tokenizer.decode(hypothesis.ids)
+            num_tokens, score, finished = hypothesis.num_tokens, hypothesis.score, hypothesis.finished
+            hypotheses.append(SentenceHypothesis(text=text, num_tokens=num_tokens, score=score, finished=finished))
+        return Result(tuple(hypotheses))

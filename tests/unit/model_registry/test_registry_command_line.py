@@ -7,7 +7,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from dragoman.errors import BundleError, ConfigError, DataError, UnavailableError
-from model_registry.__main__ import bundle_directory, main, parse_reference
+from model_registry.command_line import main
+from model_registry.commands.base import bundle_directory, parse_reference
 from model_registry.mlflow_store.connection import connect, explained, resolve_uri, without_password
 from model_registry.versions.version import Version, select
 
@@ -21,7 +22,6 @@ def version(number: int, *aliases: str, bundle_version: str = "") -> Version:
         created=datetime.now(UTC),
         digest="",
         bundle_version=bundle_version,
-        scores={},
     )
 
 
@@ -154,7 +154,7 @@ def test_reading_a_store_that_does_not_exist_makes_none(tmp_path):
 
 
 def test_help_and_wrong_command_lines_do_not_wait_for_mlflow():
-    code = "import sys; from model_registry.__main__ import main; main(['promote', '--help'])"
+    code = "import sys; from model_registry.command_line import main; main(['promote', '--help'])"
     script = f"import atexit, sys; atexit.register(lambda: print('mlflow' in sys.modules)); {code}"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ}, timeout=60

@@ -7,7 +7,7 @@ from deploy.demos.search import _parser
 from train.run.history import CurvePoint
 from tune.results.display import SearchDisplay
 from tune.search.help import help_text
-from tune.search.settings import PRUNERS, Search
+from tune.search.settings import PRUNERS, SearchSettings
 from tune.study.recorder import Summary
 
 STANDING = Summary(
@@ -20,7 +20,7 @@ def test_a_trial_that_ends_is_one_line_with_the_standing(capsys: pytest.CaptureF
         display.begin(7, STANDING)
         display.stage("reading")
         display.show(CurvePoint(step=5, units=9, elapsed_seconds=1, progress=0.5, figures={"validation/chrf": 3.0}))
-        display.wait([1, 2])
+        display.wait(2)
         display.end(7, "chrf 40.00", STANDING)
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -60,6 +60,6 @@ def test_the_comparison_of_make_tune_takes_no_setting_that_one_side_alone_would_
 
 def test_the_help_names_every_setting_and_every_pruner() -> None:
     text = help_text()
-    names = {field.name for field in dataclasses.fields(Search)} - {"sampler", "pruner"}
+    names = {field.name for field in dataclasses.fields(SearchSettings)} - {"sampler", "pruner"}
     for name in (*names, *PRUNERS, "sampler.seed", "constraints.NAME", "int step", "when"):
         assert name in text

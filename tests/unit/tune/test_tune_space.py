@@ -5,16 +5,15 @@ import optuna
 import pytest
 
 from dragoman.errors import ConfigError
-from train.config.compose import compose_config
-from train.run.provenance import training_digest
+from train.config.compose import compose_config, training_digest
 from train.tasks.translation.task import Translation
-from tune.search.definition import default_search, load_plan, trial_settings
-from tune.search.space import as_settings, baseline, choose, corners, in_order, parse_space, suggest
+from tune.search.definition import default_search, load_definition, trial_settings
+from tune.search.space import as_settings, baseline, choose, corners, extremes, in_order, parse_space, suggest
 
 
 def mistakes(*arguments: str) -> str:
     with pytest.raises(ConfigError) as error:
-        load_plan(arguments)
+        load_definition(arguments)
     return str(error.value)
 
 
@@ -113,11 +112,11 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_a_setting_of_the_command_line_reaches_inside_a_parameter() -> None:
-    plan = load_plan(["space.train.lr.high=0.02", "pruner.kind=none", "trials=3", "train.seed=7"])
-    assert plan.space["train.lr"].high == 0.02  # type: ignore[union-attr]
-    assert plan.search.pruner.kind == "none"
-    assert plan.search.trials == 3
-    assert plan.search.settings[-1] == "train.seed=7"
+    definition = load_definition(["space.train.lr.high=0.02", "pruner.kind=none", "trials=3", "train.seed=7"])
+    assert definition.space["train.lr"].high == 0.02  # type: ignore[union-attr]
+    assert definition.search.pruner.kind == "none"
+    assert definition.search.trials == 3
+    assert definition.search.settings[-1] == "train.seed=7"
 
 
 CONDITIONAL = {
@@ -177,37 +176,37 @@ def test_a_point_is_read_by_training_as_it_was_meant() -> None:
 
 @pytest.mark.parametrize("file", sorted(Path("configs/tune").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_search_that_is_shipped_is_right_and_begins_with_its_command(file: Path) -> None:
-    plan = load_plan([f"search={file.stem}"])
-    point = choose(plan.space, lambda name, parameter: parameter.extremes()[-1])
-    assert compose_config(trial_settings(plan.search, point)).train.validate_every_units
+    definition = load_definition([f"search={file.stem}"])
+    point = choose(definition.space, lambda name, parameter: extremes(parameter)[-1])
+    assert compose_config(trial_settings(definition.search, point)).train.validate_every_units
     assert file.read_text(encoding="utf-8").startswith(f"# python -m tune search={file.stem}")
 
 
 def test_there_is_a_default_search() -> None:
     default = default_search([])
     assert default is not None
-    assert load_plan([]).search.study.startswith(default)
+    assert load_definition([]).search.study.startswith(default)
 
 
 def test_a_task_without_a_search_of_its_own_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translation, "search", None)
     with pytest.raises(ConfigError, match="the task translation has no search of its own: name one with search=NAME"):
-        load_plan([])
+        load_definition([])
 
 
 def test_workers_that_record_or_compute_elsewhere_agree_about_the_study() -> None:
     own = ["tracking.uri=postgresql://u:secret@elsewhere/db", "train.device=cpu", "+train.threads=1"]
-    ours, theirs = load_plan([*own, "trials=99"]), load_plan([])
-    assert ours.definition == theirs.definition
+    ours, theirs = load_definition([*own, "trials=99"]), load_definition([])
+    assert ours.shared == theirs.shared
     assert (ours.own, theirs.own) == (own, [])
-    assert load_plan(["train.seed=4"]).definition != theirs.definition
-    assert load_plan(["final=[train.max_minutes=3]"]).definition != theirs.definition
+    assert load_definition(["train.seed=4"]).shared != theirs.shared
+    assert load_definition(["final=[train.max_minutes=3]"]).shared != theirs.shared
 
 
 def test_the_order_of_settings_makes_no_other_study() -> None:
-    one = load_plan(["train.seed=4", "train.clip_norm=2", "train.seed=5"])
-    other = load_plan(["train.clip_norm=2", "train.seed=5"])
-    assert one.definition == other.definition
+    one = load_definition(["train.seed=4", "train.clip_norm=2", "train.seed=5"])
+    other = load_definition(["train.clip_norm=2", "train.seed=5"])
+    assert one.shared == other.shared
 
 
 def test_a_checkpoint_fits_whatever_the_device_but_no_other_settings() -> None:

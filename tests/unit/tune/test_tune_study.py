@@ -20,17 +20,23 @@ from tune.objective import Watcher
 from tune.results.best import settings_of
 from tune.results.final import alone, finished_elsewhere, note_finished
 from tune.results.pictures import write_table
-from tune.search.definition import load_plan
+from tune.search.definition import load_definition
 from tune.study import database
 from tune.study.database import check, option, parse_url
-from tune.study.experimental import accepted
-from tune.study.heartbeat import Heartbeat, TrialLostError
+from tune.study.heartbeat import BEAT, Heartbeat, TrialLostError
 from tune.study.lock import exclusive
-from tune.study.plan import Joined, add_slots, join, reconcile
+from tune.study.plan import Joined, join, plan_trials, reconcile
+from tune.study.planned_trials import (
+    ERROR,
+    HANDED_BACK,
+    attempts_by_planned,
+    best_trials,
+    planned_trials,
+    summary,
+)
 from tune.study.recorder import UnrecordedStudy
-from tune.study.samplers import make_pruner, make_sampler, units_of_trial
-from tune.study.slots import ERROR, HANDED_BACK, best_trials, by_slot, states, summary
-from tune.study.storage import NothingWaitsError, PatientStorage, open_storage
+from tune.study.samplers import accepted, make_pruner, make_sampler, units_of_trial
+from tune.study.storage import NothingWaitsError, open_storage
 
 JoinStudy = Callable[..., Joined]
 
@@ -46,7 +52,7 @@ SPACE = (
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with Optuna's tables, which take their time to make."""
     path = tmp_path_factory.mktemp("empty") / "optuna.db"
-    open_storage(parse_url(f"sqlite:///{path}"), heartbeat_seconds=1, grace_seconds=1).engine.dispose()
+    open_storage(parse_url(f"sqlite:///{path}")).engine.dispose()
     return path
 
 
@@ -59,32 +65,30 @@ def join_study(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         if not (tmp_path / database).exists():
             shutil.copyfile(empty_database, tmp_path / database)
         url = parse_url(f"sqlite:///{tmp_path / database}")
-        plan = load_plan(["trials=3", "report_every_units=100000", SPACE, *arguments])
-        storage = open_storage(url, heartbeat_seconds=1, grace_seconds=plan.search.grace_seconds)
-        return join(plan, storage, UnrecordedStudy())
+        definition = load_definition(["trials=3", "report_every_units=100000", SPACE, *arguments])
+        return join(definition, open_storage(url), UnrecordedStudy())
 
     return joined
 
 
 def claim(joined: Joined) -> Trial:
-    with accepted():
-        return joined.study.ask()
+    return joined.study.ask()
 
 
-def slot_states(joined: Joined) -> list[str]:
-    found = states(joined.study.get_trials(), joined.objectives)
-    return [found[slot].state for slot in sorted(found)]
+def planned_states(joined: Joined) -> list[str]:
+    found = planned_trials(joined.study.get_trials(), joined.objectives)
+    return [found[planned].state for planned in sorted(found)]
 
 
-def test_a_study_has_its_planned_slots_whoever_joins_and_the_first_is_the_default(join_study: JoinStudy) -> None:
+def test_a_study_has_its_planned_trials_whoever_joins_and_the_first_is_the_default(join_study: JoinStudy) -> None:
     join_study()
     joined = join_study()
-    assert sorted(by_slot(joined.study.get_trials())) == [0, 1, 2]
+    assert sorted(attempts_by_planned(joined.study.get_trials())) == [0, 1, 2]
     assert joined.worker == 1
     first = claim(joined)
     assert first.suggest_float("train.lr", 0.0005, 0.01, log=True) == 0.002
     more = join_study("trials=5")
-    assert sorted(by_slot(more.study.get_trials())) == [0, 1, 2, 3, 4]
+    assert sorted(attempts_by_planned(more.study.get_trials())) == [0, 1, 2, 3, 4]
 
 
 def test_nothing_is_made_up_beyond_the_plan(join_study: JoinStudy) -> None:
@@ -152,7 +156,7 @@ def test_a_killed_trial_is_tried_again_with_the_same_settings_until_its_retries_
         joined.study.tell(trial, state=TrialState.FAIL)
         reconcile(joined)
     assert len(set(settings)) == 1
-    (state,) = states(joined.study.get_trials(), joined.objectives).values()
+    (state,) = planned_trials(joined.study.get_trials(), joined.objectives).values()
     assert (state.state, state.retries, state.error) == ("FAIL", 2, None)
     reconcile(joined)
     assert len(joined.study.get_trials()) == 3
@@ -166,10 +170,10 @@ def test_an_attempt_that_was_handed_back_uses_up_no_retry(join_study: JoinStudy)
             trial.set_user_attr(HANDED_BACK, [*trial.user_attrs.get(HANDED_BACK, []), trial.number])
         joined.study.tell(trial, state=TrialState.FAIL)
         reconcile(joined)
-        assert slot_states(joined) == ["WAITING"]
+        assert planned_states(joined) == ["WAITING"]
     joined.study.tell(claim(joined), state=TrialState.FAIL)
     reconcile(joined)
-    assert slot_states(joined) == ["FAIL"]
+    assert planned_states(joined) == ["FAIL"]
 
 
 def test_a_trial_that_failed_by_itself_is_not_tried_again(join_study: JoinStudy) -> None:
@@ -178,7 +182,7 @@ def test_a_trial_that_failed_by_itself_is_not_tried_again(join_study: JoinStudy)
     trial.set_user_attr(ERROR, "NonFiniteLossError: the loss is nan")
     joined.study.tell(trial, state=TrialState.FAIL)
     reconcile(joined)
-    assert slot_states(joined) == ["FAIL"]
+    assert planned_states(joined) == ["FAIL"]
     assert len(joined.study.get_trials()) == 1
 
 
@@ -191,7 +195,7 @@ def test_an_attempt_is_planned_once_however_often_it_is_asked_for(join_study: Jo
     retry(joined.study, dead)
     retry(other.study, dead)
     assert [trial.state.name for trial in other.study.get_trials()] == ["FAIL", "WAITING"]
-    add_slots(other, 1)
+    plan_trials(other, 1)
     assert len(other.study.get_trials()) == 2
 
 
@@ -199,27 +203,33 @@ def test_a_trial_that_never_gave_a_sign_of_life_is_found(join_study: JoinStudy, 
     joined = join_study("trials=1", "heartbeat_seconds=1")
     claim(joined)
     reconcile(joined)
-    assert slot_states(joined) == ["RUNNING"]
-    later = time.monotonic() + joined.plan.search.grace_seconds + 1
+    assert planned_states(joined) == ["RUNNING"]
+    later = time.monotonic() + joined.definition.search.grace_seconds + 1
     monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later)
     reconcile(joined)
-    assert slot_states(joined) == ["WAITING"]
+    assert planned_states(joined) == ["WAITING"]
 
 
 def test_a_trial_whose_worker_fell_silent_is_found_but_not_right_after_the_database_was_away(
-    join_study: JoinStudy,
+    join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = join_study("trials=1")
     trial = claim(joined)
-    joined.storage.record_heartbeat(trial._trial_id)
-    with joined.storage.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"))
-    joined.storage.last_trouble = time.monotonic()
+    trial.set_user_attr(BEAT, 1)
     reconcile(joined)
-    assert slot_states(joined) == ["RUNNING"]
-    joined.storage.last_trouble = None
+    assert planned_states(joined) == ["RUNNING"]
+    later = time.monotonic() + joined.definition.search.grace_seconds + 1
+    monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later)
+    joined.storage.last_trouble = later
     reconcile(joined)
-    assert slot_states(joined) == ["WAITING"]
+    assert planned_states(joined) == ["RUNNING"]
+    joined.storage.last_trouble = float("-inf")
+    trial.set_user_attr(BEAT, 2)
+    reconcile(joined)
+    assert planned_states(joined) == ["RUNNING"]
+    monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later + joined.definition.search.grace_seconds + 1)
+    reconcile(joined)
+    assert planned_states(joined) == ["WAITING"]
     with pytest.raises(UpdateFinishedTrialError):
         trial.report(1.0, 1)
 
@@ -227,7 +237,7 @@ def test_a_trial_whose_worker_fell_silent_is_found_but_not_right_after_the_datab
 def test_a_worker_that_was_taken_for_dead_learns_it(join_study: JoinStudy) -> None:
     joined = join_study("trials=1")
     trial = claim(joined)
-    with Heartbeat(joined.storage, joined.study, trial, every_seconds=0.01) as heart:
+    with Heartbeat(trial, every_seconds=0.01) as heart:
         heart.check()
         joined.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         time.sleep(0.05)  # longer than two beats, so that the next check looks for itself
@@ -288,7 +298,7 @@ def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(jo
         watcher.watch(point)
     watcher.watch(report(250_100, 4))  # the end of training, not on the grid
     first = {"figures": {"chrf": 4.0}, "reports": watcher.reports}
-    watcher.fold = 1
+    watcher.begin(1)
     watcher.watch(report(100_001, 5))
     expected = {100_000: 2.0, 200_000: 3.0, 400_000: 5.0}
     assert joined.study.get_trials()[0].intermediate_values == expected
@@ -307,25 +317,27 @@ def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(jo
     ],
 )
 def test_the_pruner_is_the_one_asked_for(arguments: list[str], kind: type) -> None:
-    assert type(make_pruner(load_plan(arguments))) is kind
+    assert type(make_pruner(load_definition(arguments))) is kind
 
 
 def test_hyperband_counts_units_up_to_the_end_of_a_trial() -> None:
-    plan = load_plan(["pruner={kind: hyperband}", "report_every_units=100000", "trial=[train.max_units=750000]"])
-    assert units_of_trial(plan) == 800_000
-    pruner = make_pruner(plan)
+    definition = load_definition(
+        ["pruner={kind: hyperband}", "report_every_units=100000", "trial=[train.max_units=750000]"]
+    )
+    assert units_of_trial(definition) == 800_000
+    pruner = make_pruner(definition)
     assert isinstance(pruner, HyperbandPruner)
     assert (pruner._min_resource, pruner._max_resource) == (100_000, 800_000)
 
 
 @pytest.mark.parametrize("kind", ["tpe", "gp", "random"])
 def test_each_worker_has_a_seed_of_its_own_and_the_same_one_again(kind: str) -> None:
-    plan = load_plan([f"sampler.kind={kind}"])
+    definition = load_definition([f"sampler.kind={kind}"])
 
     def first(worker: int) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            study = optuna.create_study(sampler=make_sampler(plan, worker))
+            study = optuna.create_study(sampler=make_sampler(definition, worker))
         return study.ask().suggest_float("x", 0, 1)
 
     assert first(0) == first(0)
@@ -426,7 +438,7 @@ def test_an_end_whose_confirmation_was_lost_is_not_told_twice(
     trial = claim(joined)
     plain, calls = optuna.storages.RDBStorage.set_trial_state_values, []
 
-    def lossy(self: PatientStorage, *arguments: Any, **named: Any) -> bool:
+    def lossy(self: optuna.storages.RDBStorage, *arguments: Any, **named: Any) -> bool:
         done = plain(self, *arguments, **named)
         calls.append(arguments)
         if len(calls) == 1:
@@ -437,35 +449,35 @@ def test_an_end_whose_confirmation_was_lost_is_not_told_twice(
     joined.study.tell(trial, 42.0)
     (found,) = joined.study.get_trials()
     assert (found.state, found.value) == (TrialState.COMPLETE, 42.0)
-    assert joined.storage.troubled_within(60)
+    assert time.monotonic() - joined.storage.last_trouble < 60
 
 
 def test_a_creation_whose_confirmation_was_lost_makes_one_trial(
     join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = join_study("trials=1")
-    plain, calls = PatientStorage._insert_once, []
+    plain, calls = optuna.storages._CachedStorage.create_new_trial, []
 
-    def lossy(self: PatientStorage, *arguments: Any) -> Any:
-        done = plain(self, *arguments)
+    def lossy(self: optuna.storages._CachedStorage, *arguments: Any) -> Any:
         calls.append(arguments)
+        done = plain(self, *arguments)
         if len(calls) == 1:
             raise lost_connection()
         return done
 
-    monkeypatch.setattr(PatientStorage, "_insert_once", lossy)
-    add_slots(joined, 2)
+    monkeypatch.setattr(optuna.storages._CachedStorage, "create_new_trial", lossy)
+    plan_trials(joined, 2)
     assert len(calls) == 2
     assert len(joined.study.get_trials()) == 2
 
 
-def test_an_error_that_waiting_does_not_mend_is_raised_at_once(join_study: JoinStudy) -> None:
+def test_an_error_that_waiting_does_not_repair_is_raised_at_once(join_study: JoinStudy) -> None:
     joined = join_study("trials=1")
     with joined.storage.engine.begin() as connection:
-        connection.execute(sqlalchemy.text("DROP TABLE trial_heartbeats"))
+        connection.execute(sqlalchemy.text("DROP TABLE trial_user_attributes"))
     started = time.monotonic()
     with pytest.raises((StorageInternalError, OperationalError)):
-        joined.storage.record_heartbeat(1)
+        joined.storage.set_trial_user_attr(1, "key", "value")
     assert time.monotonic() - started < 5
 
 
@@ -480,12 +492,12 @@ def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_o
         calls.append(time.monotonic())
         raise lost_connection()
 
-    with pytest.raises(UnavailableError, match=r"stayed out of reach \(.*locked"):
-        storage._patiently(lost)
+    with pytest.raises(UnavailableError, match=r"does not answer \(.*locked"):
+        storage._retry(lost)
     assert len(calls) > 1
     calls.clear()
     with pytest.raises(UnavailableError):
-        storage._patiently(lost)
+        storage._retry(lost)
     assert len(calls) == 1
     assert storage.patience_seconds == 0
     storage.get_all_studies()

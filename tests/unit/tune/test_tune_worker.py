@@ -16,11 +16,11 @@ from train.fitting.trial import Fitted
 from train.run.history import CurvePoint
 from tune.corpora import Corpora
 from tune.results.display import SearchDisplay
-from tune.search.definition import load_plan
+from tune.search.definition import load_definition
 from tune.study.database import parse_url
 from tune.study.plan import Joined, join
-from tune.study.recorder import SlotState, StudyRecord, Summary, TrialRecorder, UnrecordedStudy, UnrecordedTrial
-from tune.study.slots import HANDED_BACK, best_trials
+from tune.study.planned_trials import HANDED_BACK, best_trials
+from tune.study.recorder import PlannedTrial, StudyRecord, Summary, TrialRecorder, UnrecordedStudy, UnrecordedTrial
 from tune.study.storage import open_storage
 from tune.worker import Worker
 
@@ -51,13 +51,14 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setattr("tune.worker.draw", lambda *arguments: [])
     corpus = [text for text in write_toy_corpus(tmp_path) if text.startswith("data")]
     lengths = ["report_every_units=1000", "trial=[train.max_units=4000]", "final=[]", "settings=[]"]
+    fixed = [*corpus, *lengths, SPACE, "pruner={kind: none}", "heartbeat_seconds=5"]
 
     def started(*arguments: str, record: StudyRecord | None = None) -> tuple[Joined, Worker]:
-        plan = load_plan([*corpus, *lengths, SPACE, "pruner={kind: none}", "heartbeat_seconds=5", *arguments])
-        storage = open_storage(parse_url(f"sqlite:///{tmp_path / 'o.db'}"), heartbeat_seconds=5, grace_seconds=15)
-        joined = join(plan, storage, record or UnrecordedStudy())
-        display = SearchDisplay(study="s", planned=plan.search.trials, hours=None)
-        return joined, Worker(joined, Corpora(plan.search.folds), display)
+        definition = load_definition([*fixed, *arguments])
+        storage = open_storage(parse_url(f"sqlite:///{tmp_path / 'o.db'}"))
+        joined = join(definition, storage, record or UnrecordedStudy())
+        display = SearchDisplay(study="s", planned=definition.search.trials, hours=None)
+        return joined, Worker(joined, Corpora(definition.search.folds), display)
 
     return started
 
@@ -111,7 +112,7 @@ class Notes(UnrecordedStudy):
         self.locked: list[bool] = []
         self.gone = False
 
-    def open_trial(self, *, slot: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
+    def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
         notes, self.params = self, params
         self.locked.append(is_locked(Path("o.db.lock")))
 
@@ -122,7 +123,7 @@ class Notes(UnrecordedStudy):
 
         return Trial()
 
-    def settle(self, states: Mapping[int, SlotState]) -> None:
+    def settle(self, trials: Mapping[int, PlannedTrial]) -> None:
         self.locked.append(is_locked(Path("o.db.lock")))
 
     def summarize(self, summary: Summary) -> None:

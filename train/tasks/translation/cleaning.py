@@ -1,4 +1,4 @@
-"""Leaves out pairs that would teach something wrong, and counts every one of them by reason.
+"""The cleaning of sentence pairs: what would teach something wrong is left out, and counted by reason.
 
 The rules, in order; a pair is counted under the first that applies:
 
@@ -15,7 +15,7 @@ The rules, in order; a pair is counted under the first that applies:
 import dataclasses
 import functools
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -38,9 +38,12 @@ SCRIPTS: dict[str, frozenset[str]] = {
 }
 
 
+Rule = Callable[[Pair], bool]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CleaningSettings:
-    """Which training pairs are left out."""
+    """Limits beyond which training pairs are left out."""
 
     max_characters: Annotated[int, Setting("longest source or target, in characters", minimum=1)]
     max_tokens: Annotated[int, Setting("longest source or target, in tokens with the end mark", minimum=2)]
@@ -53,28 +56,26 @@ class CleaningSettings:
 def clean(splits: Splits, settings: CleaningSettings, languages: Languages) -> CleanCorpus:
     """Apply every rule; raises DataError when nothing is left to train, validate or test on."""
     reports = {name: SplitReport(read=len(pairs)) for name, pairs in splits.items()}
-    tests = {name: _drop_empty(pairs, reports[name]) for name, pairs in splits.tests.items()}
+    empty: dict[str, Rule] = {"empty": lambda pair: not (pair[0] and pair[1])}
+    tests = {name: _sieve(pairs, empty, reports[name]) for name, pairs in splits.tests.items()}
     test_sources = {source for pairs in tests.values() for source, _ in pairs}
-    validation = [
-        pair
-        for pair in _drop_empty(splits.validation, reports["validation"])
-        if not _counted("leaked_into_test", pair[0] in test_sources, reports["validation"])
-    ]
-    rules = _rules(settings, languages)
-    rules["duplicate"] = _seen_before()
-    rules["leaked_into_test"] = lambda pair: pair[0] in test_sources
+    # Sources are looked up in the held-out sets as they are after cleaning, so the sets come first.
+    held_out: dict[str, Rule] = {**empty, "leaked_into_test": lambda pair: pair[0] in test_sources}
+    validation = _sieve(splits.validation, held_out, reports["validation"])
     validation_sources = {source for source, _ in validation}
-    rules["leaked_into_validation"] = lambda pair: pair[0] in validation_sources
-    train = list(_kept(splits.train, rules, reports["train"]))
+    rules: dict[str, Rule] = {
+        **empty,
+        **_training_rules(settings, languages),
+        "leaked_into_test": held_out["leaked_into_test"],
+        "leaked_into_validation": lambda pair: pair[0] in validation_sources,
+    }
+    train = _sieve(splits.train, rules, reports["train"])
     return CleanCorpus.of(dataclasses.replace(splits, train=train, validation=validation, tests=tests), reports)
 
 
-Rule = Callable[[Pair], bool]
-
-
-def _rules(settings: CleaningSettings, languages: Languages) -> dict[str, Rule]:
+def _training_rules(settings: CleaningSettings, languages: Languages) -> dict[str, Rule]:
     scripts = (SCRIPTS.get(languages.source), SCRIPTS.get(languages.target))
-    least = settings.min_script_share
+    seen: set[Pair] = set()
 
     def unbalanced(pair: Pair) -> bool:
         # A few characters either way say nothing: "Hi." and "Guten Tag!" belong together.
@@ -83,20 +84,38 @@ def _rules(settings: CleaningSettings, languages: Languages) -> dict[str, Rule]:
 
     def foreign(pair: Pair) -> bool:
         return any(
-            script is not None and script_share(text, script) < least
+            script is not None and script_share(text, script) < settings.min_script_share
             for text, script in zip(pair, scripts, strict=True)
         )
 
+    def duplicate(pair: Pair) -> bool:
+        before = len(seen)
+        seen.add(pair)
+        return len(seen) == before
+
     return {
-        "empty": lambda pair: not (pair[0] and pair[1]),
         "too_long": lambda pair: max(map(len, pair)) > settings.max_characters,
         "length_ratio": unbalanced,
         "wrong_script": foreign,
+        "duplicate": duplicate,
     }
 
 
+def _sieve(pairs: Iterable[Pair], rules: Mapping[str, Rule], report: SplitReport) -> list[Pair]:
+    """Normalise white space and keep the pairs that no rule applies to; count the others under the first that does."""
+    kept = []
+    for source, target in pairs:
+        pair = " ".join(source.split()), " ".join(target.split())
+        reason = next((name for name, rule in rules.items() if rule(pair)), None)
+        if reason is None:
+            kept.append(pair)
+        else:
+            report.dropped[reason] += 1
+    return kept
+
+
 def script_share(text: str, script: frozenset[str]) -> float:
-    """Share of the letters of a text that belong to a script; 1 for a text without letters."""
+    """Compute the share of the letters of a text that belong to a script; 1 for a text without letters."""
     letters = [letter for letter in text if letter.isalpha()]
     return sum(_script(letter) in script for letter in letters) / len(letters) if letters else 1.0
 
@@ -104,36 +123,3 @@ def script_share(text: str, script: frozenset[str]) -> float:
 @functools.lru_cache(maxsize=4096)
 def _script(letter: str) -> str:
     return unicodedata.name(letter, "UNKNOWN").split(" ", 1)[0].split("-", 1)[0]
-
-
-def _seen_before() -> Rule:
-    seen: set[Pair] = set()
-
-    def rule(pair: Pair) -> bool:
-        before = len(seen)
-        seen.add(pair)
-        return len(seen) == before
-
-    return rule
-
-
-def _normalised(pairs: Iterable[Pair]) -> Iterable[Pair]:
-    return ((" ".join(source.split()), " ".join(target.split())) for source, target in pairs)
-
-
-def _kept(pairs: Iterable[Pair], rules: Mapping[str, Rule], report: SplitReport) -> Iterable[Pair]:
-    for pair in _normalised(pairs):
-        reason = next((name for name, rule in rules.items() if rule(pair)), None)
-        if reason is None:
-            yield pair
-        else:
-            report.dropped[reason] += 1
-
-
-def _drop_empty(pairs: Iterable[Pair], report: SplitReport) -> Sequence[Pair]:
-    return list(_kept(pairs, {"empty": lambda pair: not (pair[0] and pair[1])}, report))
-
-
-def _counted(reason: str, applies: bool, report: SplitReport) -> bool:
-    report.dropped[reason] += applies
-    return applies

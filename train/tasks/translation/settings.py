@@ -1,5 +1,6 @@
 """The settings of a training of translation, beside those of every training; the defaults live in ``configs/``."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,10 +11,25 @@ from train.config.settings import Config, TaskSettings
 from train.tasks.translation.cleaning import CleaningSettings
 from train.tasks.translation.conversion import ExportSettings
 from train.tasks.translation.model_settings import MODEL_KINDS, PretrainedModel
-from train.tasks.translation.sources import KINDS as DATA_KINDS
-from train.tasks.translation.sources import settings_class
 
 ENGLISH_TO_GERMAN = "translate English to German: "
+DATA_KINDS: dict[str, str] = {
+    "phrasebook": "english_german:Phrasebook",
+    "multi30k": "english_german:Multi30k",
+    "tatoeba": "english_german:Tatoeba",
+    "newstest": "english_german:Newstest",
+    "hub": "hub:Hub",
+    "parallel": "parallel:Parallel",
+    "table": "table:Table",
+}
+"""By ``data.kind``, the module of ``train.tasks.translation.sources`` and the class of a kind of source."""
+
+
+def data_settings(kind: str) -> type:
+    """Import the dataclass of a kind of source."""
+    module, _, name = DATA_KINDS[kind].partition(":")
+    found: type = getattr(importlib.import_module(f"train.tasks.translation.sources.{module}"), name)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +45,7 @@ class TranslationConfig(Config):
     """One training of translation."""
 
     task: TranslationSettings
-    data: Annotated[Any, Variants(tuple(DATA_KINDS), settings_class)]
+    data: Annotated[Any, Variants(tuple(DATA_KINDS), data_settings)]
     model: Annotated[Any, Variants(tuple(MODEL_KINDS), MODEL_KINDS.__getitem__)]
     cleaning: CleaningSettings
     decoding: Decoding
@@ -37,31 +53,21 @@ class TranslationConfig(Config):
     export: ExportSettings
 
     def problems(self) -> list[str]:
-        """Add what is wrong with decoding, limits and the prefix."""
-        return [*super().problems(), *self._wrong_decoding(), *self._wrong_prefix()]
-
-    def corpus_settings(self) -> tuple[object, ...]:
-        """Add ``cleaning``, which decides what is left out."""
-        return *super().corpus_settings(), self.cleaning
-
-    def _wrong_decoding(self) -> list[str]:
-        found = []
+        """Add contradictions between decoding and limits, and between prefix and languages."""
+        found = super().problems()
         for key, most in (("num_beams", "max_beams"), ("max_new_tokens", "max_new_tokens")):
             value, limit = getattr(self.decoding, key), getattr(self.limits, most)
             if value > limit:
                 found.append(f"decoding.{key} must be at most limits.{most}, {limit}, got {value}")
+        pair = (self.task.source, self.task.target)
+        if pair != ("en", "de") and isinstance(self.model, PretrainedModel) and self.model.prefix == ENGLISH_TO_GERMAN:
+            found.append(
+                f"model.prefix is {ENGLISH_TO_GERMAN!r}, but the task translates from {pair[0]} to {pair[1]}: name "
+                "those languages, such as model.prefix='translate German to English: ' (T5 was pretrained to translate "
+                "from English only)"
+            )
         return found
 
-    def _wrong_prefix(self) -> list[str]:
-        pair = (self.task.source, self.task.target)
-        if (
-            not isinstance(self.model, PretrainedModel)
-            or self.model.prefix != ENGLISH_TO_GERMAN
-            or pair == ("en", "de")
-        ):
-            return []
-        return [
-            f"model.prefix is {ENGLISH_TO_GERMAN!r}, but the task translates from {pair[0]} to {pair[1]}: name those "
-            "languages, such as model.prefix='translate German to English: ' (T5 was pretrained to translate from "
-            "English only)"
-        ]
+    def corpus_settings(self) -> tuple[object, ...]:
+        """Add ``cleaning``, which decides what is left out."""
+        return *super().corpus_settings(), self.cleaning

@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
-from dragoman.text.tokenizer import EOS_ID, Tokenizer
-from train.batches import Indices, Lengths
+from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
+from train.batches import Batch, Indices, Lengths
 from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Encoded, Task
 from train.tasks.translation.cleaning import clean
 from train.tasks.translation.model_settings import ScratchModel
-from train.tasks.translation.pairs import Pair
+from train.tasks.translation.pairs import Pair, read_aligned
 from train.tasks.translation.settings import TranslationConfig
-from train.tasks.translation.sources.lines import read_aligned
 from train.tasks.translation.vocabulary import SPIECE
 
 if TYPE_CHECKING:
     import torch
 
+# Cross-entropy's own mark for labels that do not count.
+IGNORED = -100
+# A hypothesis may be this much longer than the longest reference of its batch before it is cut.
+EXTRA_TOKENS = 16
+
 
 class Translation(Task):
-    """Learns one direction of translation."""
+    """The training of one direction of translation."""
 
     Settings = TranslationConfig
     metrics = ("chrF", "BLEU")
     further_metrics = ("BLEU-lc",)
     unit = "token"
+    fillers: ClassVar[Mapping[str, int]] = {"input_ids": PAD_ID, "labels": IGNORED}
     search = "phrasebook"
     commands: ClassVar[Mapping[str, str]] = {
         "": "the embedded phrasebook, t5_tiny, twenty minutes",
@@ -105,32 +110,51 @@ class Translation(Task):
 
     def longest(self) -> int | None:
         """Give the longest side of a pair that is trained on."""
-        longest: int = self.config.cleaning.max_tokens
-        return longest
+        return int(self.config.cleaning.max_tokens)
 
-    def collate(self, encoded: Encoded, rows: Indices) -> dict[str, "torch.Tensor"]:
-        """Pad rows, with a mask of the source and the decoder's inputs."""
-        from train.tasks.translation.learning import collate
+    def collate(self, encoded: Encoded, rows: Indices) -> Batch:
+        """Pad rows, mask the padding of sources, and shift the labels into decoder inputs."""
+        tensors = {name: tensor.long() for name, tensor in super().collate(encoded, rows).items()}
+        # Teacher forcing: the decoder sees the padding id, which starts every T5 sequence, then all but the last label.
+        shifted = tensors["labels"].roll(1, dims=1)
+        shifted = shifted.masked_fill(shifted == IGNORED, PAD_ID)
+        shifted[:, 0] = PAD_ID
+        mask = (tensors["input_ids"] != PAD_ID).long()
+        return {**tensors, "attention_mask": mask, "decoder_input_ids": shifted}
 
-        return collate(encoded, rows)
-
-    def loss(self, model: Any, batch: Mapping[str, "torch.Tensor"], *, label_smoothing: float) -> "torch.Tensor":
+    def loss(self, model: Any, batch: Batch, *, label_smoothing: float) -> "torch.Tensor":
         """Compute the mean label-smoothed cross-entropy per target token."""
-        from train.tasks.translation.learning import cross_entropy
+        import torch
 
-        return cross_entropy(model, batch, label_smoothing)
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+        logits = model(**inputs, use_cache=False).logits
+        return torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1),
+            batch["labels"].flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=label_smoothing,
+        )
 
-    def loss_weight(self, batch: Mapping[str, "torch.Tensor"]) -> int:
+    def loss_weight(self, batch: Batch) -> int:
         """Count the target tokens."""
-        from train.tasks.translation.learning import target_tokens
+        return int((batch["labels"] != IGNORED).sum())
 
-        return target_tokens(batch)
-
-    def outputs(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> list[str]:
+    def outputs(self, model: Any, batch: Batch) -> list[str]:
         """Translate greedily."""
-        from train.tasks.translation.learning import greedy
+        from transformers import DynamicCache, EncoderDecoderCache
 
-        return [self.tokenizer.decode(ids) for ids in greedy(model, batch)]
+        generated = model.generate(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            # Transformers' own cache has as many layers as the encoder, and fails on a decoder that has more.
+            past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
+            max_new_tokens=batch["labels"].shape[1] + EXTRA_TOKENS,
+            do_sample=False,
+            num_beams=1,
+        )
+        # The first id is the one that starts every sequence, the end mark is no text.
+        ended = (ids[: ids.index(EOS_ID)] if EOS_ID in ids else ids for ids in generated[:, 1:].tolist())
+        return [self.tokenizer.decode(ids) for ids in ended]
 
     def options(self) -> Mapping[str, Any]:
         """Give languages, prefix and decoding."""

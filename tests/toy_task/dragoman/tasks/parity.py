@@ -35,4 +35,4 @@ class ParityTask(Task):
     def render(self, request, results):
         """Give a label, or a list of labels."""
         labels = [result.value for result in results]
-        return {"outputs": labels if request.is_list else labels[0], "model": self.identity()}
+        return {"outputs": labels if request.is_list else labels[0], "model": self.manifest.identity()}

@@ -14,9 +14,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from deploy.events.app import MAX_BODY_BYTES, Receiver, application, parse_move
-from deploy.events.builder import Builder, StepFailedError, pause_after
+from deploy.events.builder import Builder, pause_after
 from deploy.events.journal import Event, Journal, now
 from deploy.events.signature import AHEAD_S, ID_HEADER, MAX_AGE_LIMIT_S, SIGNATURE_HEADER, TIME_HEADER, sign_delivery
+from deploy.run.commands import Finished, StepFailedError
 from dragoman.errors import ConfigError, DataError
 
 SECRET = b"a secret of the test"
@@ -339,11 +340,11 @@ class ScriptedBuilder(Builder):
 
     ends: Callable[[str], str | int]
 
-    def _step(self, module: str, *arguments: str, log: BinaryIO) -> str:
+    def _step(self, module: str, *arguments: str, log: BinaryIO) -> Finished:
         end = self.ends(" ".join([module, *arguments]))
         if isinstance(end, int):
             raise StepFailedError(f"ended with status {end}", module=module, exit_status=end)
-        return end
+        return Finished(status=0, output=end)
 
 
 FETCHED = "version: tiny/4\nbundle: somewhere/tiny-0a1b2c3d4e5f\n"

@@ -13,16 +13,16 @@ import pytest
 
 from deploy.conformance.servers import Packaged
 from deploy.images import base, engine, machine_settings
-from deploy.images.__main__ import Built, build_image, main, server_build
-from deploy.images.container import ImageConfig
+from deploy.images.__main__ import main
+from deploy.images.builds import Built, build_image, image_build, labels
+from deploy.images.container import Container, running
 from deploy.images.context import Context, lay_out, torchserve_packages
 from deploy.images.drain import Drained
-from deploy.images.engine import Build, Engine
-from deploy.images.labels import commit, labels
-from deploy.images.left_over import left_over
-from deploy.images.smoke import STANDARD, Checked
+from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
+from deploy.images.smoke import STANDARD, Checked, leftovers
 from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
+from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
 from tests.conftest import ROOT
 
@@ -65,10 +65,10 @@ def test_torchserve_gets_its_extra_without_the_client_of_its_grpc() -> None:
 def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
     found = labels("bento", "1", manifest)
-    assert found["dragoman.bundle.store.digest"] == manifest.digest
-    assert found["dragoman.bundle.store.version"] == manifest.version
+    assert found["dragoman.bundle.digest"] == manifest.digest
+    assert found["dragoman.bundle.version"] == manifest.version
     assert found["org.opencontainers.image.version"] == "1"
-    assert found["org.opencontainers.image.revision"] == commit()
+    assert found["org.opencontainers.image.revision"] == git_commit(ROOT)
     assert "dragoman.mlflow.run_id" not in found
 
     tracked = dataclasses.replace(manifest.provenance, mlflow_run_id="0123")
@@ -82,8 +82,15 @@ BUILD = Build(
 
 def test_docker_and_buildah_get_the_same_build() -> None:
     ours = ["--label", "x=1", "--build-arg", "BASE=b", "folder"]
-    assert Engine("docker")._build_words(BUILD, ["/a:/b:ro"]) == ["build", "-f", "a.Dockerfile", "-t", "a:1", *ours]
-    words = Engine("buildah")._build_words(BUILD, ["/a:/b:ro"])
+    assert ContainerEngine("docker")._build_words(BUILD, ["/a:/b:ro"]) == [
+        "build",
+        "-f",
+        "a.Dockerfile",
+        "-t",
+        "a:1",
+        *ours,
+    ]
+    words = ContainerEngine("buildah")._build_words(BUILD, ["/a:/b:ro"])
     assert words[:5] == ["bud", "-f", "a.Dockerfile", "-t", "a:1"]
     assert words[-len(ours) :] == ours
     # HEALTHCHECK is lost in the other format, and docker build has no option for what is lent by a mount.
@@ -94,19 +101,19 @@ def test_docker_and_buildah_get_the_same_build() -> None:
 def test_a_missing_build_tool_is_named_with_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match=r"neither docker nor buildah is usable here .*apt-get install"):
-        Engine.find()
+        ContainerEngine.find()
     with pytest.raises(ConfigError, match="buildah is not usable here"):
-        Engine.find("buildah")
+        ContainerEngine.find("buildah")
 
 
 def test_a_base_image_that_cannot_be_had_is_an_error_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match=r"cannot be pulled, and debootstrap.* is not installed"):
-        base.make_stand_in(Engine("buildah"), "nowhere/python:3.11")
+        base.make_stand_in(ContainerEngine("buildah"), "nowhere/python:3.11")
     monkeypatch.setattr(base.shutil, "which", lambda name: f"/usr/sbin/{name}")
     monkeypatch.setattr(base.os, "geteuid", lambda: 1000)
     with pytest.raises(ConfigError, match="only root can make a stand-in"):
-        base.make_stand_in(Engine("buildah"), "nowhere/python:3.11")
+        base.make_stand_in(ContainerEngine("buildah"), "nowhere/python:3.11")
 
 
 def test_builds_are_isolated_by_chroot_unless_the_user_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +190,11 @@ def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
     (wheels / f"torch-2.13.0{'+cpu' if wheel else ''}-cp311-cp311-linux_x86_64.whl").touch()
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", PYTORCH)
-    # The size of an image, and where it is mounted.
-    calls = programs(engine_name, f'[ "$1" = image ] && echo 7; [ "$1" = mount ] && echo {wheels}; true')
+    # The size of an image, as docker and podman tell it.
+    programs("podman", "echo 7")
+    calls = programs(engine_name, "echo 7")
 
-    build_image(Engine(engine_name), server_build(context, "bento", {"BASE": "b"}), context)
+    build_image(ContainerEngine(engine_name), image_build(context, "bento", {"BASE": "b"}), context)
 
     words = calls.read_text().splitlines()[0].split()
     assert ("TORCH_INDEX=" in words) == (engine_name == "buildah" and wheel)
@@ -199,7 +207,9 @@ def test_docker_gets_the_environments_places_of_packages_by_name_and_what_is_giv
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     calls = programs("docker", "echo 7")
 
-    build_image(Engine("docker"), server_build(context, "bento", {"BASE": "b", "EXTRA_PACKAGES": "x y"}), context)
+    build_image(
+        ContainerEngine("docker"), image_build(context, "bento", {"BASE": "b", "EXTRA_PACKAGES": "x y"}), context
+    )
 
     command = calls.read_text().splitlines()[0]
     assert "--build-arg PIP_EXTRA_INDEX_URL --label" in command
@@ -235,11 +245,11 @@ def test_why_a_base_image_cannot_be_pulled_is_said(
     refused = '[ "$1" = pull ] && echo "trying" >&2 && echo "Error: toomanyrequests" >&2; exit 1'
     programs("docker", refused)
     with pytest.raises(UnavailableError, match=r"python:1 cannot be pulled \(Error: toomanyrequests\)"):
-        base.ensure_base(Engine("docker"), "python:1")
+        base.ensure_base(ContainerEngine("docker"), "python:1")
     programs("buildah", refused)
     monkeypatch.setattr(base.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="debootstrap debian-archive-keyring"):
-        base.ensure_base(Engine("buildah"), "python:1")
+        base.ensure_base(ContainerEngine("buildah"), "python:1")
     assert "it cannot be pulled (Error: toomanyrequests)" in capsys.readouterr().out
 
 
@@ -250,14 +260,10 @@ def test_a_stand_in_is_made_of_signed_packages_alone(programs: Callable[[str, st
     assert "--force-check-gpg" in calls.read_text()
 
 
-def test_build_tools_caches_and_traces_of_the_machine_are_found_in_an_image(tmp_path: Path) -> None:
-    root, below = tmp_path / "root", tmp_path / "base"
-    for path in ("usr/bin/gcc", "root/.cache/pip/x", "etc/pip.conf", "var/lib/apt/lists/some_Packages", "usr/bin/make"):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text("-")
-    (below / "usr/bin").mkdir(parents=True)
-    (below / "usr/bin/make").write_text("-")
-    assert set(left_over(root, below)) == {
+def test_build_tools_caches_and_traces_of_the_machine_are_found_in_an_image() -> None:
+    base_paths = ["/usr/bin", "/usr/bin/make", "/root", "/etc", "/var/lib/apt/lists"]
+    added = ["/usr/bin/gcc", "/root/.cache", "/root/.cache/pip/x", "/etc/pip.conf", "/var/lib/apt/lists/some_Packages"]
+    assert set(leftovers([*base_paths, *added, "/opt/venv/bin/python"], base_paths)) == {
         "/usr/bin/gcc",
         "/root/.cache",
         "/etc/pip.conf",
@@ -265,19 +271,46 @@ def test_build_tools_caches_and_traces_of_the_machine_are_found_in_an_image(tmp_
     }
 
 
-def test_an_images_health_check_and_user_are_read_as_it_says_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {
-        "User": "10001:10001",
-        "Env": ["A=b=c"],
-        "Entrypoint": ["python", "-m", "x"],
-        "WorkingDir": "/opt",
-        "Healthcheck": {"Test": ["CMD", "python", "probe"]},
-    }
-    monkeypatch.setattr(Engine, "read", lambda self, *words: json.dumps({"Docker": {"config": config}}))
-    found = ImageConfig.read(Engine("buildah"), "a:1")
-    assert found.environment == {"A": "b=c"}
-    assert found.health_check == ("python", "probe")
-    assert found.command == ("python", "-m", "x")
+INSPECTED = {
+    "docker": {"Config": {"Labels": {"a": "1"}, "Healthcheck": {"Test": ["CMD", "python", "probe"]}}},
+    "podman": {"Config": {"Labels": {"a": "1"}}, "Healthcheck": {"Test": ["CMD", "python", "probe"]}},
+}
+
+
+@pytest.mark.parametrize("runner", INSPECTED)
+def test_an_image_runs_confined_and_its_health_check_is_run_inside(
+    runner: str, programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr(Container, "wait_until", lambda self, is_ready, within_s: self.wait())
+    answer = json.dumps([INSPECTED[runner]])
+    programs("runc", "true")
+    calls = programs(runner, f'[ "$1" = image ] && echo \'{answer}\'; [ "$1" = exec ] && exit 1; true')
+    engine = ContainerEngine("docker" if runner == "docker" else "buildah")
+    with running(engine, "a:1", context.manifest, log=tmp_path / "log", torchserve=False) as started:
+        assert not started.healthy
+        assert started.labels == {"a": "1"}
+
+    lines = calls.read_text().splitlines()
+    (run,) = (line for line in lines if " --read-only " in line)
+    name = run.split()[run.split().index("--name") + 1]
+    assert f"exec {name} python probe" in lines
+    for option in (
+        *("--read-only", "--cap-drop ALL", "--security-opt no-new-privileges", "--network host", "--no-healthcheck"),
+        *("--tmpfs /tmp:rw,noexec,nosuid,nodev", "--env=BENTOML_HOST=127.0.0.1"),
+    ):
+        assert option in run
+    assert ("--runtime runc" in run) == ("--ulimit host" in run) == (runner == "podman")
+    assert engine.run_environment == ({} if runner == "docker" else {"CONTAINERS_CONF": str(PODMAN_SETTINGS)})
+    # Nothing of it is left running.
+    assert calls.read_text().splitlines()[-1] == f"rm --force {name}"
+
+
+def test_buildah_alone_tells_sizes_to_three_digits(programs: Callable[[str, str], Path]) -> None:
+    programs("buildah", "echo 1.32 GB")
+    engine = ContainerEngine("buildah")
+    engine.runner = "no-such-program"
+    assert engine.size("a:1") == 1_320_000_000
 
 
 CHECKED = Checked(
@@ -287,7 +320,7 @@ CHECKED = Checked(
     confinement={"not root": True, "read-only root": True},
     healthy=True,
     wrong_labels=[],
-    left_over=[],
+    leftovers=[],
     requests=75,
     requests_alike=75,
     items=200,
@@ -311,13 +344,13 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ({"healthy": False}, "its health check fails"),
         ({"healthy": None}, "it has no health check"),
         (
-            {"wrong_labels": ["dragoman.bundle.store.digest", "dragoman.mlflow.run_id"]},
-            "labels that do not say what they must: dragoman.bundle.store.digest, dragoman.mlflow.run_id",
+            {"wrong_labels": ["dragoman.bundle.digest", "dragoman.mlflow.run_id"]},
+            "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
         ),
         ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
         ({"items": 0}, "it was asked nothing"),
         ({"confinement": {}}, "the kernel was not asked about its process 1"),
-        ({"left_over": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
+        ({"leftovers": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
         ({"requests_alike": 74}, "1 requests and 0 items answered otherwise than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
         (

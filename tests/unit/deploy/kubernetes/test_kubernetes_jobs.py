@@ -25,7 +25,7 @@ def test_jobs_give_up_at_once_where_the_same_again_would_fail_again() -> None:
 
 
 def test_a_search_has_as_many_workers_as_indices_and_its_settings_are_right() -> None:
-    from tune.search.definition import load_plan
+    from tune.search.definition import load_definition
     from tune.study.database import parse_url
 
     (job,) = of_kind(render(SEARCH), "Job")
@@ -33,7 +33,7 @@ def test_a_search_has_as_many_workers_as_indices_and_its_settings_are_right() ->
     assert job["spec"]["completions"] == job["spec"]["parallelism"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "tune"]
-    plan = load_plan(container["args"])
+    plan = load_definition(container["args"])
     assert plan.search.then == "train"
     url = parse_url(plan.search.storage)
     assert (url.get_backend_name(), url.username, url.password) == ("postgresql", "optuna", None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from deploy.torchserve.idleness import QUIET_S, wait_until_idle
+from deploy.torchserve.server import QUIET_S, wait_until_idle
 
 # For ever; the second is at work for a twentieth of the time.
 BUSY = "print('up', flush=True)\nwhile True: pass"

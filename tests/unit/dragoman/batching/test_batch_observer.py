@@ -5,23 +5,21 @@ import logging
 import pytest
 
 from dragoman.items.outcomes import Result
-from tests.batcher_scenes import HeldEngine, Notes, all_asked, asked, batcher_of, occupied, play
+from tests.batcher_scenes import HeldEngine, Notes, all_asked, asked, batcher_of, occupied, play, played
 
 
-def test_the_observer_hears_of_every_batch():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
-        request = asked(batcher, "a", "b", length=7)
-        await all_asked()
-        assert notes.waiting == {"short": (2, 14), "long": (0, 0)}
-        engine.let_go()
-        await request
-        assert notes.queue == (0, 0)
-        waits, widths = notes.started[1]
-        assert (list(widths), len(waits), min(waits) >= 0) == ([7, 7], 2, True)
-        assert notes.ended[1] == [Result("A"), Result("B")]
-
-    play(scene)
+@played
+async def test_the_observer_hears_of_every_batch():
+    engine, batcher, notes = await occupied()
+    request = asked(batcher, "a", "b", length=7)
+    await all_asked()
+    assert notes.waiting == {"short": (2, 14), "long": (0, 0)}
+    engine.let_go()
+    await request
+    assert notes.queue == (0, 0)
+    waits, widths = notes.started[1]
+    assert (list(widths), len(waits), min(waits) >= 0) == ([7, 7], 2, True)
+    assert notes.ended[1] == [Result("A"), Result("B")]
 
 
 @pytest.mark.parametrize("event", ["queue_changed", "batch_started", "batch_ended"])

@@ -12,368 +12,317 @@ from hypothesis import strategies as st
 from dragoman.batching.queue import BatchQueue, WaitingItem
 from dragoman.errors import UnavailableError
 from dragoman.items.outcomes import Failure, OnOutcome, Result
-from tests.batcher_scenes import HeldEngine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play
+from tests.batcher_scenes import HeldEngine, Notes, Sentence, all_asked, asked, batcher_of, occupied, play, played
 
 
-def test_a_request_gets_one_outcome_per_item_in_its_order():
-    async def scene():
-        batcher = batcher_of(HeldEngine(held=False).run)
-        items = [Sentence(name, length) for name, length in (("c", 30), ("a", 3), ("b", 12), ("a", 3))]
-        assert await batcher.submit(items) == [Result("C"), Result("A"), Result("B"), Result("A")]
-        assert await batcher.submit([]) == []
-        await batcher.close()
-
-    play(scene)
+@played
+async def test_a_request_gets_one_outcome_per_item_in_its_order():
+    batcher = batcher_of(HeldEngine(held=False).run)
+    items = [Sentence(name, length) for name, length in (("c", 30), ("a", 3), ("b", 12), ("a", 3))]
+    assert await batcher.submit(items) == [Result("C"), Result("A"), Result("B"), Result("A")]
+    assert await batcher.submit([]) == []
+    await batcher.close()
 
 
-def test_what_waits_together_is_computed_together_nearest_in_length_within_the_budget():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        lengths = {"seed": 20, "a": 21, "b": 19, "c": 26, "d": 22, "e": 12}
-        requests = []
-        for name, length in lengths.items():
-            requests.append(asked(batcher, name, length=length))
-            await all_asked()
-        engine.let_go()
-        await asyncio.gather(*requests)
-        # Four rows of 22 tokens are padded to 88; a fifth row would be beyond 100.
-        assert sorted(engine.batches[1]) == ["a", "b", "d", "seed"]
-        assert sorted(engine.batches[2]) == ["c", "e"]
-
-    play(scene)
-
-
-def test_items_of_other_options_are_in_other_batches():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        requests = [asked(batcher, f"{kind}{n}", options=kind) for n in range(3) for kind in ("beams", "greedy")]
+@played
+async def test_what_waits_together_is_computed_together_nearest_in_length_within_the_budget():
+    engine, batcher, _ = await occupied()
+    lengths = {"seed": 20, "a": 21, "b": 19, "c": 26, "d": 22, "e": 12}
+    requests = []
+    for name, length in lengths.items():
+        requests.append(asked(batcher, name, length=length))
         await all_asked()
-        engine.let_go()
-        await asyncio.gather(*requests)
-        assert [sorted(batch) for batch in engine.batches[1:]] == [
-            ["beams0", "beams1", "beams2"],
-            ["greedy0", "greedy1", "greedy2"],
-        ]
-
-    play(scene)
+    engine.let_go()
+    await asyncio.gather(*requests)
+    # Four rows of 22 tokens are padded to 88; a fifth row would be beyond 100.
+    assert sorted(engine.batches[1]) == ["a", "b", "d", "seed"]
+    assert sorted(engine.batches[2]) == ["c", "e"]
 
 
-def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), batch_cost=1_000)
-        lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
-        requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
-        await all_asked()
-        engine.let_go()
-        await asyncio.gather(*requests)
-        assert [sorted(batch) for batch in engine.batches[1:]] == [["middle", "short", "shorter"], ["long", "longer"]]
-
-    play(scene)
-
-
-def test_an_item_of_four_rows_counts_four_times():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        requests = [asked(batcher, f"beams{n}", options="beams", rows=4) for n in range(4)]
-        await all_asked()
-        engine.let_go()
-        await asyncio.gather(*requests)
-        # Two sentences of 10 tokens and 4 rows are 80; a third would be beyond 100.
-        assert [len(batch) for batch in engine.batches[1:]] == [2, 2]
-
-    play(scene)
+@played
+async def test_items_of_other_options_are_in_other_batches():
+    engine, batcher, _ = await occupied()
+    requests = [asked(batcher, f"{kind}{n}", options=kind) for n in range(3) for kind in ("beams", "greedy")]
+    await all_asked()
+    engine.let_go()
+    await asyncio.gather(*requests)
+    assert [sorted(batch) for batch in engine.batches[1:]] == [
+        ["beams0", "beams1", "beams2"],
+        ["greedy0", "greedy1", "greedy2"],
+    ]
 
 
-def test_an_item_longer_than_the_budget_is_computed_alone():
-    async def scene():
-        batcher = batcher_of((engine := HeldEngine(held=False)).run)
-        assert await asked(batcher, "a", "b", length=150) == [Result("A"), Result("B")]
-        assert engine.batches == [["a"], ["b"]]
-
-    play(scene)
-
-
-def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), batch_cost=40)
-        document = asked(batcher, *(f"d{n}" for n in range(12)))
-        await all_asked()
-        singles = [asked(batcher, f"single{n}") for n in range(4)]
-        await all_asked()
-        engine.let_go()
-        await asyncio.gather(document, *singles)
-        places = [
-            next(n for n, batch in enumerate(engine.batches) if name in batch) for name in ("d0", "single3", "d11")
-        ]
-        assert places == sorted(set(places))
-
-    play(scene)
+@played
+async def test_a_much_longer_item_is_padded_to_by_nobody_and_makes_nobody_wait():
+    engine, batcher, _ = await occupied(batch_cost=1_000)
+    lengths = {"short": 6, "shorter": 4, "middle": 20, "long": 40, "longer": 60}
+    requests = [asked(batcher, name, length=length) for name, length in lengths.items()]
+    await all_asked()
+    engine.let_go()
+    await asyncio.gather(*requests)
+    assert [sorted(batch) for batch in engine.batches[1:]] == [["middle", "short", "shorter"], ["long", "longer"]]
 
 
-def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), batch_cost=40)
-        odd = asked(batcher, "odd", options="beams", length=40)
-        await all_asked()
-        others = [asked(batcher, f"other{n}") for n in range(20)]
-        await all_asked()
-        engine.let_go()
-        await asyncio.gather(odd, *others)
-        assert engine.batches[1] == ["odd"]
-
-    play(scene)
+@played
+async def test_an_item_of_four_rows_counts_four_times():
+    engine, batcher, _ = await occupied()
+    requests = [asked(batcher, f"beams{n}", options="beams", rows=4) for n in range(4)]
+    await all_asked()
+    engine.let_go()
+    await asyncio.gather(*requests)
+    # Two sentences of 10 tokens and 4 rows are 80; a third would be beyond 100.
+    assert [len(batch) for batch in engine.batches[1:]] == [2, 2]
 
 
-def test_idle_workers_share_what_waits():
-    async def scene():
-        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=3)
-        request = asked(batcher, *"abcdef")
-        await engine.has_begun(3)
-        assert [len(batch) for batch in engine.batches] == [2, 2, 2]
-        engine.let_go()
-        assert len(await request) == 6
-
-    play(scene)
+@played
+async def test_an_item_longer_than_the_budget_is_computed_alone():
+    batcher = batcher_of((engine := HeldEngine(held=False)).run)
+    assert await asked(batcher, "a", "b", length=150) == [Result("A"), Result("B")]
+    assert engine.batches == [["a"], ["b"]]
 
 
-def test_a_document_leaves_one_worker_to_the_sentences_that_come():
-    async def scene():
-        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
-        first = asked(batcher, "short")
-        await engine.has_begun(1)
-        engine.let_go(1)
-        await first
-        document = asked(batcher, *(f"d{n}" for n in range(24)))
-        await engine.has_begun(2)
-        await all_asked()
-        assert len(engine.batches) == 2
-        short = asked(batcher, "another")
-        await engine.has_begun(3)
-        assert engine.batches[2] == ["another"]
-        engine.let_go()
-        await asyncio.gather(document, short)
-
-    play(scene)
+@played
+async def test_a_document_begins_among_single_sentences_and_lets_later_ones_pass():
+    engine, batcher, _ = await occupied(batch_cost=40)
+    document = asked(batcher, *(f"d{n}" for n in range(12)))
+    await all_asked()
+    singles = [asked(batcher, f"single{n}") for n in range(4)]
+    await all_asked()
+    engine.let_go()
+    await asyncio.gather(document, *singles)
+    places = [next(n for n, batch in enumerate(engine.batches) if name in batch) for name in ("d0", "single3", "d11")]
+    assert places == sorted(set(places))
 
 
-def test_a_document_alone_has_all_workers():
-    async def scene():
-        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
-        document = asked(batcher, *(f"d{n}" for n in range(24)))
-        await engine.has_begun(2)
-        engine.let_go()
-        await document
+@played
+async def test_what_came_first_is_in_the_next_batch_however_many_come_after_it():
+    engine, batcher, _ = await occupied(batch_cost=40)
+    odd = asked(batcher, "odd", options="beams", length=40)
+    await all_asked()
+    others = [asked(batcher, f"other{n}") for n in range(20)]
+    await all_asked()
+    engine.let_go()
+    await asyncio.gather(odd, *others)
+    assert engine.batches[1] == ["odd"]
 
-    play(scene)
+
+@played
+async def test_idle_workers_share_what_waits():
+    batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=3)
+    request = asked(batcher, *"abcdef")
+    await engine.has_begun(3)
+    assert [len(batch) for batch in engine.batches] == [2, 2, 2]
+    engine.let_go()
+    assert len(await request) == 6
 
 
-def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_come(monkeypatch):
+@played
+async def test_a_document_leaves_one_worker_to_the_sentences_that_come():
+    batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
+    first = asked(batcher, "short")
+    await engine.has_begun(1)
+    engine.let_go(1)
+    await first
+    document = asked(batcher, *(f"d{n}" for n in range(24)))
+    await engine.has_begun(2)
+    await all_asked()
+    assert len(engine.batches) == 2
+    short = asked(batcher, "another")
+    await engine.has_begun(3)
+    assert engine.batches[2] == ["another"]
+    engine.let_go()
+    await asyncio.gather(document, short)
+
+
+@played
+async def test_a_document_alone_has_all_workers():
+    batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
+    document = asked(batcher, *(f"d{n}" for n in range(24)))
+    await engine.has_begun(2)
+    engine.let_go()
+    await document
+
+
+@played
+async def test_the_worker_kept_free_goes_to_documents_again_when_no_more_sentences_come(monkeypatch):
     monkeypatch.setattr("dragoman.batching.workers.KEEP_FREE_S", 0.05)
-
-    async def scene():
-        batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
-        short = asked(batcher, "short")
-        document = asked(batcher, *(f"d{n}" for n in range(24)))
-        await engine.has_begun(2)
-        engine.let_go(2)
-        await engine.has_begun(4)
-        engine.let_go()
-        await asyncio.gather(short, document)
-
-    play(scene)
+    batcher = batcher_of((engine := HeldEngine()).run, parallel_batches=2)
+    short = asked(batcher, "short")
+    document = asked(batcher, *(f"d{n}" for n in range(24)))
+    await engine.has_begun(2)
+    engine.let_go(2)
+    await engine.has_begun(4)
+    engine.let_go()
+    await asyncio.gather(short, document)
 
 
-def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), parallel_batches=2)
-        document = asked(batcher, *(f"d{n}" for n in range(24)))
-        await all_asked()
-        alone = asked(batcher, "d23")
-        await all_asked()
-        engine.let_go(1)
-        await engine.has_begun(3)
-        assert "d23" not in engine.batches[2]
-        engine.let_go(1)
-        await engine.has_begun(4)
-        assert engine.batches[3] == ["d23"]
-        engine.let_go()
-        assert await alone == [Result("D23")]
-        assert len(await document) == 24
-
-    play(scene)
+@played
+async def test_a_sentence_of_a_document_that_somebody_waits_for_alone_is_computed_as_a_short_one():
+    engine, batcher, _ = await occupied(parallel_batches=2)
+    document = asked(batcher, *(f"d{n}" for n in range(24)))
+    await all_asked()
+    alone = asked(batcher, "d23")
+    await all_asked()
+    engine.let_go(1)
+    await engine.has_begun(3)
+    assert "d23" not in engine.batches[2]
+    engine.let_go(1)
+    await engine.has_begun(4)
+    assert engine.batches[3] == ["d23"]
+    engine.let_go()
+    assert await alone == [Result("D23")]
+    assert len(await document) == 24
 
 
-def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), parallel_batches=2, batch_cost=1_000)
-        requests = [asked(batcher, str(n)) for n in range(20)]
-        await all_asked()
-        engine.let_go(1)
-        await engine.has_begun(3)
-        engine.let_go(1)
-        await engine.has_begun(4)
-        engine.let_go()
-        await asyncio.gather(*requests)
-        assert [len(batch) for batch in engine.batches] == [1, 1, 11, 9]
-
-    play(scene)
+@played
+async def test_workers_that_are_busy_in_turn_keep_about_the_same_to_do():
+    engine, batcher, _ = await occupied(parallel_batches=2, batch_cost=1_000)
+    requests = [asked(batcher, str(n)) for n in range(20)]
+    await all_asked()
+    engine.let_go(1)
+    await engine.has_begun(3)
+    engine.let_go(1)
+    await engine.has_begun(4)
+    engine.let_go()
+    await asyncio.gather(*requests)
+    assert [len(batch) for batch in engine.batches] == [1, 1, 11, 9]
 
 
-def test_an_item_is_answered_when_its_outcome_is_known_and_once():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        early, late = asked(batcher, "early"), asked(batcher, "late")
-        await all_asked()
-        engine.let_go(1)
-        assert await early == [Result("EARLY")]
-        assert not late.done()
-        # Its batch goes on, and the same sentence is new work.
-        again = asked(batcher, "early")
-        engine.let_go()
-        assert await asyncio.gather(late, again) == [[Result("LATE")], [Result("EARLY")]]
-        assert [sorted(batch) for batch in engine.batches[1:]] == [["early", "late"], ["early"]]
-
-    play(scene)
+@played
+async def test_an_item_is_answered_when_its_outcome_is_known_and_once():
+    engine, batcher, _ = await occupied()
+    early, late = asked(batcher, "early"), asked(batcher, "late")
+    await all_asked()
+    engine.let_go(1)
+    assert await early == [Result("EARLY")]
+    assert not late.done()
+    # Its batch goes on, and the same sentence is new work.
+    again = asked(batcher, "early")
+    engine.let_go()
+    assert await asyncio.gather(late, again) == [[Result("LATE")], [Result("EARLY")]]
+    assert [sorted(batch) for batch in engine.batches[1:]] == [["early", "late"], ["early"]]
 
 
-def test_equal_items_are_computed_once_and_everyone_gets_the_result():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        waiting = [asked(batcher, "same", "other"), asked(batcher, "same")]
-        await all_asked()
-        engine.let_go(1)
-        await engine.has_begun(2)
-        running = asked(batcher, "same")
-        different = asked(batcher, "same", options="beams")
-        await all_asked()
-        engine.let_go()
-        same, other = Result("SAME"), Result("OTHER")
-        assert await asyncio.gather(*waiting, running) == [[same, other], [same], [same]]
-        await different
-        assert [sorted(batch) for batch in engine.batches[1:]] == [["other", "same"], ["same"]]
-
-    play(scene)
+@played
+async def test_equal_items_are_computed_once_and_everyone_gets_the_result():
+    engine, batcher, _ = await occupied()
+    waiting = [asked(batcher, "same", "other"), asked(batcher, "same")]
+    await all_asked()
+    engine.let_go(1)
+    await engine.has_begun(2)
+    running = asked(batcher, "same")
+    different = asked(batcher, "same", options="beams")
+    await all_asked()
+    engine.let_go()
+    same, other = Result("SAME"), Result("OTHER")
+    assert await asyncio.gather(*waiting, running) == [[same, other], [same], [same]]
+    await different
+    assert [sorted(batch) for batch in engine.batches[1:]] == [["other", "same"], ["same"]]
 
 
-def test_what_is_cancelled_is_not_computed_unless_somebody_else_waits_for_it():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()))
-        gone = asked(batcher, "gone", "shared")
-        stays = asked(batcher, "shared")
-        await all_asked()
-        assert notes.queue == (2, 20)
-        gone.cancel()
-        await all_asked()
-        assert notes.queue == (1, 10)
-        engine.let_go()
-        assert await stays == [Result("SHARED")]
-        assert engine.batches[1:] == [["shared"]]
-        assert gone.cancelled()
-
-    play(scene)
+@played
+async def test_what_is_cancelled_is_not_computed_unless_somebody_else_waits_for_it():
+    engine, batcher, notes = await occupied()
+    gone = asked(batcher, "gone", "shared")
+    stays = asked(batcher, "shared")
+    await all_asked()
+    assert notes.queue == (2, 20)
+    gone.cancel()
+    await all_asked()
+    assert notes.queue == (1, 10)
+    engine.let_go()
+    assert await stays == [Result("SHARED")]
+    assert engine.batches[1:] == [["shared"]]
+    assert gone.cancelled()
 
 
-def test_a_request_cancelled_while_it_is_computed_harms_no_other():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        requests = [asked(batcher, name) for name in "abc"]
-        await all_asked()
-        engine.let_go(1)
-        await engine.has_begun(2)
-        requests[1].cancel()
-        await all_asked()
-        engine.let_go()
-        assert await asyncio.gather(requests[0], requests[2]) == [[Result("A")], [Result("C")]]
-        assert await asked(batcher, "b") == [Result("B")]
-
-    play(scene)
+@played
+async def test_a_request_cancelled_while_it_is_computed_harms_no_other():
+    engine, batcher, _ = await occupied()
+    requests = [asked(batcher, name) for name in "abc"]
+    await all_asked()
+    engine.let_go(1)
+    await engine.has_begun(2)
+    requests[1].cancel()
+    await all_asked()
+    engine.let_go()
+    assert await asyncio.gather(requests[0], requests[2]) == [[Result("A")], [Result("C")]]
+    assert await asked(batcher, "b") == [Result("B")]
 
 
-def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine())
-        now = asyncio.get_running_loop().time()
-        late = asked(batcher, "late", "wanted", deadline=now)
-        other = asked(batcher, "wanted", "in time", deadline=now + 60)
-        await all_asked()
-        engine.let_go()
-        (refused, shared) = await late
-        assert (refused.error.code, refused.error.status) == ("deadline_exceeded", 504)
-        assert shared == Result("WANTED")
-        assert await other == [Result("WANTED"), Result("IN TIME")]
-        assert [sorted(batch) for batch in engine.batches[1:]] == [["in time", "wanted"]]
-
-    play(scene)
+@played
+async def test_what_comes_up_after_its_deadline_is_refused_and_not_computed():
+    engine, batcher, _ = await occupied()
+    now = asyncio.get_running_loop().time()
+    late = asked(batcher, "late", "wanted", deadline=now)
+    other = asked(batcher, "wanted", "in time", deadline=now + 60)
+    await all_asked()
+    engine.let_go()
+    (refused, shared) = await late
+    assert (refused.error.code, refused.error.status) == ("deadline_exceeded", 504)
+    assert shared == Result("WANTED")
+    assert await other == [Result("WANTED"), Result("IN TIME")]
+    assert [sorted(batch) for batch in engine.batches[1:]] == [["in time", "wanted"]]
 
 
 @pytest.mark.parametrize("limits", [{"max_waiting_items": 4}, {"max_waiting_cost": 40}])
-def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), observer=(notes := Notes()), **limits)
-        accepted = asked(batcher, "a", "b", "c")
-        await all_asked()
-        message = r"short requests: 3 items of cost 30 are waiting and the limits are .*\b4"
-        with pytest.raises(UnavailableError, match=message) as refused:
-            await asked(batcher, "d", "e")
-        assert (refused.value.code, refused.value.status) == ("overloaded", 503)
-        assert notes.queue == (3, 30)
-        # What is to be computed anyway takes no room.
-        more = [asked(batcher, "a", "b", "c"), asked(batcher, "d")]
-        await all_asked()
-        assert notes.queue == (4, 40)
-        with pytest.raises(UnavailableError):
-            await asked(batcher, "d", "e")
-        engine.let_go()
-        await asyncio.gather(accepted, *more)
-        assert await asked(batcher, "d", "e") == [Result("D"), Result("E")]
-
-    play(scene)
+@played
+async def test_a_request_is_accepted_as_a_whole_or_refused_with_what_waits_and_the_limit(limits):
+    engine, batcher, notes = await occupied(**limits)
+    accepted = asked(batcher, "a", "b", "c")
+    await all_asked()
+    message = r"short requests: 3 items of cost 30 are waiting and the limits are .*\b4"
+    with pytest.raises(UnavailableError, match=message) as refused:
+        await asked(batcher, "d", "e")
+    assert (refused.value.code, refused.value.status) == ("overloaded", 503)
+    assert notes.queue == (3, 30)
+    # What is to be computed anyway takes no room.
+    more = [asked(batcher, "a", "b", "c"), asked(batcher, "d")]
+    await all_asked()
+    assert notes.queue == (4, 40)
+    with pytest.raises(UnavailableError):
+        await asked(batcher, "d", "e")
+    engine.let_go()
+    await asyncio.gather(accepted, *more)
+    assert await asked(batcher, "d", "e") == [Result("D"), Result("E")]
 
 
-def test_an_empty_queue_takes_a_request_of_any_size():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), max_waiting_items=4)
-        large = asked(batcher, *map(str, range(50)))
-        await all_asked()
-        engine.let_go()
-        assert len(await large) == 50
-
-    play(scene)
+@played
+async def test_an_empty_queue_takes_a_request_of_any_size():
+    engine, batcher, _ = await occupied(max_waiting_items=4)
+    large = asked(batcher, *map(str, range(50)))
+    await all_asked()
+    engine.let_go()
+    assert len(await large) == 50
 
 
 @pytest.mark.parametrize(
     "fails", [lambda items, **_: 1 / 0, lambda items, **_: [Result("one too few")] * (len(items) - 1)]
 )
-def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
-    async def scene():
-        engine = HeldEngine(held=False)
-        batcher = batcher_of(
-            lambda items, **early: (fails if items[0].options == "broken" else engine.run)(items, **early)
-        )
-        broken, fine = asked(batcher, "a", "b", options="broken"), asked(batcher, "c")
-        assert [outcome.error.code for outcome in await broken] == ["internal_error"] * 2
-        assert await fine == [Result("C")]
-        assert await asked(batcher, "d") == [Result("D")]
-
-    play(scene)
+@played
+async def test_a_batch_that_breaks_fails_its_own_items_and_no_others(fails, caplog):
+    engine = HeldEngine(held=False)
+    batcher = batcher_of(lambda items, **early: (fails if items[0].options == "broken" else engine.run)(items, **early))
+    broken, fine = asked(batcher, "a", "b", options="broken"), asked(batcher, "c")
+    assert [outcome.error.code for outcome in await broken] == ["internal_error"] * 2
+    assert await fine == [Result("C")]
+    assert await asked(batcher, "d") == [Result("D")]
     assert "was not answered as it must be" in caplog.text
 
 
-def test_closing_answers_what_was_accepted_and_refuses_what_comes():
-    async def scene():
-        batcher = await occupied(engine := HeldEngine(), parallel_batches=2)
-        accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
-        await all_asked()
-        closing = asyncio.ensure_future(batcher.close())
-        await all_asked()
-        with pytest.raises(UnavailableError) as refused:
-            await asked(batcher, "late")
-        assert refused.value.status == 503
-        engine.let_go()
-        await closing
-        assert [len(request.result()) for request in accepted] == [20, 20, 20]
-
-    play(scene)
+@played
+async def test_closing_answers_what_was_accepted_and_refuses_what_comes():
+    engine, batcher, _ = await occupied(parallel_batches=2)
+    accepted = [asked(batcher, *(f"{n}.{m}" for m in range(20))) for n in range(3)]
+    await all_asked()
+    closing = asyncio.ensure_future(batcher.close())
+    await all_asked()
+    with pytest.raises(UnavailableError) as refused:
+        await asked(batcher, "late")
+    assert refused.value.status == 503
+    engine.let_go()
+    await closing
+    assert [len(request.result()) for request in accepted] == [20, 20, 20]
 
 
 def waiting_item(length: int, rank: float, key: str = "greedy", kind: type[WaitingItem] = WaitingItem) -> WaitingItem:
@@ -478,18 +427,16 @@ def test_whatever_comes_and_goes_and_breaks_every_request_gets_exactly_its_outco
         play(scene)
 
 
-def test_a_batch_for_which_there_is_no_thread_fails_and_its_sentences_can_be_asked_for_again(monkeypatch):
-    async def scene():
-        batcher = batcher_of(HeldEngine(held=False).run, observer=(notes := Notes()))
-        with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", no_thread)
-            (outcome,) = await asked(batcher, "a")
-            assert outcome.error.code == "internal_error"
-        assert await asked(batcher, "a") == [Result("A")]
-        assert notes.queue == (0, 0)
-        await batcher.close()
-
+@played
+async def test_a_batch_for_which_there_is_no_thread_fails_and_its_sentences_can_be_asked_for_again(monkeypatch):
     def no_thread(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    play(scene)
+    batcher = batcher_of(HeldEngine(held=False).run, observer=(notes := Notes()))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        (outcome,) = await asked(batcher, "a")
+        assert outcome.error.code == "internal_error"
+    assert await asked(batcher, "a") == [Result("A")]
+    assert notes.queue == (0, 0)
+    await batcher.close()

@@ -12,17 +12,14 @@ import pytest
 from dragoman.bundle.store import open_bundle
 from dragoman.engines.ct2 import NARROWEST, cpu_workers
 from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
-from dragoman.tasks.translation.task import open_translation_engine
-from dragoman.text.tokenizer import EOS_ID, Tokenizer
+from dragoman.tasks.translation.task import TranslationTask
+from dragoman.text.tokenizer import EOS_ID
 from tests.tiny_model import write_tiny_bundle
 from tests.unit.dragoman.engines.test_target_vocabulary import restricted
 
 
 def open_ct2(bundle_dir: Path) -> Seq2SeqEngine:
-    bundle = open_bundle(bundle_dir)
-    return open_translation_engine(
-        bundle, Tokenizer(bundle.model_dir / "spiece.model"), engine="ctranslate2", device="cpu"
-    )
+    return TranslationTask(open_bundle(bundle_dir), engine="ctranslate2", device="cpu").engine
 
 
 @pytest.fixture(scope="module")

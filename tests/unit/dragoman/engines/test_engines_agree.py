@@ -8,7 +8,7 @@ from ctranslate2.converters import TransformersConverter
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.engines.ct2 import CONVERSION
 from dragoman.engines.seq2seq import Decoding
-from dragoman.tasks.translation.task import open_translation_engine
+from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 from tests.unit.dragoman.engines.test_target_vocabulary import rebundled
 
@@ -32,7 +32,7 @@ def test_engines_give_the_same_tokens_and_scores(bundle: Bundle, toy_sentences: 
     sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in dict.fromkeys(toy_sentences)][:150]
     found = {}
     for name in ("ctranslate2", "torch"):
-        engine = open_translation_engine(bundle, tokenizer, engine=name, device="cpu")
+        engine = TranslationTask(bundle, engine=name, device="cpu").engine
         decoding = Decoding(num_beams=num_beams, max_new_tokens=24)
         found[name] = [
             engine.decode([source], decoding, num_hypotheses=num_beams, return_scores=True)[0] for source in sources

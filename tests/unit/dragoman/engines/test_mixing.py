@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import pytest
 
 from dragoman.engines import mixing
-from dragoman.engines.mixing import Kind, check_mixing, configured_mixing, kinds_of_decoding, random_batches
+from dragoman.engines.mixing import DecodingKind, check_mixing, configured_mixing, decoding_kinds, random_batches
 from dragoman.errors import ConfigError, InferenceError
 
 BATCHES = random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000)
-KINDS = kinds_of_decoding(4)
+KINDS = decoding_kinds(4)
 
 
-def exact(sources: Sequence[Sequence[int]], kind: Kind) -> list[object]:
+def exact(sources: Sequence[Sequence[int]], kind: DecodingKind) -> list[object]:
     return [(sum(source), kind) for source in sources]
 
 
-def by_the_width(sources: Sequence[Sequence[int]], kind: Kind) -> list[object]:
+def by_the_width(sources: Sequence[Sequence[int]], kind: DecodingKind) -> list[object]:
     """Depend on the width of the batch, as kernels do that sum in vectors of eight."""
     width = max(map(len, sources))
     return [(sum(source), width % 8 == 0) for source in sources]
@@ -126,8 +126,8 @@ def test_the_sources_are_of_all_lengths_in_batches_as_servers_cut_them():
 
 
 def test_greedy_decoding_is_the_only_kind_where_there_are_no_beams():
-    assert {kind.num_beams for kind in kinds_of_decoding(1)} == {1}
-    assert {(kind.num_beams, kind.return_scores) for kind in kinds_of_decoding(8)} == {(1, True), (1, False), (8, True)}
+    assert {kind.num_beams for kind in decoding_kinds(1)} == {1}
+    assert {(kind.num_beams, kind.return_scores) for kind in decoding_kinds(8)} == {(1, True), (1, False), (8, True)}
 
 
 def test_mixing_can_be_forced_for_measurements(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
 from dragoman.engines.seq2seq import Decoding
-from dragoman.tasks.translation.task import open_translation_engine
+from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 from train.tasks.translation.conversion import ENGINE, convert
 
@@ -43,7 +43,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
 
 def answers(bundle: Bundle, sentences: list[str]) -> list[tuple[int, ...]]:
     tokenizer = Tokenizer(bundle.model_dir / "spiece.model")
-    engine = open_translation_engine(bundle, tokenizer, engine="ctranslate2", device="cpu")
+    engine = TranslationTask(bundle, engine="ctranslate2", device="cpu").engine
     sources = [[*tokenizer.encode(sentence), EOS_ID] for sentence in sentences]
     found = engine.decode(sources, DECODING, num_hypotheses=1, return_scores=False)
     engine.close()

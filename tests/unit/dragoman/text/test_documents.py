@@ -92,9 +92,10 @@ def test_a_long_line_has_the_sentences_that_its_parts_have() -> None:
 @pytest.mark.parametrize("text", ["a", "(", '"', "a. ", "“a. ", "(a. ", "Mr. ", "a\n", "é\xa0", "。", "a.b "])
 def test_two_hundred_thousand_characters_of_anything_are_split_in_no_time(text: str) -> None:
     long = (text * 200_000)[:200_000]
-    started = time.perf_counter()
+    # Processor time, because other processes may have the processor meanwhile.
+    started = time.process_time()
     spans = sentence_spans(long, "en")
-    elapsed = time.perf_counter() - started
+    elapsed = time.process_time() - started
     check_spans(long, spans)
     assert elapsed < 1.5
 

@@ -9,7 +9,7 @@ from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config, fl
 from train.config.help import help_text
 from train.task_table import TASKS
 from train.tasks.base import task_class
-from train.tasks.translation.sources import KINDS, settings_class
+from train.tasks.translation.settings import DATA_KINDS, data_settings
 
 REQUIRED = {
     "tsv": ["data.path=x.tsv"],
@@ -30,8 +30,8 @@ def test_every_combination_of_data_and_model_composes() -> None:
 def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
     files = list((CONFIG_DIR / "data").glob("*.yaml"))
     kinds = {yaml.safe_load(file.read_text(encoding="utf-8"))["kind"] for file in files}
-    assert kinds == set(KINDS)
-    assert all(hasattr(settings_class(kind), "read") for kind in KINDS)
+    assert kinds == set(DATA_KINDS)
+    assert all(hasattr(data_settings(kind), "read") for kind in DATA_KINDS)
 
 
 def test_every_config_file_begins_with_its_command() -> None:

@@ -9,8 +9,7 @@ from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
 from train.config.compose import compose_config
 from train.data.corpus import CleanCorpus, Splits, folds, hold_out
-from train.tasks.translation.pairs import oriented
-from train.tasks.translation.sources.lines import read_aligned, read_lines
+from train.tasks.translation.pairs import lines_of, oriented, read_aligned
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
 
@@ -32,18 +31,18 @@ def read(*settings: str) -> Splits:
 def test_lines_are_cut_at_line_feeds_alone(tmp_path: Path) -> None:
     file = tmp_path / "x.txt"
     file.write_bytes("\ufeffone\u2028still one\r\n\ntwo\x85\n".encode())
-    assert read_lines(file) == ["one\u2028still one", "", "two\x85"]
+    assert lines_of(file) == ["one\u2028still one", "", "two\x85"]
 
 
 def test_a_path_may_stand_for_its_gzipped_file(tmp_path: Path) -> None:
     write(tmp_path / "x.en.gz", "one", "two")
-    assert read_lines(tmp_path / "x.en") == ["one", "two"]
+    assert lines_of(tmp_path / "x.en") == ["one", "two"]
 
 
 def test_bad_utf8_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"fine\nnot \xff fine\n")
     with pytest.raises(DataError, match=r"x line 2 is not UTF-8 \(byte 0xff at column 5\)"):
-        read_lines(tmp_path / "x")
+        lines_of(tmp_path / "x")
 
 
 def test_files_of_different_length_are_reported_with_both_counts(tmp_path: Path) -> None:
@@ -53,12 +52,12 @@ def test_files_of_different_length_are_reported_with_both_counts(tmp_path: Path)
 
 def test_a_missing_and_an_empty_file_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        read_lines(tmp_path / "none")
+        lines_of(tmp_path / "none")
     with pytest.raises(DataError, match="are empty"):
         read_aligned(write(tmp_path / "a"), write(tmp_path / "b"))
     (tmp_path / "broken.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot read"):
-        read_lines(tmp_path / "broken.gz")
+        lines_of(tmp_path / "broken.gz")
 
 
 def test_the_fingerprint_covers_every_row_and_every_boundary() -> None:

@@ -89,7 +89,8 @@ def test_the_report_adds_up() -> None:
     corpus = clean(dataclasses.replace(HELD, train=[GOOD, GOOD, ("", "x")]), SETTINGS, Languages())
     report = corpus.as_dict()
     assert report["fingerprint"] == corpus.fingerprint
-    assert report["splits"]["train"] == {"read": 3, "kept": 1, "dropped": {"duplicate": 1, "empty": 1}}  # type: ignore[index]
+    counts = {"read": 3, "kept": 1, "dropped": {"duplicate": 1, "empty": 1}}
+    assert report["splits"]["train"] == {"digest": corpus.digests["train"], **counts}  # type: ignore[index]
 
 
 def test_a_corpus_with_nothing_left_is_an_error_that_says_why() -> None:

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from dragoman.errors import ConfigError
-from train.tasks.translation.phrasebook import generate
-from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, shares
+from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, PATTERNS, generate, shares
 from train.tasks.translation.phrasebook.grammar import Adjective, Noun, Owner, indefinite_article
 from train.tasks.translation.phrasebook.lexicon import activities, food, nouns, people, spots
 from train.tasks.translation.phrasebook.numerals import (
@@ -19,7 +18,6 @@ from train.tasks.translation.phrasebook.numerals import (
     prices,
     timetable,
 )
-from train.tasks.translation.phrasebook.patterns import PATTERNS
 from train.tasks.translation.phrasebook.template import Pair, pattern
 from train.tasks.translation.phrasebook.verbs import activity
 

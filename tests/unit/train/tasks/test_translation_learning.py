@@ -12,9 +12,8 @@ from tests.toy_corpus import toy_pairs
 from train.config.compose import compose_config
 from train.data.corpus import Splits
 from train.fitting.learner import TaskLearner
-from train.tasks.translation.learning import IGNORED
 from train.tasks.translation.model import parameter_groups, t5_config
-from train.tasks.translation.task import Translation
+from train.tasks.translation.task import IGNORED, Translation
 from train.tasks.translation.vocabulary import train_vocabulary, write_tokenizer_files
 
 PAIRS = toy_pairs()

@@ -4,8 +4,7 @@ import argparse
 import random
 
 from dragoman.errors import ConfigError, run_cli
-from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, generate
-from train.tasks.translation.phrasebook.patterns import PATTERNS
+from train.tasks.translation.phrasebook.corpus import MAXIMUM_SIZE, MINIMUM_SIZE, PATTERNS, generate
 
 
 def main() -> None:

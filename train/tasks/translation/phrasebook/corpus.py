@@ -1,13 +1,25 @@
-"""The corpus: a balanced sample of all patterns, split by sentence into train, validation and test."""
+"""The corpus: a balanced sample of all patterns, split by sentence into train, validation and test.
+
+It stands in for a downloaded corpus, so that training can be tried, and tested, where there is no network.
+"""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dragoman.errors import ConfigError
-from train.tasks.translation.phrasebook.patterns import PATTERNS
+from train.tasks.translation.phrasebook.patterns.clauses import CLAUSES
+from train.tasks.translation.phrasebook.patterns.company import COMPANY
+from train.tasks.translation.phrasebook.patterns.hotel import HOTEL
+from train.tasks.translation.phrasebook.patterns.plans import PLANS
+from train.tasks.translation.phrasebook.patterns.shop import SHOP
+from train.tasks.translation.phrasebook.patterns.table import TABLE
+from train.tasks.translation.phrasebook.patterns.time import TIME
+from train.tasks.translation.phrasebook.patterns.town import TOWN
+from train.tasks.translation.phrasebook.patterns.travel import TRAVEL
 from train.tasks.translation.phrasebook.template import Pair, Pattern
 
+PATTERNS: tuple[Pattern, ...] = TOWN + TRAVEL + HOTEL + TABLE + SHOP + TIME + COMPANY + PLANS + CLAUSES
 MINIMUM_SIZE = 250
 MAXIMUM_SIZE = sum(pattern.count for pattern in PATTERNS)
 
@@ -22,7 +34,7 @@ class PhrasebookSplits:
 
 
 def generate(*, size: int = 50_000, seed: int = 0) -> PhrasebookSplits:
-    """``size`` pairs in all: a fiftieth for test (at most 1000), half of that for validation, the rest for train.
+    """Generate ``size`` pairs: a fiftieth for test (at most 1000), half of that for validation, the rest for train.
 
     Every pattern is in train. The same size and seed give the same pairs in the same order.
     Raises ConfigError for a size that the patterns cannot fill or that cannot hold every pattern.
@@ -50,7 +62,7 @@ def generate(*, size: int = 50_000, seed: int = 0) -> PhrasebookSplits:
 
 
 def shares(counts: Sequence[int], size: int) -> list[int]:
-    """How many pairs to take from each pattern: the same from each, as far as the small ones reach.
+    """Count the pairs to take from each pattern: the same from each, as far as the small ones reach.
 
     What a small pattern cannot give is shared among the larger ones, so that the sum is ``size``.
     """

@@ -9,9 +9,7 @@ from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
 from train.data.corpus import Splits
 from train.data.folder import find_data
-from train.tasks.translation.pairs import Pair
-from train.tasks.translation.sources.held_out import with_held_out
-from train.tasks.translation.sources.lines import read_aligned
+from train.tasks.translation.pairs import Pair, read_aligned, with_held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +31,13 @@ class Parallel:
     def read(self, languages: Languages) -> Splits:
         """Read the files."""
         return with_held_out(
-            self,
+            self.name,
             _aligned("source", self.source, "target", self.target),
             _optional("validation", self.validation_source, self.validation_target),
             _optional("test", self.test_source, self.test_target),
+            validation_size=self.validation_size,
+            test_size=self.test_size,
+            seed=self.seed,
         )
 
 

@@ -11,9 +11,7 @@ from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
 from train.data.corpus import Splits
 from train.data.folder import find_data
-from train.tasks.translation.pairs import Pair
-from train.tasks.translation.sources.held_out import with_held_out
-from train.tasks.translation.sources.lines import read_lines
+from train.tasks.translation.pairs import Pair, lines_of, with_held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +33,13 @@ class Table:
     def read(self, languages: Languages) -> Splits:
         """Read the files."""
         return with_held_out(
-            self,
+            self.name,
             self._pairs("path", self.path),
             None if self.validation_path is None else self._pairs("validation_path", self.validation_path),
             None if self.test_path is None else self._pairs("test_path", self.test_path),
+            validation_size=self.validation_size,
+            test_size=self.test_size,
+            seed=self.seed,
         )
 
     def _pairs(self, setting: str, path: str) -> Sequence[Pair]:
@@ -75,7 +76,7 @@ def _columns(row: Mapping[str, Any], where: str = "") -> list[str]:
 
 def _tsv_rows(path: Path) -> Iterable[Mapping[str, Any]]:
     # No quoting rules: a quotation mark at the start of a sentence is text, and tabs cannot occur inside a cell.
-    lines = read_lines(path)
+    lines = lines_of(path)
     header = lines[0].split("\t") if lines else []
     for number, line in enumerate(lines[1:], start=2):
         cells = line.split("\t")
@@ -85,7 +86,7 @@ def _tsv_rows(path: Path) -> Iterable[Mapping[str, Any]]:
 
 
 def _jsonl_rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:

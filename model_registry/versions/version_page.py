@@ -1,0 +1,121 @@
+"""A version as MLflow's page shows it: tags to filter by, and a description for people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dragoman
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import Bundle
+from dragoman.errors import DragomanError
+from dragoman.items.outcomes import Result
+from dragoman.tasks.base import task_class
+from model_registry.mlflow_store.runs import current_user
+
+# The column is that wide in MLflow's databases.
+DESCRIPTION_LIMIT = 5000
+# With these, and cells cut to their length, a description stays below the limit.
+MOST_SCORES, MOST_SAMPLES, LONGEST_CELL = 10, 3, 160
+# Where a run directory has its table of samples, beside the bundle.
+SAMPLES = "samples.json"
+
+
+def version_tags(manifest: Manifest) -> dict[str, str]:
+    """Return what people and we filter versions by; scores are the model's metrics, lineage is in the description."""
+    return {
+        "digest": manifest.digest,
+        "bundle_version": manifest.version,
+        "task": manifest.task,
+        "registered_by": current_user(),
+    }
+
+
+def lineage(manifest: Manifest) -> dict[str, str]:
+    """Return where a bundle comes from, as far as that is known."""
+    provenance, base = manifest.provenance, manifest.provenance.base_model
+    found = {
+        "run_id": provenance.mlflow_run_id,
+        "git_commit": provenance.git_commit,
+        "corpus_fingerprint": provenance.corpus_fingerprint,
+        "config_digest": provenance.config_digest,
+        "base_model": f"{base.name} {base.revision or base.digest}" if base else "random weights",
+        "study": provenance.study,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def description(bundle: Bundle, number: int) -> str:
+    """Describe a version in Markdown: scores, a sample, the commands that fetch and serve it, and its lineage."""
+    manifest = bundle.manifest
+    reference, label = f"{manifest.name}/{number}", f"{manifest.name}-{manifest.version}"
+    header = ("metric", "score", "95 % interval", "test set (items)", "engine", "signature")
+    scores = [
+        (
+            score.metric,
+            f"{score.value:.2f}",
+            f"{score.low:.2f} to {score.high:.2f}",
+            f"{score.test_set} ({score.items})",
+            score.engine,
+            f"`{score.signature}`",
+        )
+        for score in manifest.scores[:MOST_SCORES]
+    ]
+    samples = _samples(bundle)[:MOST_SAMPLES]
+    shown = _table(list(samples[0]), [list(row.values()) for row in samples]) if samples else ["There is none."]
+    lines = [
+        f"{task_class(manifest.task).card(manifest).what}. The model card is `MODEL_CARD.md` among the files.",
+        "",
+        "### Scores",
+        "",
+        *(_table(header, scores) if scores else ["Not scored."]),
+        "",
+        "### Sample",
+        "",
+        *shown,
+        "",
+        "### Fetch and serve",
+        "",
+        "```sh",
+        f"python -m model_registry fetch {reference}",
+        f"python -m model_registry package {reference} --out dist",
+        f"bentoml serve {manifest.name}:{manifest.version}",
+        f"python -m deploy.torchserve --mar dist/{label}.mar",
+        "```",
+        "",
+        "### Where it comes from",
+        "",
+        *(f"- {key.replace('_', ' ')}: `{value}`" for key, value in lineage(manifest).items()),
+    ]
+    return "\n".join(lines)[:DESCRIPTION_LIMIT]
+
+
+def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
+    """Read the samples of the bundle's training run, or let the bundle answer its task's example."""
+    path = bundle.path.parent / SAMPLES
+    if path.is_file():
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    example = task_class(bundle.manifest.task).example_item
+    try:
+        predictor = dragoman.load(bundle)
+    except DragomanError:
+        return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
+    try:
+        (outcome,) = predictor([example])
+    finally:
+        predictor.close()
+    return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    if len(text) > LONGEST_CELL:
+        text = text[: LONGEST_CELL - 1] + "…"
+    return text.replace("|", r"\|")
