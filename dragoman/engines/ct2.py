@@ -79,7 +79,7 @@ class CTranslate2Engine:
         max_new_tokens: int,
         max_beams: int,
     ) -> None:
-        """Load the conversion and check how its sources mix; raises ConfigError when the device is not there."""
+        """Load the conversion and settle how its sources mix; raises ConfigError when the device is not there."""
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         if device == "cuda" and not has_cuda:
             raise ConfigError("device is cuda, but CTranslate2 sees no CUDA device; use device=cpu or auto")
@@ -115,7 +115,7 @@ class CTranslate2Engine:
 
     @staticmethod
     def cannot_open(bundle: Bundle) -> str | None:
-        """Return why this engine cannot run the bundle, or None."""
+        """Return the reason why this engine cannot run the bundle, or None."""
         return None if CONVERSION in bundle.manifest.engines else f"the bundle has no {CONVERSION} conversion"
 
     def describe(self) -> Mapping[str, str | int]:

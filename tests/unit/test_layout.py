@@ -50,6 +50,12 @@ def test_the_core_translates_where_training_tracking_and_torch_are_not_installed
     assert finished.stdout.strip() in ("stop", "length"), finished.stderr
 
 
+def test_a_small_part_of_the_core_is_imported_without_the_predictor():
+    program = "import sys, dragoman.atomic; print(sorted(name for name in sys.modules if name.startswith('dragoman')))"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert finished.stdout.strip() == "['dragoman', 'dragoman.atomic', 'dragoman.errors']"
+
+
 def test_a_missing_engine_is_told_with_what_to_install(tiny_bundle: Path):
     program = BLOCKER.format(blocked={"torch", "ctranslate2"}) + (
         "import dragoman\n"
