@@ -12,7 +12,7 @@ from dragoman.bundle.manifest import Provenance, Score
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
 from model_registry.gate.settings import SECTION, TASK_CONFIGS
 from scoring.held_out import FOLDER, HeldOutItem, label, write_held_out
-from tests.integration.mlflow_server import Server, free_port, mlflow_server
+from tests.integration.mlflow_server import Server, free_port, mlflow_server, new_store
 
 SIGNATURE = "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0"
 ITEMS = 24
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/mlflow.db"
+    return new_store(tmp_path_factory.mktemp("sqlite") / "mlflow.db")
 
 
 @pytest.fixture(params=["server", "sqlite"])

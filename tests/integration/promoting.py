@@ -1,13 +1,12 @@
 """Promotions in processes of their own, some of which are killed before they end."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import matplotlib.figure  # noqa: F401 - imported once, for all processes
+import matplotlib.figure  # noqa: F401 - imported once, for all processes (tests/forked.py)
 from mlflow.tracking import MlflowClient
 
 import dragoman.tasks.translation.task  # noqa: F401
@@ -30,13 +29,6 @@ WRITES = (
 )
 
 REJECTION = {"kind": "promotion", "verdict": "rejected", "reason": "worse", "candidate": "1", "champion": "", "at": "-"}
-
-
-def context() -> Any:
-    """Return a context whose processes are forked from one that has imported MLflow, which takes seconds."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([__name__])
-    return found
 
 
 def settle_quickly() -> None:

@@ -19,6 +19,7 @@ from model_registry.promotion.champion_alias import INTENT_TAG
 from model_registry.promotion.history import DecisionLog
 from model_registry.promotion.lease import LEASE_TAG, Lease, lease
 from model_registry.versions.registry import Registry
+from tests import forked
 from tests.integration import promoting
 from tests.integration.fault_proxy import FaultProxy, every_second
 
@@ -30,7 +31,7 @@ def in_processes() -> Callable[..., list[int]]:
     """Return a function that runs functions in processes at once and returns their exit codes."""
 
     def run(*calls: tuple[Callable[..., None], tuple[object, ...]]) -> list[int]:
-        context = promoting.context()
+        context = forked.context()
         processes = [context.Process(target=function, args=arguments) for function, arguments in calls]
         for process in processes:
             process.start()
@@ -201,7 +202,7 @@ def test_a_move_of_the_alias_that_stalls_is_given_up_before_others_may_promote(
     assert main(promote(1, server.uri)) == 0
     with FaultProxy(server.uri).running() as proxy:
         proxy.stall = lambda method, path: method == "POST" and path.endswith("registered-models/alias")
-        stuck = promoting.context().Process(target=promoting.command, args=(promote(2, proxy.uri),))
+        stuck = forked.context().Process(target=promoting.command, args=(promote(2, proxy.uri),))
         stuck.start()
         assert proxy.stalled.wait(120)
         assert main(promote(3, server.uri)) == 0

@@ -19,7 +19,8 @@ from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, DataError, DragomanError, UnavailableError
 from scoring.held_out import label, read_held_out
 from tests.conftest import ROOT
-from tests.integration.mlflow_server import free_port, mlflow_server
+from tests.forked import Command
+from tests.integration.mlflow_server import free_port, mlflow_server, new_store
 from tests.toy_corpus import toy_pairs, write_toy_corpus
 from train.checkpoint import MODEL, Checkpoints
 from train.config.compose import compose_config, load_config
@@ -55,22 +56,23 @@ def tracked(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> tupl
     """Give a run by the command, never interrupted, with its standard output and the URI of its record."""
     folder = tmp_path_factory.mktemp("whole")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    done = command([*corpus, f"train.max_steps={STEPS}", f"run_dir={folder / 'run'}", f"tracking.uri={uri}"], folder)
-    output, errors = done.communicate(timeout=120)
-    assert done.returncode == 0, errors
-    return RunDir(folder / "run"), output, uri
-
-
-def command(arguments: Sequence[str], folder: Path, module: str = "train") -> "subprocess.Popen[str]":
-    # From another directory, so that nothing lands in the repository.
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+    settings = [*corpus, f"train.max_steps={STEPS}", f"run_dir={folder / 'run'}", f"tracking.uri={uri}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "train", *settings],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=240,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
+    return RunDir(folder / "run"), done.stdout, uri
+
+
+def command(arguments: Sequence[str], folder: Path, module: str = "train") -> Command:
+    # From another directory, so that nothing lands in the repository.
+    return Command(module, arguments, folder)
 
 
 def stopped(arguments: Sequence[str], folder: Path, run: RunDir, with_signal: signal.Signals) -> int:
@@ -173,7 +175,7 @@ def test_a_killed_run_resumes_to_the_same_bits_in_the_same_record(
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    run, uri = RunDir(tmp_path / "run"), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    run, uri = RunDir(tmp_path / "run"), new_store(tmp_path / "mlflow.db")
     settings = [*corpus, f"train.max_steps={STEPS}", f"run_dir={run.path}", f"tracking.uri={uri}"]
     assert stopped(settings, tmp_path, run, signal.SIGKILL) == -signal.SIGKILL
     assert not run.bundle.exists()
@@ -339,19 +341,14 @@ def test_a_real_server_that_dies_during_training_costs_no_bundle_and_gets_its_re
 
     run, port = RunDir(tmp_path / "run"), free_port()
     (tmp_path / "server").mkdir()
-    impatient = (
-        "from train import __main__; from train.run import record; record.PATIENCE_SECONDS = 0; "
-        "__main__.run_cli(__main__.main)"
-    )
     with mlflow_server(tmp_path / "server", port) as server:
         settings = [*corpus, f"run_dir={run.path}", f"train.max_steps={STEPS}", f"tracking.uri={server.uri}"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", impatient, *settings],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        process = Command(
+            "train",
+            settings,
+            tmp_path,
+            environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+            values={"train.run.record.PATIENCE_SECONDS": 0.0},
         )
         deadline = time.monotonic() + 120
         while not run.mlflow.exists():

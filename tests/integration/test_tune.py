@@ -21,6 +21,7 @@ from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DataError, InferenceError
 from model_registry.mlflow_store.study_tracking import TrackedStudy
 from tests.conftest import ROOT
+from tests.forked import Command
 from tests.signing_keys import write_key_pair
 from tests.toy_corpus import write_toy_corpus
 from tune.__main__ import best, search
@@ -42,15 +43,8 @@ def settings(folder: Path, *more: str) -> list[str]:
     return [*toy, *own, *pace, "pruner.warmup_units=4000", SPACE, f"storage=sqlite:///{folder / 'optuna.db'}", *more]
 
 
-def command(arguments: Sequence[str], folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tune", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def command(arguments: Sequence[str], folder: Path) -> Command:
+    return Command("tune", arguments, folder)
 
 
 def trials(folder: Path) -> list[FrozenTrial]:
@@ -81,8 +75,16 @@ class Searched:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     folder = tmp_path_factory.mktemp("searched")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    done = command(settings(folder, "trials=5", f"tracking.uri={uri}", "then=train"), folder)
-    output, told = done.communicate(timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-m", "tune", *settings(folder, "trials=5", f"tracking.uri={uri}", "then=train")],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    output, told = done.stdout, done.stderr
     assert done.returncode == 0, told
     return Searched(folder=folder, output=output, told=told, client=MlflowClient(uri, uri), found=trials(folder))
 
@@ -256,7 +258,7 @@ def test_the_trial_of_a_worker_that_ends_goes_on_from_its_checkpoint(
     assert steps[0] == 5
 
 
-def wait_for(true: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+def wait_for(true: Callable[[], object], process: Command) -> None:
     deadline = time.monotonic() + 120
     while not true():
         assert process.poll() is None, process.communicate()

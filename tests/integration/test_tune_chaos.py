@@ -5,9 +5,6 @@ More kills than a push can wait for: ``TUNE_KILLS=20 python -m pytest tests/inte
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -16,12 +13,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-import requests
 from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.conftest import ROOT
-from tests.integration.postgres import Postgres, free_port
+from tests.forked import Command
+from tests.integration.mlflow_server import free_port, mlflow_server
+from tests.integration.postgres import Postgres
 from tests.toy_corpus import write_toy_corpus
 
 KILLS = int(os.environ.get("TUNE_KILLS", "5"))
@@ -44,31 +41,9 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(folder / "a"),
-    ]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: answers(f"{uri}/health"), 90)
-        yield uri
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=1).status_code == 200
-    except requests.RequestException:
-        return False
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as running:
+        yield running.uri
 
 
 def until(true: Callable[[], bool], seconds: float) -> None:
@@ -81,16 +56,13 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 class Workers:
     """The same command, started several times, and again whenever it was killed."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
-        self._command, self._folder = command, folder
+    def __init__(self, settings: list[str], folder: Path) -> None:
+        self._settings, self._folder = settings, folder
         self._joined = dict.fromkeys(range(WORKERS), 0)
         self.processes = [self._start(index) for index in range(WORKERS)]
 
-    def _start(self, index: int) -> "subprocess.Popen[bytes]":
-        with (self._folder / f"worker-{index}.log").open("ab") as log:
-            return subprocess.Popen(
-                self._command, cwd=self._folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
-            )
+    def _start(self, index: int) -> Command:
+        return Command("tune", self._settings, self._folder, log=self._folder / f"worker-{index}.log")
 
     def kill(self, index: int) -> bool:
         """Kill one and start it again; false when it has not joined yet, or has ended by itself."""
@@ -109,18 +81,11 @@ class Workers:
 
 @pytest.mark.timeout(900)
 def test_killed_workers_and_a_restarted_database_lose_and_double_no_trial(
-    postgres: Postgres, mlflow_server: str, tmp_path: Path
+    postgres: Postgres, mlflow_uri: str, tmp_path: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "tune",
-        *search(tmp_path),
-        f"storage={postgres.url}",
-        f"tracking.uri={mlflow_server}",
-    ]
+    settings = [*search(tmp_path), f"storage={postgres.url}", f"tracking.uri={mlflow_uri}"]
     chooser = random.Random(3)
-    workers = Workers(command, tmp_path)
+    workers = Workers(settings, tmp_path)
     try:
         restart_after, kills = KILLS // 2, 0
         until(lambda: len(trials(postgres)) >= TRIALS, 120)
@@ -140,7 +105,7 @@ def test_killed_workers_and_a_restarted_database_lose_and_double_no_trial(
     print(f"{kills} kills, 1 database restart: {states}, {resumed} went on from a checkpoint")
     assert kills == KILLS
     check_trials(trials(postgres))
-    check_record(mlflow_server, trials(postgres))
+    check_record(mlflow_uri, trials(postgres))
 
 
 def search(folder: Path) -> list[str]:
