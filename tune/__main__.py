@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dragoman.errors import BundleError, ConfigError, UnavailableError, run_cli
-from train.config.compose import compose_config
+from dragoman.errors import BundleError, ConfigError, run_cli
 from train.config.settings import TrackingSettings
 
 if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
     from train.run.recorder import Recorder, RunFacts
     from train.run.run_dir import RunDir
-    from tune.study.plan import Joined
+    from tune.results.final import FinalTraining
 
 # Imports stand in the functions that need them: Optuna takes a second, torch and MLflow take several, and a wrong
 # setting or a database that is away has to be reported before.
@@ -77,7 +73,7 @@ def search(arguments: Sequence[str]) -> int:
         if status := Worker(joined, corpora, display).run():
             return status
         display.results(joined)
-    return _then_train(joined) if settings.then == "train" else 0
+    return _final_training().of_search(joined) if settings.then == "train" else 0
 
 
 def best(arguments: Sequence[str]) -> int:
@@ -123,53 +119,13 @@ def best(arguments: Sequence[str]) -> int:
     if then is None:
         return 0
     _before_torch()
-    from tune.results.final import alone
-
-    with alone(storage, study, chosen.number) as nobody_else:
-        if not nobody_else:
-            raise UnavailableError(f"another process trains trial {chosen.number} right now; try again when it is done")
-        status, run, tracking = _train(study, chosen, more)
-        if status == 0:
-            _register(run, tracking)
-        return status
+    return _final_training().of_trial(storage, study, chosen, more)
 
 
-def _then_train(joined: "Joined") -> int:
-    from tune.results.best import choose_trial
-    from tune.results.final import alone, finished_elsewhere, note_finished
-    from tune.study.database import option
-    from tune.study.plan import running_elsewhere
+def _final_training() -> "FinalTraining":
+    from tune.results.final import FinalTraining
 
-    study = joined.study
-    if running_elsewhere(joined):
-        print("other workers still have trials: whoever ends the last one trains the best settings", file=sys.stderr)
-        return 0
-    trial = choose_trial(study)
-    again = f"python -m tune best --study {study.study_name} {option(joined.storage.engine.url)} then=train"
-    with alone(joined.storage, study, trial.number) as nobody_else:
-        if not nobody_else:
-            print(f"another worker trains trial {trial.number}; should it fail: {again}", file=sys.stderr)
-            return 0
-        if place := finished_elsewhere(joined, trial):
-            print(f"trial {trial.number} was trained already: {place}; to do it again: {again}", file=sys.stderr)
-            return 0
-        if len(joined.objectives) > 1:
-            first = joined.objectives[0]
-            print(f"training trial {trial.number}, the front's best by {first}; for another: which=N", file=sys.stderr)
-        status, run, tracking = _train(study, trial, joined.definition.own)
-        if status == 0:
-            # Before the registration, which may wait for a signature: no other machine is to train it meanwhile.
-            note_finished(joined, trial, run)
-            _register(run, tracking)
-        return status
-
-
-def _train(study: "Study", trial: "FrozenTrial", more: Sequence[str]) -> tuple[int, "RunDir", TrackingSettings]:
-    from tune.results.best import settings_of
-    from tune.results.final import train_whole
-
-    tracking = compose_config([*settings_of(study, trial), *more]).tracking
-    return *train_whole(study, trial, more, _open_mlflow_run), tracking
+    return FinalTraining(open_recorder=_open_mlflow_run, register=_register)
 
 
 def _open_mlflow_run(facts: "RunFacts") -> "Recorder":

@@ -1,7 +1,8 @@
 """One attempt at a trial: training with the settings a sampler proposes, watched by the pruner, and measuring."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,6 @@ from optuna import TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-from dragoman.bundle.store import Bundle
 from dragoman.errors import DragomanError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import load
@@ -115,27 +115,23 @@ class TrialRun:
     def _packaged(self, fitted: Fitted, corpus: CleanCorpus) -> dict[str, float]:
         """Measure the model as it would be served."""
         asked = self.joined.definition.packaged
+        found: dict[str, float] = {}
         if not asked:
-            return {}
+            return found
         with tempfile.TemporaryDirectory(prefix="dragoman-trial-") as scratch:
             bundle = fitted.export(Path(scratch) / "bundle")
-            found = {"size_mb": sum(file.bytes for file in bundle.manifest.files) / 1e6}
+            if "size_mb" in asked:
+                found["size_mb"] = sum(file.bytes for file in bundle.manifest.files) / 1e6
             if "p95_latency_ms" in asked:
-                found["p95_latency_ms"] = _p95_latency_ms(bundle, [item for item, _ in corpus.splits.validation])
-        return {name: found[name] for name in asked}
-
-
-def _p95_latency_ms(bundle: Bundle, items: Sequence[Any]) -> float:
-    # A bundle object, not its path: it was written here a moment ago, and nobody can have signed it.
-    predictor = load(bundle, device="cpu")
-    try:
-        latencies_ms(predictor, items[:WARM_UP_ITEMS])
-        timed = latencies_ms(predictor, items[:TIMED_ITEMS])
-    finally:
-        predictor.close()
-    if not timed:
-        raise DragomanError("the packaged model refused every validation item, so its latency is unknown")
-    return p95(timed)
+                items = [item for item, _ in corpus.splits.validation]
+                # A bundle object, not its path: it was written here a moment ago, and nobody can have signed it.
+                with closing(load(bundle, device="cpu")) as predictor:
+                    latencies_ms(predictor, items[:WARM_UP_ITEMS])
+                    timed = latencies_ms(predictor, items[:TIMED_ITEMS])
+                if not timed:
+                    raise DragomanError("the packaged model refused every validation item, so its latency is unknown")
+                found["p95_latency_ms"] = p95(timed)
+        return found
 
 
 class Watcher:

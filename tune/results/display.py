@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from optuna.trial import FrozenTrial
@@ -38,9 +37,7 @@ class SearchDisplay:
             self._status.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -51,7 +48,8 @@ class SearchDisplay:
 
     def stage(self, text: str) -> None:
         """Show the present step of a trial, on a terminal alone."""
-        self._update(text)
+        if self._status is not None:
+            self._status.update(f"{self._standing}; {text}" if self._standing else text)
 
     def show(self, report: CurvePoint) -> None:
         """Show a point of a trial's curves."""
@@ -60,12 +58,12 @@ class SearchDisplay:
             for name, value in report.figures.items()
             if name.startswith("validation/") and name != "validation/loss"
         ]
-        self._update(f"step {report.step} ({report.progress:.0%}){''.join(scores)}")
+        self.stage(f"step {report.step} ({report.progress:.0%}){''.join(scores)}")
 
     def begin(self, number: int, summary: Summary) -> None:
         """Show that a trial of this worker begins."""
         self._stand(summary, workers=summary.counts.get("RUNNING", 0))
-        self._update(f"trial {number}")
+        self.stage(f"trial {number}")
 
     def end(self, number: int, what: str, summary: Summary) -> None:
         """Print how a trial of this worker ended."""
@@ -76,7 +74,7 @@ class SearchDisplay:
 
     def wait(self, running: int) -> None:
         """Show that only other workers have trials left."""
-        self._update(f"waiting for {running} trials of other workers")
+        self.stage(f"waiting for {running} trials of other workers")
 
     def results(self, joined: Joined) -> None:
         """Print the best trials, and where to go on from here."""
@@ -110,21 +108,14 @@ class SearchDisplay:
             parts.append(f"{summary.counts.get('PRUNED', 0) / done:.0%} pruned")
         if summary.best_values:
             parts.append(f"best {describe(summary.best_values)} (trial {summary.best_number})")
-        self._standing = ", ".join([*parts, *self._time_left(done, max(1, workers))])
-
-    def _time_left(self, done: int, workers: int) -> list[str]:
-        elapsed = time.monotonic() - self._started
+        elapsed, left = time.monotonic() - self._started, None
         if self._planned is not None and self._own_trials:
-            seconds = elapsed / self._own_trials * max(0, self._planned - done) / workers
+            left = elapsed / self._own_trials * max(0, self._planned - done) / max(1, workers)
         elif self._hours is not None:
-            seconds = max(0.0, 3600 * self._hours - elapsed)
-        else:
-            return []
-        return [f"about {round(seconds) // 60}:{round(seconds) % 60:02d} left"]
-
-    def _update(self, current: str) -> None:
-        if self._status is not None:
-            self._status.update(f"{self._standing}; {current}" if self._standing else current)
+            left = max(0.0, 3600 * self._hours - elapsed)
+        if left is not None:
+            parts.append(f"about {round(left) // 60}:{round(left) % 60:02d} left")
+        self._standing = ", ".join(parts)
 
 
 def describe(values: Mapping[str, float]) -> str:

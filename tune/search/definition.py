@@ -1,4 +1,4 @@
-"""Reads a search from ``configs/tune/`` and the command line, and reports everything that is wrong with it at once."""
+"""The definition of a search, read from ``configs/tune/`` and the command line; all mistakes are reported at once."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ OF_THE_WORKER = re.compile(r"tracking\..+|train\.(device|threads)")
 
 @dataclass(frozen=True, kw_only=True)
 class SearchDefinition:
-    """A search that was found right, with the configuration that every trial starts from."""
+    """A valid search, with the configuration that every trial starts from."""
 
     search: SearchSettings
     space: Space
@@ -38,12 +38,12 @@ class SearchDefinition:
 
     @property
     def rising(self) -> dict[str, bool]:
-        """What a trial can be measured by, and whether more of it is better."""
+        """The measurements of a trial, and whether more of each is better."""
         return {**task_class(self.base.task.name).figures(), **MEASURED}
 
     @property
     def packaged(self) -> tuple[str, ...]:
-        """What the packaged model of every trial is measured by: what an objective or a constraint asks for."""
+        """The measurements of a trial's packaged model that an objective or a constraint asks for."""
         return tuple(name for name in MEASURED if name in {*self.search.objectives, *self.constraints})
 
     @property
@@ -56,7 +56,7 @@ class SearchDefinition:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """What makes trials comparable: workers that join a study must agree in it."""
+        """The part that makes trials comparable, in which all workers of a study must agree."""
         search = self.search
         return {
             "objectives": list(search.objectives),
@@ -75,17 +75,17 @@ class SearchDefinition:
 
 
 def key_of(text: str) -> str:
-    """The name of the setting in ``key=value``."""
+    """Return the name of the setting in ``key=value``."""
     return text.partition("=")[0].strip().lstrip("+")
 
 
 def of_the_worker(key: str) -> bool:
-    """Whether workers of one study may differ in this setting."""
+    """Return whether workers of one study may differ in this setting."""
     return OF_THE_WORKER.fullmatch(key) is not None
 
 
 def load_definition(arguments: Sequence[str], *, folder: Path = FOLDER) -> SearchDefinition:
-    """The search for ``key=value`` arguments; raises one ConfigError that lists everything wrong."""
+    """Read the search for ``key=value`` arguments; raises one ConfigError that lists all mistakes."""
     problems: list[str] = []
     value = _merged(arguments, folder, problems)
     space = parse_space(value.pop("space", None), problems)
@@ -99,7 +99,10 @@ def load_definition(arguments: Sequence[str], *, folder: Path = FOLDER) -> Searc
     base = _compose([*search.settings, *search.trial], problems)
     if base is not None:
         problems += _wrong_objectives(search, base)
-        problems += _wrong_names(space, base)
+        known = [*GROUPS, *(name for name in flatten(base) if name not in ("study", "run_dir", "name"))]
+        for name in space:
+            if name not in known:
+                problems.append(f"space.{name} is not a setting of python -m train{did_you_mean(name, known)}")
         if not problems:
             problems += _wrong_values(search, space)
     if problems or base is None:
@@ -113,13 +116,13 @@ def default_search(arguments: Sequence[str]) -> str | None:
 
 
 def trial_settings(search: SearchSettings, point: Mapping[str, Any]) -> list[str]:
-    """The settings of one trial."""
+    """Return the settings of one trial."""
     grid = f"train.validate_every_units={search.report_every_units}"
     return [*search.settings, *search.trial, grid, *as_settings(point)]
 
 
 def _of_the_study(settings: Sequence[str]) -> list[str]:
-    """What counts of settings, of which the last wins, whatever their order; without what is the worker's own."""
+    """Keep the last value of each setting, sorted; without the worker's own."""
     last = {key_of(text): text for text in settings}
     return sorted(text for key, text in last.items() if not of_the_worker(key))
 
@@ -135,8 +138,7 @@ def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict
         )
     if name not in known:
         raise ConfigError(f"search must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
-    loaded = OmegaConf.load(folder / f"{name}.yaml")
-    value: dict[str, Any] = dict(OmegaConf.to_container(loaded, resolve=True))
+    value: dict[str, Any] = dict(OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"), resolve=True))
     extra: list[str] = []
     for text in arguments:
         key, equals, _ = text.partition("=")
@@ -148,17 +150,18 @@ def _merged(arguments: Sequence[str], folder: Path, problems: list[str]) -> dict
             extra.append(text)
     if isinstance(value.get("settings", []), list):
         value["settings"] = [*value.get("settings", []), *extra]
-    problems += [problem for text in extra for part in ("trial", "final") for problem in _hidden(text, part, value)]
+    for part in ("trial", "final"):
+        fixed = value.get(part)
+        if not isinstance(fixed, list):
+            continue
+        fixed = [str(item) for item in fixed]
+        for text in extra:
+            # ``trial`` and ``final`` have the last word: a setting that they fix would go unheard.
+            instead = [text if key_of(item) == key_of(text) else item for item in fixed]
+            if instead != fixed:
+                given, wanted = ",".join(fixed), ",".join(instead)
+                problems.append(f"{text} would be overridden by {part}=[{given}]: write {part}=[{wanted}] instead")
     return value
-
-
-def _hidden(text: str, part: str, value: Mapping[str, Any]) -> list[str]:
-    """A setting of the command line that would go unheard, since ``trial`` or ``final`` has the last word on it."""
-    fixed = value.get(part)
-    if not isinstance(fixed, list) or not any(key_of(str(item)) == key_of(text) for item in fixed):
-        return []
-    instead = ",".join(text if key_of(str(item)) == key_of(text) else str(item) for item in fixed)
-    return [f"{text} would be overridden by {part}=[{','.join(map(str, fixed))}]: write {part}=[{instead}] instead"]
 
 
 def _override(value: dict[str, Any], key: str, text: str, problems: list[str]) -> None:
@@ -191,19 +194,17 @@ def _constraints(value: object, problems: list[str]) -> dict[str, float]:
     if not isinstance(value, Mapping):
         problems.append(f"constraints must be like {{size_mb: 10}}, got {value!r}")
         return {}
-    known = tuple(MEASURED)
     for name, limit in value.items():
-        if name not in known:
-            problems.append(
-                f"constraints.{name} is not measured; {', '.join(known)} are{did_you_mean(str(name), known)}"
-            )
+        if name not in MEASURED:
+            hint = did_you_mean(str(name), tuple(MEASURED))
+            problems.append(f"constraints.{name} is not measured; {', '.join(MEASURED)} are{hint}")
         elif isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0:
             problems.append(f"constraints.{name} must be a number more than 0, got {limit!r}")
     return dict(value)
 
 
 def _contradictions(search: SearchSettings, space: Space) -> list[str]:
-    """What no single setting shows."""
+    """List the contradictions between settings."""
     found = []
     if not STUDY_NAME.fullmatch(search.study):
         found.append(f"study must be letters, digits, '.', '_' or '-', at most 100, got {search.study!r}")
@@ -226,30 +227,24 @@ def _contradictions(search: SearchSettings, space: Space) -> list[str]:
 
 def _wrong_objectives(search: SearchSettings, base: Config) -> list[str]:
     """List the objectives that the task of the trials does not measure, or not early enough."""
-    figures = task_class(base.task.name).figures()
-    found = [
-        f"objectives names {name!r}; {', '.join([*figures, *MEASURED])} are measured"
-        f"{did_you_mean(name, [*figures, *MEASURED])}"
-        for name in search.objectives
-        if name not in {*figures, *MEASURED}
-    ]
-    if found:
-        return found
-    if len(search.objectives) == 2 and search.objectives[0] in MEASURED:
-        found.append(
-            f"two objectives must begin with a validation figure ({', '.join(figures)}), "
-            f"got [{', '.join(search.objectives)}]"
-        )
-    elif search.objectives and set(search.objectives) <= set(MEASURED) and not isinstance(search.pruner, NoPruning):
-        found.append(
-            f"pruner.kind is {search.pruner.kind}, but {search.objectives[0]} is not known before the end: "
-            "set pruner.kind=none"
-        )
-    return found
+    figures, objectives = task_class(base.task.name).figures(), search.objectives
+    known = [*figures, *MEASURED]
+    unknown = [name for name in objectives if name not in known]
+    if unknown:
+        listed = ", ".join(known)
+        return [f"objectives names {name!r}; {listed} are measured{did_you_mean(name, known)}" for name in unknown]
+    if len(objectives) == 2 and objectives[0] in MEASURED:
+        return [
+            f"two objectives must begin with a validation figure ({', '.join(figures)}), got [{', '.join(objectives)}]"
+        ]
+    if objectives and set(objectives) <= set(MEASURED) and not isinstance(search.pruner, NoPruning):
+        kind = search.pruner.kind
+        return [f"pruner.kind is {kind}, but {objectives[0]} is not known before the end: set pruner.kind=none"]
+    return []
 
 
 def _idle_wilcoxon(pruner: WilcoxonSettings, folds: int) -> list[str]:
-    """Why the signed-rank test could not stop a trial before its last fold, whatever the scores."""
+    """Report a signed-rank test that could not end a trial before its last fold, whatever the scores."""
     if pruner.p_threshold == 0:
         return ["pruner.p_threshold is 0, and no p-value is below it: set it to 0.1, say"]
     # Of n differences that all have one sign the p-value is 0.5**n, and there is none less.
@@ -262,17 +257,8 @@ def _idle_wilcoxon(pruner: WilcoxonSettings, folds: int) -> list[str]:
     ]
 
 
-def _wrong_names(space: Space, base: Config) -> list[str]:
-    known = [*GROUPS, *(name for name in flatten(base) if name not in ("study", "run_dir", "name"))]
-    return [
-        f"space.{name} is not a setting of python -m train{did_you_mean(name, known)}"
-        for name in space
-        if name not in known
-    ]
-
-
 def _wrong_values(search: SearchSettings, space: Space) -> list[str]:
-    """What training would say of the corners of the space, and of settings that a search needs."""
+    """List the errors of training at the corners of the space, and missing settings that a search needs."""
     found: list[str] = []
     counts_units = search.folds > 1 or isinstance(search.pruner, HyperbandSettings)
     for corner in corners(space):

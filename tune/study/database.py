@@ -64,10 +64,7 @@ def shown(url: URL) -> str:
 
 def option(url: URL) -> str:
     """Render ``--storage URL`` for a person to type, without the password: PGPASSWORD or ~/.pgpass supply it."""
-    bare = URL.create(
-        url.drivername, username=url.username, host=url.host, port=url.port, database=url.database, query=url.query
-    )
-    return f"--storage {shlex.quote(bare.render_as_string())}"
+    return f"--storage {shlex.quote(url._replace(password=None).render_as_string())}"
 
 
 def pauses(seconds: float) -> Iterator[float]:
@@ -116,7 +113,16 @@ def check(url: URL, tracking_uri: str | None, *, create: bool = True) -> None:
     if tracking_uri is not None and _identity(url) == _identity_of_text(tracking_uri):
         raise _shared(url)
     if url.get_backend_name() == "sqlite":
-        _check_file(Path(str(url.database)), create=create)
+        path = Path(str(url.database))
+        if not create and not path.is_file():
+            raise ConfigError(f"there is no database {path}; give the storage of the search: --storage URL")
+        if not path.parent.is_dir():
+            raise ConfigError(f"storage=sqlite:///{path}: the directory {path.parent} does not exist; make it first")
+        # A new database is an empty file at first.
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(6) not in (b"", b"SQLite"):
+                    raise ConfigError(f"storage=sqlite:///{path}: the file is no SQLite database; name another one")
     try:
         engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
     except (ImportError, ArgumentError) as error:
@@ -137,17 +143,6 @@ def check(url: URL, tracking_uri: str | None, *, create: bool = True) -> None:
         engine.dispose()
     if tables >= TABLES_OF_MLFLOW:
         raise _shared(url)
-
-
-def _check_file(path: Path, *, create: bool) -> None:
-    if not create and not path.is_file():
-        raise ConfigError(f"there is no database {path}; give the storage of the search: --storage URL")
-    if not path.parent.is_dir():
-        raise ConfigError(f"storage=sqlite:///{path}: the directory {path.parent} does not exist; make it first")
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as file:
-            if file.read(6) != b"SQLite":
-                raise ConfigError(f"storage=sqlite:///{path}: the file is no SQLite database; name another one")
 
 
 def _shared(url: URL) -> ConfigError:

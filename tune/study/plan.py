@@ -22,7 +22,7 @@ from tune.study.heartbeat import BEAT
 from tune.study.lock import exclusive
 from tune.study.planned_trials import attempts_by_planned, planned_number, planned_trials, to_retry
 from tune.study.recorder import StudyRecord
-from tune.study.samplers import accepted, directions, make_pruner, make_sampler
+from tune.study.samplers import accepted, make_pruner, make_sampler
 from tune.study.storage import PLANNED, PatientStorage
 
 DEFINITION, TOKEN, WORKERS = "definition", "token", "workers"
@@ -56,7 +56,7 @@ class Joined:
         """The names of the values of a trial."""
         return self.definition.search.objectives
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[bool]:
         """Hold the lock of the study; it is not to be taken twice."""
         return exclusive(self.storage.engine, self.study.study_name, self.storage.patience_seconds)
 
@@ -68,7 +68,7 @@ def join(definition: SearchDefinition, storage: PatientStorage, record: StudyRec
         study = optuna.create_study(
             storage=cast(BaseStorage, storage),
             study_name=search.study,
-            directions=directions(definition),
+            directions=["maximize" if definition.rising[name] else "minimize" for name in search.objectives],
             pruner=make_pruner(definition),
             load_if_exists=True,
         )

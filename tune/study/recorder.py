@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from train.run.recorder import Recorder, Unrecorded
 
@@ -65,32 +65,22 @@ class StudyRecord(Protocol):
 
 
 class UnrecordedTrial(Unrecorded):
-    """A trial without a record."""
+    """The recorder of a trial that keeps nothing."""
 
-    def abandon(self) -> None:
-        """Do nothing."""
+    abandon = Unrecorded._keep_nothing
 
 
 class UnrecordedStudy:
-    """A study without a record."""
+    """The record that keeps nothing."""
 
-    def open_study(self, *, name: str, token: str, facts: Mapping[str, object]) -> str | None:
-        """Return no id."""
-        return None
+    def _keep_nothing(self, *given: Any, **named: Any) -> None: ...
+
+    open_study = settle = summarize = finish = _keep_nothing
 
     def open_trial(self, *, planned: int, number: int, retries: int, params: Mapping[str, object]) -> TrialRecorder:
         """Return a recorder that keeps nothing."""
         return UnrecordedTrial()
 
-    def settle(self, trials: Mapping[int, PlannedTrial]) -> None:
-        """Do nothing."""
-
     def running(self) -> set[int]:
         """Return no trials."""
         return set()
-
-    def summarize(self, summary: Summary) -> None:
-        """Do nothing."""
-
-    def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
-        """Do nothing."""

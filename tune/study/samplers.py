@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.study import StudyDirection
 
 from tune.search.definition import SearchDefinition
 from tune.search.settings import HyperbandSettings, MedianSettings, WilcoxonSettings
@@ -63,9 +62,3 @@ def units_of_trial(definition: SearchDefinition) -> int:
     every = definition.search.report_every_units
     most = definition.base.train.max_units or 0
     return max(1, -(-most // every)) * every
-
-
-def directions(definition: SearchDefinition) -> list[StudyDirection]:
-    """Return the direction of each objective."""
-    up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-    return [up if definition.rising[name] else down for name in definition.search.objectives]

@@ -68,7 +68,7 @@ class PatientStorage:
 
     @property
     def patience_seconds(self) -> float:
-        """How long to wait for the database: once it has stayed away for so long, not again until it answers."""
+        """The time to wait for the database: none from when it was given up until it answers."""
         return 0.0 if self._given_up else PATIENCE_SECONDS
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:

@@ -34,14 +34,14 @@ def score(lr: float) -> float:
     return 50 - 20 * math.log10(lr / BEST_LR) ** 2
 
 
-def formula(config: Config, path: Path, open_recorder: Any, *, watch: Any, **rest: Any) -> Fitted:
+def formula(config: Config, path: Path, recorder: Any, *, watch: Any, **rest: Any) -> Fitted:
     """Validations that rise evenly to what the learning rate is worth."""
     assert config.train.max_units is not None
     assert config.train.validate_every_units is not None
     for units in range(config.train.validate_every_units, config.train.max_units + 1, 1000):
         figures = {"validation/chrf": score(config.train.lr) * units / config.train.max_units}
         watch(CurvePoint(step=units, units=units, elapsed_seconds=0, progress=0, figures=figures, validation=True))
-    return Fitted(figures={"chrf": score(config.train.lr)}, stopped=0, fitting=None)  # type: ignore[arg-type]
+    return Fitted(figures={"chrf": score(config.train.lr)}, stopped=0, fitting=None, config=config)  # type: ignore[arg-type]
 
 
 @pytest.fixture
