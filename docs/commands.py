@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dragoman.errors import DragomanError, run_cli
 from train.config.compose import compose_config
-from tune.search.definition import load_plan
+from tune.search.definition import load_definition
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -106,7 +106,7 @@ def problem(command: Sequence[str]) -> str | None:
     if not arguments or "…" in " ".join(arguments):
         # A mention, or an outline: that the command exists is all that can be checked.
         arguments = ["--help"]
-    readers: dict[str, Callable[[Sequence[str]], object]] = {"train": compose_config, "tune": load_plan}
+    readers: dict[str, Callable[[Sequence[str]], object]] = {"train": compose_config, "tune": load_definition}
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):

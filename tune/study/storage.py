@@ -43,7 +43,8 @@ class NothingWaitsError(Exception):
 #                            same values, and only its reply was lost. The second claim says no: that trial runs
 #                            without heartbeats, and its silence gives it back.
 #   create_new_trial         A unique index over the names of attempts makes the second creation fail, whoever tries
-#                            it. Locks would not do: they die with the connection, which is the very case.
+#                            it. Locks would not do: they die with the connection, which is the very case. The price:
+#                            Optuna can copy a study to another database only.
 class PatientStorage:
     """Optuna's storage, each of whose methods waits for a lost database, for two minutes at most."""
 
