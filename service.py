@@ -167,7 +167,7 @@ PAGES = Starlette(routes=[Route("/", _index), *(Route(path, _page) for path in (
 )
 @bentoml.asgi_app(PAGES, path="/")
 class Dragoman:
-    """One bundle, served; its task says what requests are."""
+    """The service of one bundle; its task decides the form of requests."""
 
     # A class attribute, because BentoML packs the models it finds on the class.
     reference = bentoml.models.BentoModel(BUNDLE_TAG)
@@ -232,11 +232,11 @@ class Dragoman:
             sys.exit(error.exit_code)
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one request, with status 499 for a client that has left."""
         reply = await self._reply(request)
         mark_answered(request.scope)
         if reply is None:
-            # For the log: nobody is there to read it.
+            # For the access log: the client is gone.
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         return Response(reply.content, status_code=reply.status, media_type=JSON_TYPE, headers=retry_headers(reply))
 
@@ -262,7 +262,7 @@ class Dragoman:
             log.exception("a request failed")
             return error_reply(server_fault())
 
-    # BentoML's clients call it by its name, which is the route's.
+    # BentoML's clients call the method by its name, which must therefore be the route's.
     answer.__name__ = TASK.route.rpartition("/")[2]
     locals()[answer.__name__] = bentoml.api(
         answer, route=TASK.route, input_spec=_input_spec(TASK), output_spec=AnyOutput

@@ -259,10 +259,14 @@ def metrics_page() -> list[str]:
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    # A bar would begin a cell, also within code.
-    lines = [tuple(cell.replace("|", "\\|") for cell in cells) for cells in (header, *rows)]
-    shown = [f"| {' | '.join(cells)} |" for cells in lines]
+    shown = [f"| {' | '.join(map(_without_bars, cells))} |" for cells in (header, *rows)]
     return [shown[0], f"|{'---|' * len(header)}", *shown[1:]]
+
+
+def _without_bars(cell: str) -> str:
+    """Write a bar as an entity, since it would end the cell; within code only HTML's own form takes entities."""
+    in_code = re.sub(r"`([^`]*\|[^`]*)`", r"<code>\1</code>", cell)
+    return in_code.replace("|", "&#124;")
 
 
 def _cell(text: str) -> str:

@@ -41,19 +41,19 @@ class DragomanError(Exception):
 
 
 class ConfigError(DragomanError):
-    """A setting or a command line is wrong."""
+    """A wrong setting or command line."""
 
     exit_code = 64
 
 
 class DataError(DragomanError):
-    """A corpus or an input file is missing, empty, unaligned or unreadable."""
+    """A corpus or an input file that is missing, empty, unaligned or unreadable."""
 
     exit_code = 65
 
 
 class InvalidInput(DragomanError):
-    """A request, or one text of it, is not acceptable."""
+    """A request, or one text of it, that is not acceptable."""
 
     exit_code = 65
     default_code = "invalid_input"
@@ -70,7 +70,7 @@ class InvalidInput(DragomanError):
 
 
 class UnavailableError(DragomanError):
-    """A service that is needed does not answer, or has no room for another request now."""
+    """A needed service that does not answer, or has no room for another request now."""
 
     exit_code = 69
     default_code = "not_ready"
@@ -78,19 +78,19 @@ class UnavailableError(DragomanError):
 
 
 class InferenceError(DragomanError):
-    """The engine failed on input that was acceptable."""
+    """A failure of the engine on acceptable input."""
 
     exit_code = 70
 
 
 class OutputError(DragomanError):
-    """A result cannot be written where it was asked for."""
+    """A result that cannot be written where it was asked for."""
 
     exit_code = 73
 
 
 class BundleError(DragomanError):
-    """A bundle is missing, malformed, or differs from its manifest."""
+    """A bundle that is missing, malformed, or differs from its manifest."""
 
     exit_code = 78
 

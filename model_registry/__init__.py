@@ -1,4 +1,4 @@
-"""Everything that speaks to MLflow: tracking of runs, the registry of bundles, and their packaging for the servers."""
+"""Tracking of runs in MLflow, the registry of bundles, and their packaging for the servers."""
 
 import os
 

@@ -14,7 +14,7 @@ Guard = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], float]
 
 
 class Metric(Protocol):
-    """A measure of a whole set of outputs. Subclass it: what is given here are the defaults.
+    """A measure of a whole set of outputs; subclass it to inherit the defaults given here.
 
     A score of resampled items needs only the sum of their counts, so that a bootstrap never looks at an output twice.
     """

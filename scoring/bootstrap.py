@@ -16,7 +16,7 @@ from scoring.base import Counts, Metric
 Mode = Literal["non_inferiority", "superiority"]
 Outcome = Literal["promoted", "rejected", "undecided"]
 
-# The resamples and the seed of one score's interval: sacreBLEU's defaults, which papers report.
+# The resamples and the seed of one score's interval, as papers report them and the libraries behind the metrics do.
 RESAMPLES, SEED = 1000, 12345
 # Rows of resampled counts held at once, which bounds the memory for sets of any size.
 ROWS_AT_ONCE = 250
@@ -129,6 +129,6 @@ def items_missing(comparison: Comparison, *, margin: float) -> int:
 
 
 def _chunks(resamples: int) -> Iterator[int]:
-    """Yield how many resamples to draw next."""
+    """Yield the number of resamples to draw next."""
     for start in range(0, resamples, ROWS_AT_ONCE):
         yield min(ROWS_AT_ONCE, resamples - start)

@@ -19,7 +19,7 @@ COLUMNS = ("id", "input", "reference")
 
 
 class HeldOutError(ValueError):
-    """A held-out set cannot be written or read."""
+    """A held-out set that cannot be written or read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What all tests share: a folder sets the tier, and a tiny bundle with random weights stands for a trained one."""
+"""Fixtures of all tests: a folder sets the tier, and a tiny bundle with random weights stands for a trained one."""
 
 import os
 import random
@@ -37,7 +37,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def toy_sentences() -> list[str]:
-    """Four hundred English-like sentences of known words, for vocabularies and for requests."""
+    """Return four hundred English-like sentences of known words, for vocabularies and for requests."""
     chooser = random.Random(7)
     subjects = ["The man", "A woman", "My sister", "The old teacher", "Our dog", "The little boy"]
     verbs = ["sees", "buys", "is looking for", "does not like", "brings", "would like to have"]
@@ -48,7 +48,7 @@ def toy_sentences() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
-    """A bundle whose model has random weights: every property of serving but quality can be tested on it."""
+    """Write a bundle whose model has random weights: every property of serving but quality can be tested on it."""
     from tests.tiny_model import write_tiny_bundle
 
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
@@ -56,6 +56,6 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[st
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A folder whose name leaves room for those of TorchServe's sockets below it, which may have 107 bytes in all."""
+    """Make a folder with a name so short that TorchServe's sockets below it stay within 107 bytes."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)

@@ -46,7 +46,7 @@ class Pods:
         return [*self.spec.get("initContainers", []), *self.containers]
 
     def match(self, selector: dict[str, Any]) -> bool:
-        """Whether a selector of labels, and of keys with the operator In, picks these pods; an empty one picks all."""
+        """Tell whether a selector of labels, and of keys with operator In, picks these pods; an empty one picks all."""
         expressions = selector.get("matchExpressions", [])
         assert {each["operator"] for each in expressions} <= {"In"}
         return selector.get("matchLabels", {}).items() <= self.labels.items() and all(
@@ -54,7 +54,7 @@ class Pods:
         )
 
     def may_reach(self, port: int, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Whom the policies let these pods ask over TCP at a port."""
+        """Return the peers that the policies allow these pods to reach over TCP at a port."""
         egress = [
             rule
             for policy in of_kind(objects, "NetworkPolicy")
@@ -78,7 +78,7 @@ def _rendered(folder: Path) -> str:
 
 
 def render(name: str | Path) -> list[dict[str, Any]]:
-    """The objects of a folder, of deploy/kubernetes unless its path is whole."""
+    """Render the objects of a folder, of deploy/kubernetes unless its path is whole."""
     return list(yaml.safe_load_all(_rendered(FOLDER / name)))
 
 
@@ -92,7 +92,7 @@ def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]
 
 
 def environment(container: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, str]:
-    """The environment of a container, but for what comes from secrets."""
+    """Return the environment of a container without the values of secrets."""
 
     def of_map(name: str) -> dict[str, str]:
         return named(objects, "ConfigMap", name)["data"]

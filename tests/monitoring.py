@@ -27,7 +27,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def dashboard_expressions(rate_interval: str = "1m") -> Iterator[tuple[str, str]]:
-    """A title and an expression each, with what Grafana fills in."""
+    """Return the title and the expression of each panel, with the variables filled in as Grafana does."""
     for panel in panels():
         for target in panel["targets"]:
             yield panel["title"], target["expr"].replace("$__rate_interval", rate_interval)
@@ -41,7 +41,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def metrics_of(expression: str) -> set[str]:
-    """The names of the metrics in an expression; raises ValueError when it is none."""
+    """Return the names of the metrics in an expression; raises ValueError when it is none."""
     names: set[str] = set()
 
     def note(part: object) -> None:
@@ -56,7 +56,7 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def exposed_metrics(page: str) -> set[str]:
-    """The names on a server's metrics page, with the series that a histogram has."""
+    """Return the names on a server's metrics page, with the series of its histograms."""
     names = set()
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
         names |= {f"{name}_{part}" for part in ("bucket", "sum", "count")} if kind == "histogram" else {name}
@@ -64,7 +64,7 @@ def exposed_metrics(page: str) -> set[str]:
 
 
 def rewritten(folder: Path, targets: dict[str, str], interval: str) -> Path:
-    """Our prometheus.yml in ``folder``, which asks other addresses, and more often."""
+    """Write our prometheus.yml into ``folder``, with other addresses and a shorter interval."""
     document = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
     document["global"] = {"scrape_interval": interval, "evaluation_interval": interval}
     document["rule_files"] = [str(MONITORING / path) for path in document["rule_files"]]

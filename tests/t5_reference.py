@@ -1,4 +1,4 @@
-"""Random T5s whose sequences end at many lengths, and what ``generate`` of transformers says of them."""
+"""Random T5s whose sequences end at many lengths, and their outputs by ``generate`` of transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def write_random_t5(folder: Path, *, seed: int = 1, **config: object) -> Path:
 
 
 def open_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> T5Model:
-    """The same weights in our own decoder."""
+    """Load the same weights into our own decoder."""
     with torch.inference_mode():
         return T5Model(load_weights(folder, device=device, dtype=dtype), max_source=MAX_SOURCE, max_target=MAX_TARGET)
 
@@ -50,7 +50,7 @@ class Generate:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[int], decoding: Decoding, num_hypotheses: int) -> list[Hypothesis]:
-        """The hypotheses with their length-normalised scores."""
+        """Return the hypotheses with their length-normalised scores."""
         output = self._model.generate(
             input_ids=torch.tensor([list(ids)], device=self._device),
             # Transformers itself counts the encoder's layers, and fails on a decoder that has more.

@@ -1,4 +1,4 @@
-"""Makes a T5 with random weights, its vocabulary and its CTranslate2 conversion: a whole bundle in seconds."""
+"""A T5 with random weights, its vocabulary and its CTranslate2 conversion: a whole bundle in seconds."""
 
 import contextlib
 import io

@@ -44,7 +44,7 @@ SETTINGS = [
 
 
 def toy_pairs() -> list[tuple[str, str]]:
-    """All 256 sentences."""
+    """Return all 256 sentences."""
     words = list(WORDS.items())
     sentences = itertools.product(words[:4], words[4:8], words[8:12], words[12:])
     return [(" ".join(e for e, _ in parts), " ".join(g for _, g in parts)) for parts in sentences]

@@ -1,4 +1,4 @@
-"""Trains a model: ``python -m train [key=value …]``, ``python -m train resume=RUN_DIR``, ``--help``."""
+"""The command of training: ``python -m train [key=value …]``, ``python -m train resume=RUN_DIR``, ``--help``."""
 
 import os
 import sys

@@ -40,7 +40,7 @@ class EvenBatches:
     """The batches of every epoch over one corpus."""
 
     def __init__(self, lengths: Lengths, *, batch_units: int, seed: int) -> None:
-        """A batch holds at most ``batch_units`` padded units; a longer example makes a batch of its own."""
+        """Fill batches to at most ``batch_units`` padded units; a longer example makes a batch of its own."""
         self._lengths, self._batch_units, self._seed = lengths, batch_units, seed
         self._epoch = -1
         self._batches: list[Indices] = []
@@ -66,6 +66,8 @@ def by_length(rows: Indices, lengths: Lengths) -> Indices:
 
     Neighbours then differ little on every side.
     """
+    # Were every side rising, each step of the last side would send the side before it from its longest back to its
+    # shortest. Falling on odd lengths, it goes on from the end that it has reached.
     keys: list[Lengths] = []
     for side in range(lengths.shape[1] - 1):
         own, next_side = lengths[rows, side], lengths[rows, side + 1]
@@ -75,6 +77,7 @@ def by_length(rows: Indices, lengths: Lengths) -> Indices:
 
 def cut(rows: Indices, lengths: Lengths, batch_units: int) -> list[Indices]:
     """Cut rows into consecutive batches whose padded size fits the budget."""
+    # The padded size of a batch follows from its longest example on each side alone, so one pass is enough.
     batches, start = [], 0
     longest = np.zeros(lengths.shape[1], dtype=np.int64)
     for position, row in enumerate(rows):

@@ -25,7 +25,7 @@ DIGESTS = "digests.json"
 
 @dataclass
 class TrainingState:
-    """Where training stands, apart from tensors; floats survive JSON exactly."""
+    """The state of a training apart from tensors; floats survive JSON exactly."""
 
     config_digest: str
     step: int = 0
@@ -41,20 +41,25 @@ class TrainingState:
     """Figures of the steps since the last point of the loss curve."""
 
 
+# checkpoints/
+#   step-00000400/          the tensors, the state, and a digest of each file, renamed into place when all are written
+#   .step-00000800…/        one that was being written, or removed, when the process was killed
+#
+# A checkpoint is written once and never changed. Those that are kept: the last few, and the best of each of them.
 class Checkpoints:
     """The checkpoints of one run: the last few, and the best that each of them knows."""
 
     def __init__(self, folder: Path, *, keep: int) -> None:
-        """``keep`` last checkpoints stay, at least two, so that a damaged one has a predecessor."""
+        """Keep the last ``keep`` checkpoints, at least two, so that a damaged one has a predecessor."""
         self.folder = folder
         self._keep = max(2, keep)
 
     def path(self, step: int) -> Path:
-        """The directory of the checkpoint after ``step`` updates."""
+        """Name the directory of the checkpoint after ``step`` updates."""
         return self.folder / f"step-{step:08d}"
 
     def steps(self) -> list[int]:
-        """The steps that have a checkpoint, rising."""
+        """List the steps that have a checkpoint, rising."""
         return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
 
     def save(self, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -62,17 +67,26 @@ class Checkpoints:
         if self.path(state.step).exists():
             return
         with atomic.directory(self.path(state.step)) as folder:
-            save_file(_on_the_cpu(whole_state(model)), folder / MODEL)
-            save_file(_optimizer_tensors(model, optimizer), folder / OPTIMIZER)
+            moments = {
+                f"{name}/{key}": value.detach()
+                for name, parameter in model.named_parameters()
+                for key, value in optimizer.state[parameter].items()
+            }
+            for tensors, file in ((whole_state(model), MODEL), (moments, OPTIMIZER)):
+                save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / file)
             (folder / STATE).write_text(atomic.to_json(dataclasses.asdict(state)), encoding="utf-8")
             digests = {name: _sha256(folder / name) for name in (MODEL, OPTIMIZER, STATE)}
             (folder / DIGESTS).write_text(atomic.to_json(digests), encoding="utf-8")
-        self._remove_old()
+        # The best checkpoint that a kept one knows stays too: after damage to the last, its predecessor needs it.
+        kept = set(self.steps()[-self._keep :])
+        kept |= {best for best in [self._state(step).best_step for step in kept] if best is not None}
+        for old in set(self.steps()) - kept:
+            shutil.rmtree(self.path(old))
 
     def last(self) -> TrainingState | None:
-        """The state of the last undamaged checkpoint, or None without any checkpoint; raises DataError if all are.
+        """Return the state of the last undamaged checkpoint, or None; raises DataError where all are damaged.
 
-        What a killed process left half-written or half-removed is cleared away, so that it can be written again.
+        The remains of a process that was killed while it wrote or removed a checkpoint are deleted.
         """
         steps = self.steps()
         whole = [step for step in steps if _undamaged(self.path(step))]
@@ -86,25 +100,19 @@ class Checkpoints:
         """Put a checkpoint's tensors into the model and its optimizer."""
         self.restore_model(step, model)
         tensors = load_file(self.path(step) / OPTIMIZER)
-        for name, parameter in model.named_parameters():
-            entries = {
-                key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")
-            }
-            optimizer.state[parameter] = {
-                # AdamW keeps its step counter on the CPU, its moments beside the parameter.
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in entries.items()
-            }
+        parameters = dict(model.named_parameters())
+        for place, value in tensors.items():
+            name, _, key = place.rpartition("/")
+            # AdamW keeps its step counter on the CPU, its moments beside the parameter.
+            state = optimizer.state[parameters[name]]
+            state[key] = value if key == "step" else value.to(parameters[name].device)
 
     def restore_model(self, step: int, model: torch.nn.Module) -> None:
         """Put a checkpoint's weights and buffers into the model."""
         set_state(model, load_file(self.path(step) / MODEL))
 
     def average(self, steps: list[int]) -> dict[str, torch.Tensor]:
-        """The mean of the states of several checkpoints; what is no real number, such as a counter, is the last one's.
-
-        ``steps`` rise.
-        """
+        """Average the states of checkpoints, whose steps rise; a counter, which has no mean, is the last one's."""
         last = load_file(self.path(steps[-1]) / MODEL)
         real = [name for name, tensor in last.items() if tensor.is_floating_point()]
         total = {name: torch.zeros_like(last[name], dtype=torch.float64) for name in real}
@@ -117,40 +125,20 @@ class Checkpoints:
     def _state(self, step: int) -> TrainingState:
         return TrainingState(**json.loads((self.path(step) / STATE).read_text(encoding="utf-8")))
 
-    def _remove_old(self) -> None:
-        kept = set(self.steps()[-self._keep :])
-        kept |= {best for step in kept if (best := self._state(step).best_step) is not None}
-        for step in set(self.steps()) - kept:
-            shutil.rmtree(self.path(step))
-
 
 def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters and buffers of a model by name; one that has several names comes once, under its first."""
-    found: dict[str, torch.Tensor] = {}
-    known: set[int] = set()
+    """Collect the parameters and buffers of a model; one that has several names comes once, under its first."""
+    # Embeddings, for example, may be shared by encoder and decoder; safetensors refuses a tensor under two names.
+    found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in known:
-            known.add(id(tensor))
-            found[name] = tensor.detach()
-    return found
+        found.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(found.values())
 
 
 def set_state(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy tensors, as ``whole_state`` names them, into a model's parameters and buffers."""
     for name, tensor in whole_state(model).items():
         tensor.copy_(tensors[name])
-
-
-def _on_the_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-
-
-def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    return {
-        f"{name}/{key}": value.detach().contiguous().cpu()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
 
 
 def _undamaged(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Scores a bundle: ``python -m train.evaluate --bundle B --source F --reference F`` or ``--held-out FILE.parquet``.
+"""Scoring of a bundle: ``python -m train.evaluate --bundle B --source F --reference F`` or ``--held-out FILE``.
 
 The metrics are the task's, with their signatures and 95 % bootstrap intervals, of the engine that ships.
 """
@@ -33,7 +33,7 @@ class Evaluation:
     failures: Mapping[int, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The evaluation, ready for JSON."""
+        """Give the evaluation, ready for JSON."""
         return {
             "bundle": {
                 "name": self.manifest.name,
@@ -84,7 +84,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train.evaluate",
-        description="Scores a bundle by its task's metrics, with their signatures and 95 % bootstrap intervals.",
+        description="Score a bundle by its task's metrics, with their signatures and 95 % bootstrap intervals.",
         epilog="Two files are read as the task reads them: of texts, one a line, UTF-8, plain or .gz, line n of one "
         "belonging to line n of the other. A run keeps its held-out sets in runs/<id>/held_out/.",
     )

@@ -54,7 +54,7 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
 
 
 def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Display) -> int:
-    # 1. Prepare: read and clean the corpus, make the model, encode, take the last checkpoint of a resumed run.
+    # 1. Prepare: read and clean the corpus, make the model, encode, find the last checkpoint.
     use_device(config.train.device, config.train.threads)
     display.stage(f"reading {config.data.name}")
     task = task_class(config.task.name)(config)
@@ -62,17 +62,17 @@ def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Di
     prepared = prepare(task, corpus, config.train, run, display)
     fitting = Fitting(prepared, run, config.train, digest=training_digest(config), display=display)
 
-    # 2. Open the record, so that the curves can be watched. Only then is the directory made: neither a wrong setting
-    # nor a server out of reach leaves anything behind.
+    # 2. Open: the record of the run, so that its curves can be watched.
     recorder = record.open_record(run, config, corpus.as_dict(), open_recorder)
     try:
         if not run.config.exists():
+            # Only now: neither a wrong setting nor a server out of reach leaves anything behind.
             create(run, config_yaml=to_yaml(config), corpus=corpus.as_dict(), assets=task.assets())
 
-        # 3. Fit: the loop, with checkpoints. A signal ends it after the step in progress; the request may have come
-        # during the last step, when the loop asks no more.
+        # 3. Fit: the loop, with checkpoints, until it ends or a signal ends it.
         stop = StopRequest()
         outcome = fitting.fit(recorder, stop)
+        # The request may have come during the last step, when the loop asks no more.
         if stop():
             recorder.finish("KILLED")
             display.stage(f"stopped at step {fitting.state.step}; go on with: python -m train resume={run.path}")
@@ -82,8 +82,7 @@ def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Di
         # 4. Choose: the best checkpoint, or the average of the last.
         fitting.choose_weights()
 
-        # 5. Export: convert, score, write outputs and held-out sets. The bundle comes last, so that all else is there
-        # where it is.
+        # 5. Export: convert, score, write outputs and held-out sets, and the bundle last: where it is, all else is.
         remove_unfinished(run)
         with exporting(prepared, config, recorder.run_id) as export:
             judged = export.judge(corpus.splits)
@@ -93,7 +92,7 @@ def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Di
             write_held_out(run, corpus.splits)
             export.write(run.bundle, scores=judged.scores)
 
-        # 6. Send: files, scores and bundle, to the record.
+        # 6. Send: files, scores and bundle to the record.
         record.send(run, recorder)
     except BaseException as error:
         _close(recorder, error)

@@ -1,4 +1,4 @@
-"""Ends training at the next step when the process is asked to stop, so that nothing is lost."""
+"""Signals that end training after the step in progress, so that nothing is lost."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,19 +8,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """While entered, the first SIGTERM or SIGINT is only noted; a second one acts as it always does."""
+    """A context in which the first SIGTERM or SIGINT is only noted; a second one acts as it always does."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Tell whether a signal came."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """128 + signal, as shells report it: 143 for SIGTERM, 130 for SIGINT."""
+        """Exit status, 128 + signal as shells report it: 143 for SIGTERM, 130 for SIGINT."""
         return 128 + (self.signal or 0)
 
     def __enter__(self) -> Self:

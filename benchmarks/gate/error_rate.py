@@ -42,8 +42,8 @@ TABLE_WIDTH = 120
 Draw = Callable[[numpy.random.Generator], tuple[Counts, Counts]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
+@dataclass(frozen=True)
+class SimulatedCase:
     """Comparisons whose true difference is known; ``draw`` gives the counts of the candidate and of the champion."""
 
     name: str
@@ -72,7 +72,7 @@ class PromotionRate:
     rate: float
 
 
-def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float, items: int) -> list[Case]:
+def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float, items: int) -> list[SimulatedCase]:
     """Return the null cases and those that show the gate's power."""
     gain = scored.score(champion.sum(axis=0)) - scored.score(candidate.sum(axis=0))
     if not scored.higher_is_better:
@@ -96,25 +96,19 @@ def cases(candidate: Counts, champion: Counts, scored: Metric, *, margin: float,
 
     loses, wins = sampled(worse, better), sampled(better, worse)
     found = [
-        Case(name="equal systems", mode="superiority", margin=margin, true_difference=0.0, draw=swapped, is_null=True),
-        Case(
-            name="at the limit",
-            mode="non_inferiority",
-            margin=gain,
-            true_difference=-gain,
-            draw=loses,
-            is_null=True,
-        ),
-        Case(name="better", mode="superiority", margin=margin, true_difference=gain, draw=wins),
+        SimulatedCase("equal systems", "superiority", margin, 0.0, swapped, is_null=True),
+        SimulatedCase("at the limit", "non_inferiority", gain, -gain, loses, is_null=True),
+        SimulatedCase("better", "superiority", margin, gain, wins),
     ]
     for share in POWER_AT:
-        name, allowed = f"{share:g} margins inside the limit", max(0.001, gain + share * margin)
-        found.append(Case(name=name, mode="non_inferiority", margin=allowed, true_difference=-gain, draw=loses))
+        allowed = max(0.001, gain + share * margin)
+        name = f"{share:g} margins inside the limit"
+        found.append(SimulatedCase(name, "non_inferiority", allowed, -gain, loses))
     return found
 
 
 def promotion_rate(
-    case: Case, scored: Metric, *, alpha: float, resamples: int, trials: int, items: int
+    case: SimulatedCase, scored: Metric, *, alpha: float, resamples: int, trials: int, items: int
 ) -> PromotionRate:
     """Send the comparisons of a case through the gate's decision and count the verdicts."""
     generator = numpy.random.default_rng(0)

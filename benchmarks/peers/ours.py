@@ -2,15 +2,12 @@
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.peers.base import ROOT, RunningPeer
+from benchmarks.peers.base import RunningPeer
 from deploy.conformance.servers import Packaged
 from deploy.run.bento import BentoServer
-from deploy.run.commands import StepFailedError
+from deploy.run.commands import run_quietly
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle
@@ -73,9 +70,5 @@ def _store(folder: Path) -> dict[str, str]:
 @functools.cache
 def _packaged(bundle_dir: Path, folder: Path) -> Packaged:
     """Build both artifacts with one command, once: the second server starts from what was built for the first."""
-    command = [sys.executable, "-m", "model_registry", "package", str(bundle_dir), "--out", str(folder)]
-    environment = {**os.environ, **_store(folder)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StepFailedError(f"python -m model_registry package ended with {done.returncode}: {done.stderr[-500:]}")
-    return Packaged.from_output(done.stdout)
+    command = ("package", str(bundle_dir), "--out", str(folder))
+    return Packaged.from_output(run_quietly("model_registry", *command, environment=_store(folder)).output)

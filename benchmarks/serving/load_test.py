@@ -1,8 +1,6 @@
 """A load test of one server: started, loaded in every planned way, stopped; all figures in one tree."""
 
 import json
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,10 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import ROOT, Peer, RunningPeer
+from benchmarks.peers.base import Peer, RunningPeer
 from benchmarks.serving.load_figures import first_outputs, load_figures
 from benchmarks.serving.load_generator import Answer, Load, Stream, StreamAnswers, Traffic
 from benchmarks.serving.resources import OtherLoad, peak_memory
+from deploy.run.commands import StepFailedError, run_quietly
 from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
 
@@ -127,7 +126,7 @@ class LoadTest:
             start_s = round(time.monotonic() - began, 2)
             loads = _Loads(self, peer, running, number)
             warm_up = Stream(name="warm-up", bodies=loads.bodies, clients=8)
-            loads.send("warm-up", warm_up, seconds=WARM_UP_SHARE * self.plan.seconds)
+            loads.send(warm_up, seconds=WARM_UP_SHARE * self.plan.seconds)
             figures: Figures = {"start_s": start_s, **loads.measure()}
             figures["memory"] = asdict(peak_memory(running.process.pid))
             figures["others_cores"] = others.cores(running.process.pid)
@@ -162,9 +161,9 @@ class _Loads:
             short = Stream(name="short", bodies=self._bodies(work.short), rate=rate)
             long = Stream(name="long", bodies=self._bodies(work.long), rate=rate * work.cost / work.long_cost)
             alone = self._measured("short items", short, seconds=seconds)
-            _, both = self.send("short and long items", short, long, seconds=seconds)
-            self._test.report("short items beside long ones", both["short"])
-            found["mixed"] = {"alone": alone, "beside_long": both["short"], "long": both["long"]}
+            _, both = self.send(short, long, seconds=seconds)
+            beside = self._reported("short items beside long ones", both["short"])
+            found["mixed"] = {"alone": alone, "beside_long": beside, "long": both["long"]}
         return found
 
     def _closed_loop(self, clients: int) -> Figures:
@@ -177,19 +176,21 @@ class _Loads:
         begin, end = (len(scored) * number // plan.rounds for number in (self._number, self._number + 1))
         bodies = scored[begin:end]
         stream = Stream(name="items", bodies=bodies, clients=clients, at_least=len(bodies))
-        answered, figures = self.send(label, stream)
+        answered, figures = self.send(stream)
         for index, output in first_outputs(answered, self._peer.output).items():
             self.outputs[begin + index] = output
-        self._test.report(label, figures["items"])
-        return figures["items"]
+        return self._reported(label, figures["items"])
 
     def _measured(self, label: str, stream: Stream, *, seconds: float | None = None) -> Figures:
-        _, figures = self.send(label, stream, seconds=seconds)
-        self._test.report(label, figures[stream.name])
-        return figures[stream.name]
+        _, figures = self.send(stream, seconds=seconds)
+        return self._reported(label, figures[stream.name])
+
+    def _reported(self, label: str, figures: Figures) -> Figures:
+        self._test.report(label, figures)
+        return figures
 
     def send(
-        self, label: str, *streams: Stream, seconds: float | None = None
+        self, *streams: Stream, seconds: float | None = None
     ) -> tuple[Sequence[StreamAnswers], dict[str, Figures]]:
         """Send streams at once, from a process of its own; gives the answers, and the figures by stream."""
         load = Load(
@@ -201,14 +202,9 @@ class _Loads:
             # Other arrival times in each round, the same for all servers.
             seed=self._number,
         )
-        command = [sys.executable, "-m", "benchmarks.serving.load_generator"]
-        done = subprocess.run(
-            command, cwd=ROOT, input=json.dumps(asdict(load)), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise UnavailableError(f"the load generator failed at {label}: {done.stderr[-1000:]}")
-        traffic = Traffic.from_json(done.stdout)
-        figures = {}
+        answered = run_quietly("benchmarks.serving.load_generator", given=json.dumps(asdict(load)))
+        traffic = Traffic.from_json(answered.output)
+        figures: Figures = {}
         for stream in traffic.streams:
             found = load_figures(stream, self._target_tokens)
             figures[stream.name] = {**asdict(found), "client_cores": round(traffic.client_cores, 3)}
@@ -240,7 +236,7 @@ def _log_in_errors(process: ServerProcess) -> Iterator[None]:
     """Add the end of the server's log to every error of its load test."""
     try:
         yield
-    except UnavailableError as error:
+    except (UnavailableError, StepFailedError) as error:
         raise UnavailableError(f"{error}; the end of {process.log}:\n{process.log_tail()}") from error
     except (ValueError, KeyError) as error:
         message = f"an answer with status 200 holds no output: {error!r}"

@@ -24,7 +24,7 @@ from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5
 from benchmarks.environment import machine
 from dragoman.engines.seq2seq import Decoding
 from dragoman.engines.t5.beam import BeamSlots
-from dragoman.engines.t5.calls import Call, Item
+from dragoman.engines.t5.calls import Call, SlotItem
 from dragoman.engines.t5.graphs import StepGraphs
 from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import PACES, Lane, Pace
@@ -87,7 +87,7 @@ def drain(lane: Lane, sentences: Sequence[RandomSentence], *, width: int = 1) ->
     """Send sentences through a lane until all are answered."""
     call = Call(len(sentences))
     lane.add(
-        Item(
+        SlotItem(
             call=call,
             place=place,
             ids=sentence.ids,

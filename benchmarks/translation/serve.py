@@ -10,8 +10,6 @@ the rounds. Speed needs the geometry of t5-small: see ``python -m benchmarks.tra
 import argparse
 import functools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -34,10 +32,11 @@ from benchmarks.translation.peers.litserve import LitServe
 from benchmarks.translation.peers.torchserve_huggingface import TorchServeHuggingFace
 from benchmarks.translation.serve_tables import show
 from benchmarks.translation.workloads import data_folder, load_workloads
+from deploy.run.commands import run_quietly
 from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.checkout import git_commit
-from dragoman.errors import ConfigError, DragomanError, UnavailableError, run_cli
+from dragoman.errors import ConfigError, DragomanError, run_cli
 from dragoman.text.tokenizer import Tokenizer
 
 TABLE_WIDTH = 150
@@ -149,15 +148,14 @@ class Bench:
         sentences = self._folder / "sentences.txt"
         lines = self._workloads.items[: self._plan.items]
         sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.translation.limits", "--bundle", str(self._bundle.path.resolve())]
-        command += ["--sentences", str(sentences), "--alone", str(self._plan.alone)]
+        options = ("--bundle", str(self._bundle.path.resolve()), "--sentences", str(sentences))
         # OpenMP's threads would otherwise spin at each other as soon as anything else runs: generate was measured to
         # become seven times slower on two threads than on one.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UnavailableError(f"python -m benchmarks.translation.limits failed: {done.stderr[-1000:]}")
-        for limit in json.loads(done.stdout):
+        environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        measured = run_quietly(
+            "benchmarks.translation.limits", *options, "--alone", str(self._plan.alone), environment=environment
+        )
+        for limit in json.loads(measured.output):
             name, settings, texts = limit.pop("name"), limit.pop("settings"), limit.pop("texts")
             contestant = self._limits.setdefault(name, Contestant(name, settings))
             contestant.add(LoadTestResult(figures=limit, outputs=dict(enumerate(texts))))

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import uvicorn
-from rich.console import Console
 
 from deploy.events.app import Receiver, application
 from deploy.events.builder import FIRST_PAUSE_S, LONGEST_PAUSE_S, SERVER_TRIES, Builder
@@ -47,22 +46,15 @@ def main() -> None:
             f"--max-age must be above 0 and at most {MAX_AGE_LIMIT_S:g} seconds, got {options.max_age:g}; older "
             "deliveries are forgotten, so that they could be repeated unseen"
         )
-    console = Console(highlight=False, soft_wrap=True)
 
     def report(line: str) -> None:
-        console.print(f"{datetime.now():%H:%M:%S} {line}", markup=False)
+        print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
 
     environment = {"MLFLOW_TRACKING_URI": options.tracking_uri} if options.tracking_uri else {}
     state = options.state.resolve()
     with Journal(state) as journal, _listen(options.host, options.port) as listener:
         builder = Builder(journal, out=options.out, work=state / "work", environment=environment, report=report)
-        receiver = Receiver(
-            journal=journal,
-            secret=secret,
-            max_age_s=options.max_age,
-            is_building=lambda: builder.is_running,
-            report=report,
-        )
+        receiver = Receiver(journal, secret, options.max_age, lambda: builder.is_running, report)
         # One access line a probe would drown the events.
         config = uvicorn.Config(application(receiver), log_level="warning", server_header=False)
         host, port = listener.getsockname()[:2]

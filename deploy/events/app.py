@@ -31,7 +31,7 @@ SHOWN = 100
 CLIENT_CLOSED_REQUEST = 499
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Receiver:
     """The state and settings behind the answers; ``clock`` gives seconds since 1970."""
 

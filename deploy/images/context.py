@@ -31,12 +31,8 @@ class Context:
     path: Path
     store: Path
     packaged: Packaged
+    bundle: Path
     manifest: Manifest
-
-    @property
-    def bundle(self) -> Path:
-        """The bundle that is inside."""
-        return _bundle(self.path, self.manifest)
 
 
 def lay_out(model: str, out: Path) -> Context:
@@ -55,31 +51,27 @@ def lay_out(model: str, out: Path) -> Context:
         command = ["-m", "model_registry", "package", model, "--out", str(out / "mar")]
         packaged = Packaged.from_output(run_command(*command, environment={"BENTOML_HOME": str(store)}).output)
         manifest = Archive.open(packaged.mar).manifest
-        path = out / f"{manifest.name}-{manifest.version}"
+        path, item = out / f"{manifest.name}-{manifest.version}", Path(manifest.name) / manifest.version
         shutil.rmtree(path, ignore_errors=True)
-        _copy(path, store, packaged, manifest)
+        shutil.copytree(store / "bentos" / item, path / "bento")
+        # A served Bento looks for its models there first.
+        shutil.copytree(store / "models" / item, path / "bento" / "models" / item)
+        (path / "mar").mkdir()
+        shutil.copyfile(packaged.mar, path / "mar" / packaged.mar.name)
+        for name in STARTER:
+            source, target = ROOT / name, path / "starter" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        shutil.copyfile(ROOT / "constraints.txt", path / "constraints.txt")
+        (path / "requirements-torchserve.txt").write_text("\n".join([*torchserve_packages(), ""]), encoding="utf-8")
     except OSError as error:
         place = error.filename or out
         raise OutputError(f"cannot write {place}: {error.strerror or error}; choose another --out") from error
-    return Context(path=path, store=store, packaged=packaged, manifest=open_bundle(_bundle(path, manifest)).manifest)
-
-
-def _copy(path: Path, store: Path, packaged: Packaged, manifest: Manifest) -> None:
-    item = Path(manifest.name) / manifest.version
-    shutil.copytree(store / "bentos" / item, path / "bento")
-    # Where a served Bento looks for its models first.
-    shutil.copytree(store / "models" / item, path / "bento" / "models" / item)
-    (path / "mar").mkdir()
-    shutil.copyfile(packaged.mar, path / "mar" / packaged.mar.name)
-    for name in STARTER:
-        source, target = ROOT / name, path / "starter" / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-    shutil.copyfile(ROOT / "constraints.txt", path / "constraints.txt")
-    (path / "requirements-torchserve.txt").write_text("\n".join([*torchserve_packages(), ""]), encoding="utf-8")
+    bundle = open_bundle(path / "bento" / "models" / item / "bundle")
+    return Context(path=path, store=store, packaged=packaged, bundle=bundle.path, manifest=bundle.manifest)
 
 
 def torchserve_packages() -> list[str]:
@@ -88,7 +80,3 @@ def torchserve_packages() -> list[str]:
     extras: dict[str, list[str]] = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["cpu"], *extras["serve-torchserve"]]
     return [package for package in wanted if package not in CLIENT_PACKAGES and not package.startswith("dragoman[")]
-
-
-def _bundle(path: Path, manifest: Manifest) -> Path:
-    return path / "bento" / "models" / manifest.name / manifest.version / "bundle"

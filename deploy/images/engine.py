@@ -47,14 +47,14 @@ class ContainerEngine:
         With ``to_run`` it can run images too, for which buildah needs podman.
         """
         for engine in map(cls, [wanted] if wanted else ["docker", "buildah"]):
+            programs = {engine.program, engine.runner} if to_run else {engine.program}
             # The docker client answers without a daemon too, but for `info`.
-            if all(_runs(program, "info") for program in {engine.program, *([engine.runner] if to_run else [])}):
+            if all(_runs(program, "info") for program in programs):
                 return engine
-        packages = "buildah podman runc" if to_run else "buildah"
-        names = [wanted] if wanted else ["docker", f"buildah{' with podman' if to_run else ''}"]
+        found = f"{wanted} is not" if wanted else "neither docker nor buildah is"
         raise ConfigError(
-            f"{f'{wanted} is not' if wanted else f'neither {names[0]} nor {names[1]} is'} usable here (not installed, "
-            f"or its daemon does not answer); apt-get install --no-install-recommends {packages}, or install Docker"
+            f"{found} usable here (not installed, or its daemon does not answer); apt-get install "
+            f"--no-install-recommends {'buildah podman runc' if to_run else 'buildah'}, or install Docker"
         )
 
     def build(self, build: Build, mounts: Sequence[str], log: Path) -> None:

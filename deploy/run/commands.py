@@ -18,6 +18,8 @@ from dragoman.errors import DragomanError, UnavailableError
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.1
+# Of a failed command's messages: enough for an exception with the last calls that led to it.
+SHOWN_CHARACTERS = 1_000
 # For a command to stop its servers in.
 STOP_WITHIN_S = 40.0
 
@@ -72,6 +74,29 @@ def run_command(
     if status not in accepted:
         raise StepFailedError(f"that command ended with status {status}; its message is above", exit_status=status)
     return Finished(status=status, output="".join(lines))
+
+
+def run_quietly(
+    module: str, *arguments: str, given: str = "", environment: Mapping[str, str] | None = None
+) -> Finished:
+    """Run ``python -m MODULE ARGUMENTS`` with ``given`` on its standard input, and show nothing.
+
+    ``environment`` is added to this process's own. Raises StepFailedError with the end of its messages.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        end = done.stderr.strip()[-SHOWN_CHARACTERS:]
+        message = f"python -m {module} ended with status {done.returncode}: {end}"
+        raise StepFailedError(message, module=module, exit_status=done.returncode)
+    return Finished(status=0, output=done.stdout)
 
 
 def run_in_background(

@@ -75,7 +75,8 @@ class ServerProcess:
         """Start the command; raises OutputError when the log cannot be written."""
         self.name = name
         self.log = log
-        self._copy: _Copy | None = None
+        self._end = b""
+        self._copying: threading.Thread | None = None
         try:
             with log.open("wb") if log else contextlib.nullcontext(subprocess.PIPE) as output:
                 self._process = subprocess.Popen(
@@ -90,7 +91,8 @@ class ServerProcess:
         except OSError as error:
             raise OutputError(f"cannot start {name} with its log in {log}: {error.strerror or error}") from error
         if self._process.stdout is not None:
-            self._copy = _Copy(self._process.stdout)
+            self._copying = threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True)
+            self._copying.start()
 
     @property
     def pid(self) -> int:
@@ -130,8 +132,9 @@ class ServerProcess:
                 time.sleep(POLL_S)
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
-        if self._copy is not None:
-            self._copy.finish()
+        if self._copying is not None:
+            # The rest of its output, now that the processes at the other end are gone.
+            self._copying.join(timeout=STOP_WITHIN_S)
         return code
 
     def has_ended(self) -> bool:
@@ -140,9 +143,7 @@ class ServerProcess:
 
     def output(self) -> str:
         """Return all that the server printed; without a log, the end of it."""
-        if self._copy is not None:
-            return self._copy.end.decode("utf-8", errors="replace")
-        return self.log.read_text(encoding="utf-8", errors="replace") if self.log else ""
+        return (self.log.read_bytes() if self.log else self._end).decode("utf-8", errors="replace")
 
     def log_tail(self) -> str:
         """Return the last lines of the output."""
@@ -151,31 +152,18 @@ class ServerProcess:
     def _not_ready(self, what: str) -> UnavailableError:
         return UnavailableError(f"{self.name} {what}; the end of {self.log or 'its output'}:\n{self.log_tail()}")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-
-class _Copy:
-    """Copies a pipe to this process's own output in a thread, and keeps its end."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self.end = b""
-        self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
-        self._thread.start()
-
-    def _run(self, source: IO[bytes]) -> None:
+    def _pass_on(self, source: IO[bytes]) -> None:
         with source:
             while piece := os.read(source.fileno(), KEPT_BYTES):
-                self.end = (self.end + piece)[-KEPT_BYTES:]
+                self._end = (self._end + piece)[-KEPT_BYTES:]
                 # Where nobody reads it any more, the server must still not wait for its pipe to be emptied. Not through
                 # sys.stdout, whose lock a thread that waits here would hold when this process ends.
                 with contextlib.suppress(OSError):
                     while piece:
                         piece = piece[os.write(STDOUT, piece) :]
 
-    def finish(self) -> None:
-        """Wait for the rest, once the processes at the other end are gone."""
-        self._thread.join(timeout=STOP_WITHIN_S)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

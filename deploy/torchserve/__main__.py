@@ -20,6 +20,13 @@ from dragoman.tasks.base import task_class
 
 # `--log -`: with the output of this process.
 OWN_OUTPUT = Path("-")
+PORT_OPTIONS = {
+    "inference": "--port",
+    "grpc_inference": "--grpc-port",
+    "management": "--management-port",
+    "metrics": "--metrics-port",
+    "grpc_management": "--grpc-management-port",
+}
 
 READY = """\
 TorchServe is ready; Ctrl-C stops it. Its log: {log}
@@ -39,13 +46,7 @@ def main() -> int:
     arguments = _arguments()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    ports = Ports(
-        inference=arguments.port,
-        management=arguments.management_port,
-        metrics=arguments.metrics_port,
-        grpc_inference=arguments.grpc_port,
-        grpc_management=arguments.grpc_management_port,
-    )
+    ports = Ports(**{name: getattr(arguments, name) for name in PORT_OPTIONS})
     log = None if arguments.log == OWN_OUTPUT else arguments.log
     try:
         mar = _archive(arguments.mar)
@@ -98,11 +99,9 @@ def _arguments() -> argparse.Namespace:
         default=LOOPBACK,
         help="where REST, gRPC and metrics listen; management always listens on 127.0.0.1 (default: %(default)s)",
     )
-    ports = {"": "inference", "grpc": "grpc_inference", "management": "management", "metrics": "metrics"}
-    for prefix, field in {**ports, "grpc-management": "grpc_management"}.items():
-        option = f"--{prefix}-port" if prefix else "--port"
-        default = getattr(Ports(), field)
-        parser.add_argument(option, type=int, default=default, metavar="N", help=f"(default: {default})")
+    for name, option in PORT_OPTIONS.items():
+        default = getattr(Ports(), name)
+        parser.add_argument(option, dest=name, type=int, default=default, metavar="N", help="(default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, default=Path("torchserve.log"), help="where the output goes, - for here (%(default)s)"
     )

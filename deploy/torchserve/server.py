@@ -13,9 +13,8 @@ from pathlib import Path
 import psutil
 
 from deploy.run.server_process import LOOPBACK, POLL_S, ServerProcess
-from deploy.torchserve.config import Archive, Ports, properties
+from deploy.torchserve.config import Archive, Ports, java, properties, torchserve_home
 from deploy.torchserve.front_end import FrontEnd, unpack
-from deploy.torchserve.installation import java, torchserve_home
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
 from dragoman import atomic
 from dragoman.engines.selection import configured_engine
@@ -174,13 +173,8 @@ def wait_until_idle(time_used: Callable[[], float | None], within_s: float) -> b
 
 def _command(home: Path) -> list[str]:
     # Java itself: the command `torchserve` would not pass signals on to it.
-    libraries = torchserve_home() / "ts" / "frontend" / "*"
-    options = [
-        f"-Dmodel_server_home={torchserve_home()}",
-        f"-Djava.io.tmpdir={home / 'temp'}",
-        f"-Dlog4j.configurationFile={LOGGING.as_uri()}",
-        *("-cp", str(libraries)),
-    ]
+    options = [f"-Dmodel_server_home={torchserve_home()}", f"-Djava.io.tmpdir={home / 'temp'}"]
+    options += [f"-Dlog4j.configurationFile={LOGGING.as_uri()}", "-cp", str(torchserve_home() / "ts/frontend/*")]
     return [str(java()), *options, "org.pytorch.serve.ModelServer", "--python", sys.executable, "--no-config-snapshot"]
 
 

@@ -58,7 +58,7 @@ class MicroBatcher:
         capacity: Capacity,
         observer: Observer | None = None,
     ) -> None:
-        """Start no thread yet; ``run`` will be called in up to ``capacity.parallel_batches`` of them.
+        """Prepare to call ``run`` in ``capacity.parallel_batches`` threads.
 
         Items only have to be hashable; equal items are the same work, and computed once. Items of equal ``batch_key``
         may share a batch. An item that costs more than ``capacity.batch_cost`` gets a batch of its own.
@@ -93,7 +93,7 @@ class MicroBatcher:
             self._observe_queue()
 
     def check_room(self) -> None:
-        """Raise UnavailableError when every request would be refused; called before a body, and so its size, is parsed.
+        """Raise UnavailableError when any request would be refused; servers ask before they parse a body.
 
         Room in one class is enough: a short request must get in while long ones fill their class, and vice versa.
         """

@@ -1,4 +1,4 @@
-"""Computation of batches with the blame put where it belongs: on an item, or on the engine."""
+"""Computation of batches, and the attribution of failures: to an item, or to the engine."""
 
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -49,7 +49,7 @@ class Computing:
 
     @property
     def is_healthy(self) -> bool:
-        """Tell whether the last batches, or one of them at least, could be computed."""
+        """Tell whether at least one of the last batches could be computed."""
         return self._failures_in_a_row < FAILURES_UNTIL_UNHEALTHY
 
     def batch(self, items: Sequence[Any], *, on_outcome: OnOutcome | None = None) -> Outcomes:

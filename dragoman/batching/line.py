@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from dragoman.batching.queue import BatchQueue, WaitingItem
-from dragoman.batching.requests import Budget, PendingRequest, overloaded
+from dragoman.batching.requests import ClassBudget, PendingRequest, overloaded
 from dragoman.items.outcomes import Failure, Result
 from dragoman.items.sizes import Capacity, Size
 
@@ -44,7 +44,8 @@ class WaitingLine:
         self._batch_key, self._size, self._on_ready = batch_key, size, on_ready
         self._batch_cost = capacity.batch_cost
         limits = {"max_items": capacity.max_waiting_items, "max_cost": capacity.max_waiting_cost}
-        self.short, self.long = Budget(request_class="short", **limits), Budget(request_class="long", **limits)
+        self.short = ClassBudget(request_class="short", **limits)
+        self.long = ClassBudget(request_class="long", **limits)
         self.requests: set[PendingRequest] = set()
         """The requests that were admitted and are not over."""
         self._queue = BatchQueue(capacity.batch_cost)
@@ -69,8 +70,8 @@ class WaitingLine:
         self.requests.add(request)
         return request
 
-    async def _check_new(self, items: Sequence[Hashable], budget: Budget) -> None:
-        """Raise UnavailableError when there is no room either for the items alone that are not computed anyway."""
+    async def _check_new(self, items: Sequence[Hashable], budget: ClassBudget) -> None:
+        """Raise UnavailableError unless there is room for the new items, which are not computed for others anyway."""
         new: set[Hashable] = set()
         cost = 0
 
@@ -172,7 +173,7 @@ class WaitingLine:
         self._remove_items(request)
 
     def _remove_items(self, request: PendingRequest) -> None:
-        """Remove one step of the items that a request which is over still waits for."""
+        """Remove one step of the items for which a request that is over still waits."""
         for _ in range(min(ITEMS_PER_STEP, len(request.waits_for))):
             waiting, _ = request.waits_for.popitem()
             waiting.askers.pop(request, None)

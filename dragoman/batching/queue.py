@@ -76,12 +76,12 @@ class BatchQueue:
         return len(self._turns[is_long])
 
     def add(self, waiting: WaitingItem) -> None:
-        """Put an item in."""
+        """Queue an item."""
         self._turns[waiting.is_long].add(waiting)
         self._groups.setdefault(_group_key(waiting), _Group()).add(waiting)
 
     def remove(self, waiting: WaitingItem) -> None:
-        """Take an item out that is in."""
+        """Remove an item that is queued."""
         self._turns[waiting.is_long].remove(waiting)
         group = self._groups[_group_key(waiting)]
         group.remove(waiting)

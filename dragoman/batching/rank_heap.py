@@ -41,12 +41,12 @@ class RankHeap(Generic[T]):
         return self._elements[0] if self._elements else None
 
     def add(self, element: T) -> None:
-        """Put an element in."""
+        """Add an element."""
         self._elements.append(element)
         self._move_up(element, len(self._elements) - 1)
 
     def remove(self, element: T) -> None:
-        """Take an element out that is in."""
+        """Remove an element of the heap."""
         gap, element.place = element.place, -1
         last = self._elements.pop()
         if last is element:

@@ -23,7 +23,7 @@ RequestClass = Literal["short", "long"]
 
 
 @dataclass(kw_only=True)
-class Budget:
+class ClassBudget:
     """The waiting work of one class of requests and its limits; an empty budget admits a request of any size."""
 
     request_class: RequestClass
@@ -39,7 +39,7 @@ class Budget:
         return self.items + items <= self.max_items and self.cost + cost <= self.max_cost
 
 
-def overloaded(*budgets: Budget) -> UnavailableError:
+def overloaded(*budgets: ClassBudget) -> UnavailableError:
     """Return the error that refuses a request for which these budgets have no room."""
     waiting = "; ".join(
         f"{budget.request_class} requests: {budget.items} items of cost {budget.cost} are waiting "
@@ -52,7 +52,9 @@ def overloaded(*budgets: Budget) -> UnavailableError:
 class PendingRequest:
     """A request in the batcher: the items not in line yet, the room it holds, and its outcomes so far."""
 
-    def __init__(self, items: Sequence[Any], cost: int, *, budget: Budget, arrived: float, deadline: float) -> None:
+    def __init__(
+        self, items: Sequence[Any], cost: int, *, budget: ClassBudget, arrived: float, deadline: float
+    ) -> None:
         """Hold the room for all ``items``, which ``cost`` so much together."""
         self.budget, self.arrived, self.deadline = budget, arrived, deadline
         self.answer: asyncio.Future[list[Result | Failure]] = asyncio.get_running_loop().create_future()

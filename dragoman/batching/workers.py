@@ -75,7 +75,7 @@ class Workers:
             if error is None and len(future.result()) == size:
                 on_end(batch, future.result())
                 return
-            log.error("a batch of %d items was not answered as it must be", size, exc_info=error)
+            log.error("a batch of %d items failed: it raised, or gave another number of outcomes", size, exc_info=error)
             on_end(batch, [Failure(InferenceError("the server failed on this request; its log says why"))] * size)
 
         items = list(batch.unanswered)

@@ -1,4 +1,4 @@
-"""What a bundle may hold, as allow-lists: data that is loaded, never code that is run.
+"""Allow-lists of the contents of a bundle: data that is loaded, never code that is run.
 
 A digest proves that a file is the one that was packed, not that it is harmless. Files are therefore limited to
 safetensors, the formats that the task's engines read, JSON and text; and ``config.json`` to the keys that the task
@@ -23,7 +23,7 @@ MODEL_CONFIG = "model/config.json"
 
 
 class BundledTask(Protocol):
-    """The part of a task's class that says what its bundles hold; ``dragoman.tasks.base`` explains each."""
+    """The part of a task's class that describes its bundles; ``dragoman.tasks.base`` explains each attribute."""
 
     files: str
     model_config_keys: Mapping[str, frozenset[str]]
@@ -36,7 +36,7 @@ class BundledTask(Protocol):
 
 
 def check_contents(root: Path, manifest: Manifest) -> None:
-    """Check files, options, limits and model configuration against what the task knows; raises BundleError."""
+    """Check files, options, limits and model configuration by the rules of the task; raises BundleError."""
     task: BundledTask = find_task(manifest.task)
     allowed = re.compile(f"{COMMON}|{task.files}" if task.files else COMMON)
     for entry in manifest.files:
@@ -61,5 +61,6 @@ def _check_model_config(path: Path, keys_of: Mapping[str, frozenset[str]]) -> No
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in keys_of:
         raise BundleError(f"{path} describes a model of type {kind!r}; {' or '.join(keys_of)} is accepted")
-    if unknown := sorted(set(config) - keys_of[kind]):
+    unknown = sorted(set(config) - keys_of[kind])
+    if unknown:
         raise BundleError(f"{path} holds keys that do not describe a {kind}: {', '.join(unknown)}; remove them")

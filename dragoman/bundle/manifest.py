@@ -1,4 +1,4 @@
-"""What a bundle says about itself: the schema of ``manifest.json``."""
+"""The manifest of a bundle: the schema of ``manifest.json``."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,8 @@ from dragoman.strict import parse
 
 SCHEMA = 3
 VERSION_LENGTH = 12
-# The strictest of the places a name goes to: MLflow's models (no dot), the repository of a container image (lower case,
-# single separators), Bento tag, TorchServe's model name, file name.
+# A name goes to MLflow's models (no dot), a container image's repository (lower case, single separators), a Bento's
+# tag, TorchServe's models and file names; all of them accept this pattern.
 NAME_PATTERN = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
 LONGEST_NAME = 63
 
@@ -35,7 +35,7 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the weights come from; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
+    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None
@@ -112,9 +112,11 @@ class Manifest:
         given = getattr(self, name)
         parsed = parse(given, kind)
         problems = parsed.problems
-        # A manifest says everything: a key left to a default would not be covered by its digest.
-        if not problems and (missing := _missing(given, json.loads(json.dumps(dataclasses.asdict(parsed.value))))):
-            problems = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
+        if not problems:
+            # A manifest says everything: a key left to a default would not be covered by its digest.
+            missing = _missing(given, json.loads(json.dumps(dataclasses.asdict(parsed.value))))
+            if missing:
+                problems = [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"]
         if problems:
             raise BundleError(
                 f"the {name} of {self.name} are wrong: {'; '.join(problems)}; the bundle is damaged, fetch or export "
@@ -146,7 +148,7 @@ class Manifest:
         try:
             check_name(parsed.value.name)
         except ConfigError as error:
-            # Whoever made the bundle has to: files and models are called by the name.
+            # Only its maker can rename it: files and models are called by the name.
             raise BundleError(f"{origin}: {error}; export the model again under another name") from error
         return typing.cast(Self, parsed.value)
 

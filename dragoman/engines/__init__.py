@@ -1,1 +1,1 @@
-"""Engines compute what a task has prepared."""
+"""Engines, which compute the prepared items of tasks."""

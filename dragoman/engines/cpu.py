@@ -38,7 +38,8 @@ def _groups(cgroups: Path, own: Path) -> list[Path]:
 def _quota(group: Path) -> float:
     """Return the cores' worth of time that a control group may use, infinite without a limit."""
     try:
-        if (both := group / "cpu.max").exists():
+        both = group / "cpu.max"
+        if both.exists():
             quota, period = both.read_text(encoding="ascii").split()
         else:
             quota, period = ((group / "cpu" / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))

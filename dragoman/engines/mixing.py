@@ -1,4 +1,4 @@
-"""A self-check: may sources of unequal lengths share a batch on this machine without a change of any bit?"""
+"""A self-check that sources of unequal lengths can share a batch on this machine without a change of any bit."""
 
 import logging
 import os
@@ -65,9 +65,9 @@ Compute = Callable[[Sequence[Sequence[int]], DecodingKind], Sequence[object]]
 
 
 def configured_mixing() -> str:
-    """Return ``DRAGOMAN_MIXING``: auto, or a verdict that stands without a check, for measurements and tests.
+    """Return ``DRAGOMAN_MIXING``: auto, or a verdict that replaces the check, for measurements and tests.
 
-    Raises ConfigError. With ``free`` forced on a machine where it does not hold, answers depend on their company.
+    Raises ConfigError. With ``free`` forced on a machine where it does not hold, answers depend on their batches.
     """
     value = os.environ.get(MIXING_VARIABLE) or "auto"
     if value not in ("auto", FREE, BY_WIDTH):
@@ -110,7 +110,7 @@ def unhurried() -> Iterator[None]:
 
 
 def budget_s() -> float:
-    """Return the seconds that a check may take that begins here."""
+    """Return the seconds that a check which begins here may take."""
     return UNHURRIED_BUDGET_S if _is_unhurried.get() else BUDGET_S
 
 
@@ -142,11 +142,12 @@ def check_mixing(
         if not isinstance(error, DragomanError):
             log.exception("the self-check of mixing failed")
         return Verdict(BY_WIDTH, f"failed: {str(error) or type(error).__name__}", certain=False)
+    all_sources = sum(map(len, batches))
     compared = sum(len(batch) for batch, count in zip(batches, found, strict=True) if count is not None)
     different = sum(count or 0 for count in found)
     seconds = f"{time.monotonic() - started:.1f} s"
     if different:
-        return Verdict(BY_WIDTH, f"failed: {different} of {compared} differ in company, after {seconds}", certain=True)
-    if compared < (all_sources := sum(map(len, batches))):
+        return Verdict(BY_WIDTH, f"failed: {different} of {compared} differ in a batch, after {seconds}", certain=True)
+    if compared < all_sources:
         return Verdict(BY_WIDTH, f"out of time: {compared} of {all_sources} compared in {seconds}", certain=False)
-    return Verdict(FREE, f"passed: {compared} of {all_sources} the same in company, in {seconds}", certain=True)
+    return Verdict(FREE, f"passed: {compared} of {all_sources} are the same in a batch, in {seconds}", certain=True)

@@ -60,7 +60,7 @@ class TorchEngine:
 
     @staticmethod
     def cannot_open(bundle: Bundle) -> str | None:
-        """Return why this engine cannot run the bundle, or None: every bundle holds the weights."""
+        """Return None, since every bundle holds the weights that this engine needs."""
         return None
 
     def describe(self) -> Mapping[str, str | int]:

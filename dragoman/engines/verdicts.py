@@ -42,14 +42,15 @@ def settled_verdict(key: Key, check: Callable[[], Verdict]) -> Verdict:
 
     Raises ConfigError for a value that is no setting.
     """
-    if (setting := configured_mixing()) != "auto":
+    setting = configured_mixing()
+    if setting != "auto":
         return Verdict(setting, f"not made: {MIXING_VARIABLE} is set", certain=True)
     known = cached_verdict(key)
     if known is not None:
         return known
     with _turn(key) as others_came_first:
         if others_came_first:
-            return cached_verdict(key) or Verdict(BY_WIDTH, "not made: another process was at it", certain=False)
+            return cached_verdict(key) or Verdict(BY_WIDTH, "not made: another process was checking", certain=False)
         verdict = check()
         if verdict.certain:
             store_verdict(key, verdict)

@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 class ClientGone(Exception):
-    """The client closed its connection before it was answered."""
+    """A client that closed its connection before it was answered."""
 
 
 class ContractMiddleware:

@@ -57,8 +57,8 @@ def answer(
 ) -> list[Reply]:
     """Answer requests together, one reply each in order; the good ones share batches, a bad one harms no other.
 
-    What has not begun to be computed at ``deadline``, in seconds of ``time.monotonic``, is answered with an error.
-    ``on_computed`` is told the items of all requests with their outcomes.
+    Items not yet in a batch at ``deadline``, in seconds of ``time.monotonic``, get an error. ``on_computed`` gets the
+    items of all requests with their outcomes.
     """
     parsed = [_parse(predictor, raw) for raw in requests]
     items = [item for entry in parsed if not isinstance(entry, Reply) for item in entry.items]
@@ -86,9 +86,9 @@ def answer(
 async def answer_with(
     batcher: MicroBatcher, predictor: Predictor, raw: RawRequest, *, parse_in: Executor, deadline: float = math.inf
 ) -> Reply:
-    """Answer a request as ``answer`` does, its items in batches with those of all others that are being answered.
+    """Answer a request as ``answer`` does, its items in batches with those of all other requests in flight.
 
-    Bodies that take long to read are read in ``parse_in``, and long answers written there, since others would wait.
+    Bodies that take long to parse are parsed in ``parse_in``, and long answers rendered there, since others would wait.
     ``deadline`` is in the event loop's time.
     """
     loop = asyncio.get_running_loop()

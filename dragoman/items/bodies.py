@@ -16,7 +16,7 @@ JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 TEXT_TYPE = "text/plain"
 MAX_FORM_FIELDS = 1_000
-# Far more than any request needs, and far below the depth where Python's parser gives up, which depends on the stack.
+# Far more than any request needs, and far below the depth at which Python's parser gives up on a deep stack.
 MAX_DEPTH = 16
 
 

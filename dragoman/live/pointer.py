@@ -135,12 +135,12 @@ class Following:
                 if pointer.digest == self._refused and self._clock() < self._again_at:
                     return None
                 predictor = self._load_target(pointer)
-        except DragomanError as error:
-            self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error}")
-            return None
         except Exception as error:
-            # A file without read permission, say: whatever it is, a server that can serve must not die of it.
-            self._say(logging.ERROR, f"cannot follow, serving on what is loaded: {error!r}", with_traceback=True)
+            # Whatever it is, a file without read permission say, a server that can serve must not die of it.
+            explained = isinstance(error, DragomanError)
+            reason = str(error) if explained else repr(error)
+            message = f"cannot follow, serving on what is loaded: {reason}"
+            self._say(logging.ERROR, message, with_traceback=not explained)
             return None
         self.is_ok = pointer.error is None
         if pointer.error:
@@ -161,11 +161,10 @@ class Following:
                 raise BundleError(
                     f"{bundle.path} has the digest {manifest.digest}, and {POINTER} says {pointer.digest}"
                 )
-            if manifest.name != packaged.name:
-                raise _other_model(bundle, "name", manifest.name, packaged.name)
-            work, packaged_work = (task_class(it.task).work(it) for it in (manifest, packaged))
-            if work != packaged_work:
-                raise _other_model(bundle, "work", work, packaged_work)
+            name, work = (manifest.name, packaged.name), (_work(manifest), _work(packaged))
+            for what, (found, expected) in (("name", name), ("work", work)):
+                if found != expected:
+                    raise BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")
             predictor = self._load(bundle)
             try:
                 predictor.warm_up()
@@ -186,5 +185,5 @@ class Following:
             self._said = message
 
 
-def _other_model(bundle: Bundle, what: str, found: str, expected: str) -> BundleError:
-    return BundleError(f"{bundle.path} has the {what} {found}, and this server was built for {expected}")
+def _work(manifest: Manifest) -> str:
+    return task_class(manifest.task).work(manifest)

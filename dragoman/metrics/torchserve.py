@@ -69,5 +69,6 @@ class TorchServeMetrics:
         self._update("dragoman_batch_seconds", seconds)
 
     def _update(self, name: str, value: float, labels: Sequence[str] = ()) -> None:
-        if metric := self._metrics.get(name):
+        metric = self._metrics.get(name)
+        if metric:
             metric.add_or_update(value, [*self._labels, *labels])

@@ -1,1 +1,1 @@
-"""Text as models and tasks need it: tokens, sentences, lines."""
+"""Tokens, sentences and lines of text."""

@@ -1,4 +1,4 @@
-"""Documents: a text cut into sentences, and put together again with every character between them where it was.
+"""The sentences of a text, and the text made of their translations, with everything between them unchanged.
 
 A sentence is a span of the text without white space at its ends. Between two spans is only white space, which is never
 translated, so a document of translated sentences has the lines, blank lines, tabs and indents of its source.

@@ -50,9 +50,7 @@ def register(options: argparse.Namespace) -> None:
     print(f"registered: {version.reference} bundle {version.bundle_version}")
 
 
-@command(
-    "show the versions with their scores", argument("name", nargs="?", metavar="NAME", help="one model instead of all")
-)
+@command("show the versions with their scores", argument("name", nargs="?", metavar="NAME", help="one model only"))
 def list_(options: argparse.Namespace) -> None:
     """Show versions, newest first, with aliases and scores."""
     registry = open_registry(options)
@@ -64,18 +62,11 @@ def list_(options: argparse.Namespace) -> None:
     scores = [registry.scores(version) for version in versions]
     # Versions of several tasks may stand in one table.
     metrics = list(dict.fromkeys(metric for found in scores for metric in found))
-    rows = [
-        (
-            version.name,
-            str(version.number),
-            version.bundle_version,
-            ", ".join(version.aliases),
-            *(f"{found[metric]:.2f}" if metric in found else "" for metric in metrics),
-            version.run_id,
-            f"{version.created:%Y-%m-%d %H:%M}",
-        )
-        for version, found in zip(versions, scores, strict=True)
-    ]
+    rows = []
+    for version, found in zip(versions, scores, strict=True):
+        cells = [f"{found[metric]:.2f}" if metric in found else "" for metric in metrics]
+        known = (version.name, str(version.number), version.bundle_version, ", ".join(version.aliases))
+        rows.append((*known, *cells, version.run_id, f"{version.created:%Y-%m-%d %H:%M}"))
     print_table(("NAME", "VERSION", "BUNDLE", "ALIASES", *metrics, "RUN", "CREATED (UTC)"), rows)
 
 
@@ -96,9 +87,7 @@ def fetch(options: argparse.Namespace) -> None:
     "keep a directory at what an alias names, for servers that follow it",
     argument("target", metavar="NAME@ALIAS", help="captions@champion, or any other alias"),
     argument("--into", type=Path, required=True, metavar="DIR", help="the directory that the servers follow"),
-    argument(
-        "--every", type=_seconds, default=15.0, metavar="SECONDS", help="time between requests (default: %(default)g)"
-    ),
+    argument("--every", type=_seconds, default=15.0, metavar="SECONDS", help="between requests (default: %(default)g)"),
 )
 def follow(options: argparse.Namespace) -> None:
     """Poll the registry, fetch and verify each bundle that the alias names, and then point DIR/current.json to it.
@@ -150,9 +139,7 @@ def sign(options: argparse.Namespace) -> None:
 @command(
     "check a bundle and who signed it",
     TARGET,
-    argument(
-        "--public-key", type=Path, metavar="FILE", help="the signer's key in PEM form (default: $DRAGOMAN_PUBLIC_KEY)"
-    ),
+    argument("--public-key", type=Path, metavar="FILE", help="the signer's, PEM (default: $DRAGOMAN_PUBLIC_KEY)"),
 )
 def verify(options: argparse.Namespace) -> None:
     """Check every digest and the signature of a bundle, and print the signer's key.
@@ -169,9 +156,7 @@ def verify(options: argparse.Namespace) -> None:
     "let MLflow tell a receiver when the champion moves",
     argument("name", nargs="?", default="dragoman-champion", metavar="NAME", help="(default: %(default)s)"),
     argument("--url", required=True, metavar="URL", help="where the receiver listens, ending in /events"),
-    argument(
-        "--secret-file", type=Path, required=True, metavar="FILE", help="the secret that the receiver has as well"
-    ),
+    argument("--secret-file", type=Path, required=True, metavar="FILE", help="the secret, which the receiver has too"),
 )
 def webhook(options: argparse.Namespace) -> None:
     """Make a webhook in an MLflow server, or renew the one of this name, and let MLflow deliver a test event.

@@ -30,12 +30,8 @@ exit status: 0 promoted (or champion already), 1 rejected, 2 undecided: the inte
 last line says how many more items would do"""
 GATE_OPTIONS = (
     argument("--gate", type=Path, metavar="FILE", help="the gate's settings (default: those of the task)"),
-    argument(
-        "--mode", choices=("non_inferiority", "superiority"), help="what passes (default: mode in the gate's settings)"
-    ),
-    argument(
-        "--held-out", type=Path, metavar="FILE", help="a held-out set: Parquet with the columns id, input and reference"
-    ),
+    argument("--mode", choices=("non_inferiority", "superiority"), help="what passes (default: the settings' mode)"),
+    argument("--held-out", type=Path, metavar="FILE", help="a held-out set: Parquet with columns id, input, reference"),
     argument("--inputs", type=Path, metavar="FILE", help="or its inputs as text, one a line, plain or .gz"),
     argument("--references", type=Path, metavar="FILE", help="and the expected outputs, line by line"),
     argument("--json", action="store_true", help="print the decision as JSON instead of tables"),
@@ -131,11 +127,11 @@ def history(options: argparse.Namespace) -> None:
     if options.json:
         _print_json([{**asdict(one), "at": one.at.isoformat()} for one in decisions])
         return
-    rows = [
-        (f"{one.at:%Y-%m-%d %H:%M:%S}", one.who, one.kind, one.candidate, one.champion, one.verdict, one.reason)
-        for one in decisions
-    ]
-    print_table(("WHEN (UTC)", "WHO", "WHAT", "VERSION", "CHAMPION", "VERDICT", "WHY"), rows)
+    header = ("WHEN (UTC)", "WHO", "WHAT", "VERSION", "CHAMPION", "VERDICT", "WHY")
+    fields = ("who", "kind", "candidate", "champion", "verdict", "reason")
+    print_table(
+        header, [(f"{one.at:%Y-%m-%d %H:%M:%S}", *(getattr(one, field) for field in fields)) for one in decisions]
+    )
 
 
 def _gate_settings(options: argparse.Namespace) -> "Callable[[str], GateSettings]":

@@ -12,8 +12,9 @@ from rich.progress import MofNCompleteColumn, Progress
 import dragoman
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
+from dragoman.predictor import Outputs, answer_all
 from model_registry.gate.held_out import HeldOut, from_training
-from model_registry.gate.outputs import Measurements, Outputs, answer, changed_in_batches, p95_latencies_ms
+from model_registry.gate.measurements import Measurements, changed_in_batches, p95_latencies_ms
 from model_registry.gate.settings import GateSettings
 from model_registry.gate.verdict import Judgement, incomparable, judge
 from model_registry.versions.registry import Registry
@@ -40,7 +41,7 @@ class Competitor:
         if held_out.digest not in self._answered:
             inputs, batches = held_out.inputs, settings.changed_in_batches_share
             task = progress.add_task(f"answering with {self.name}", total=len(inputs))
-            outputs = answer(self.predictor, inputs, lambda done: progress.update(task, completed=done))
+            outputs = answer_all(self.predictor, inputs, lambda done: progress.update(task, completed=done))
             changed = None
             if batches.max is not None:
                 changed = changed_in_batches(self.predictor, inputs, sample=batches.sample)

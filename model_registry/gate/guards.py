@@ -3,11 +3,12 @@
 The task's own guards are in ``scoring``; those on batches, latency and size are the same for every task.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_registry.gate.outputs import Measurements
+from model_registry.gate.measurements import Measurements
 from model_registry.gate.settings import GateSettings, Range
 from scoring.table import guard
 
@@ -31,7 +32,6 @@ def check_guards(
     settings: GateSettings,
 ) -> list[Guard]:
     """Check every guard that has a limit: the task's in the order of the settings, then the others."""
-
     guards = []
     for name, limits in settings.guards.items():
         value = guard(name)(inputs, candidate.outputs.values, references)
@@ -44,28 +44,19 @@ def check_guards(
         ("latency_p95_ms", candidate.p95_ms, p95_ms, settings.latency_p95_ms.max),
         ("size_mb", candidate.size_mb, megabytes, settings.size_mb.max),
     ]
+    # A champion that answers nothing has no latency to compare with.
     if p95_ms is not None:
-        # A champion that answers nothing has no latency to compare with.
-        checked.append(("latency_ratio", _ratio(candidate.p95_ms, p95_ms), 1.0, settings.latency_ratio.max))
-    if champion:
-        checked.append(("size_ratio", _ratio(candidate.size_mb, megabytes), 1.0, settings.size_ratio.max))
+        ratio = candidate.p95_ms / p95_ms if candidate.p95_ms is not None else None
+        checked.append(("latency_ratio", ratio, 1.0, settings.latency_ratio.max))
+    if megabytes is not None:
+        checked.append(("size_ratio", candidate.size_mb / megabytes, 1.0, settings.size_ratio.max))
     guards += [_guard(name, ours, theirs, Range(max=most)) for name, ours, theirs, most in checked if most is not None]
     return guards
 
 
 def _guard(name: str, value: float | None, champion: float | None, limits: Range) -> Guard:
-    accepted = " and ".join(
-        f"{words} {limit:g}"
-        for words, limit in (("at least", limits.min), ("at most", limits.max))
-        if limit is not None
-    )
-    passed = (
-        value is not None
-        and (limits.min is None or value >= limits.min)
-        and (limits.max is None or value <= limits.max)
-    )
+    bounds = (("at least", limits.min), ("at most", limits.max))
+    accepted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    least, most = (-math.inf if limits.min is None else limits.min), (math.inf if limits.max is None else limits.max)
+    passed = value is not None and least <= value <= most
     return Guard(name=name, value=value, champion=champion, accepted=accepted, passed=passed)
-
-
-def _ratio(value: float | None, to: float | None) -> float | None:
-    return value / to if value is not None and to else None

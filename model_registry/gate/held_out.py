@@ -52,7 +52,7 @@ def from_file(path: Path) -> HeldOut:
     items = _read(path)
     if not items:
         raise DataError(f"{path} holds no items; {GIVE_FILES}")
-    return _given(path, items)
+    return HeldOut(sets=(HeldOutSet(label=f"{path.name}@{short_digest(items)}", items=items),))
 
 
 def from_lines(inputs: Path, references: Path) -> HeldOut:
@@ -64,7 +64,8 @@ def from_lines(inputs: Path, references: Path) -> HeldOut:
             "expected for line n of the other, and there must be one"
         )
     rows = enumerate(zip(texts, expected, strict=True), start=1)
-    return _given(inputs, [HeldOutItem(id=str(number), input=text, reference=line) for number, (text, line) in rows])
+    items = [HeldOutItem(id=str(number), input=text, reference=line) for number, (text, line) in rows]
+    return HeldOut(sets=(HeldOutSet(label=f"{inputs.name}@{short_digest(items)}", items=items),))
 
 
 def from_training(
@@ -74,24 +75,25 @@ def from_training(
 
     Raises DataError when a file is not what the candidate's scores name, and when nothing was held out for both.
     """
-    wanted = [file for file in files if (file.stem == VALIDATION) == validation]
-    sets = [_matching(file, candidate) for file in wanted]
+    sets = [_matching(file, candidate) for file in files if (file.stem == VALIDATION) == validation]
+    left_out: tuple[str, ...] = ()
     if champion is not None:
-        fair = _held_out_digests(champion, validation=validation)
-        left_out = tuple(one.label for one in sets if _label_digest(one.label) not in fair)
+        # A set that guided early stopping or tuning of the champion is no test set for it.
+        labels = {score.test_set for score in champion.scores}
+        fair = {label.rpartition("@")[2] for label in labels if validation or f"/{VALIDATION}@" not in label}
+        left_out = tuple(one.label for one in sets if one.label.rpartition("@")[2] not in fair)
         sets = [one for one in sets if one.label not in left_out]
-    else:
-        left_out = ()
     if not sets:
-        raise DataError(_none_found(candidate, left_out, validation=validation))
+        kind = "validation set" if validation else "test set"
+        missing = f"the training run of {candidate.name} {candidate.version} has stored no {kind}"
+        if left_out:
+            missing = f"no {kind} was held out for both models: the champion has no score on {', '.join(left_out)}"
+        raise DataError(f"{missing}; {GIVE_FILES}")
     return HeldOut(sets=tuple(sets), left_out=left_out)
 
 
-def _given(path: Path, items: Sequence[HeldOutItem]) -> HeldOut:
-    return HeldOut(sets=(HeldOutSet(label=f"{path.name}@{short_digest(items)}", items=items),))
-
-
 def _matching(file: Path, manifest: Manifest) -> HeldOutSet:
+    """Read a set and find the label by which the scores of a bundle name it."""
     items = _read(file)
     ending = f"/{file.stem}@{short_digest(items)}"
     labels = sorted({score.test_set for score in manifest.scores})
@@ -102,25 +104,6 @@ def _matching(file: Path, manifest: Manifest) -> HeldOutSet:
         f"the held-out set {file.name} of the training run is not what {manifest.name} {manifest.version} was scored "
         f"on: its label ends in {ending}, and the model's scores name {', '.join(labels) or 'none'}; {GIVE_FILES}"
     )
-
-
-def _held_out_digests(manifest: Manifest, *, validation: bool) -> set[str]:
-    # What early stopping or tuning has looked at is no test set, even if it is one of another model's.
-    labels = {score.test_set for score in manifest.scores}
-    return {_label_digest(label) for label in labels if validation or f"/{VALIDATION}@" not in label}
-
-
-def _none_found(candidate: Manifest, left_out: Sequence[str], *, validation: bool) -> str:
-    kind = "validation set" if validation else "test set"
-    if left_out:
-        return (
-            f"no {kind} was held out for both models: the champion has no score on {', '.join(left_out)}; {GIVE_FILES}"
-        )
-    return f"the training run of {candidate.name} {candidate.version} has stored no {kind}; {GIVE_FILES}"
-
-
-def _label_digest(label: str) -> str:
-    return label.rpartition("@")[2]
 
 
 def _read(path: Path) -> list[HeldOutItem]:

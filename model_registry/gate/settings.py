@@ -1,4 +1,4 @@
-"""The gate's settings: the section ``gate:`` of ``configs/task/<task>.yaml``, or a file of one's own."""
+"""The gate's settings: the section ``gate:`` of ``configs/task/<task>.yaml``, or of a file that a user gives."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from dragoman.strict import Setting
 from scoring.bootstrap import Mode
 from scoring.table import GUARDS, METRICS
 
-# An end of the interval is the resample at the share alpha: with fewer below it, it is nearly the smallest of all.
+# An end of the interval is the resample at the share alpha; with fewer below, it would be nearly the smallest of all.
 RESAMPLES_BELOW_LIMIT = 5
 TASK_CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "task"
 SECTION = "gate"
@@ -27,11 +27,6 @@ class Range:
 
     min: Annotated[float | None, Setting("the least accepted figure")] = None
     max: Annotated[float | None, Setting("the greatest accepted figure")] = None
-
-    @property
-    def is_open(self) -> bool:
-        """Tell whether every figure is accepted."""
-        return self.min is None and self.max is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +46,7 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
-    """How a candidate is compared with the champion, and what it must not do whatever its score is."""
+    """The rules of a comparison with the champion, and the guards that hold whatever the score is."""
 
     metric: Literal[tuple(METRICS)]  # type: ignore[valid-type]
     margin: Annotated[float, Setting("what a candidate may lose, or must gain, in the metric's unit", minimum=0.001)]
@@ -71,15 +66,13 @@ class GateSettings:
     size_ratio: Limit = Limit(max=2.0)
 
 
-# The guards that tasks have, so that a wrong name is told like any other wrong setting.
-_TaskGuards = dataclasses.make_dataclass(
-    "_TaskGuards", [(name, Range, Range()) for name in GUARDS], frozen=True, kw_only=True
-)
+# One field for each guard that a task has, so that a wrong name is reported like any other wrong setting.
+_Guards = dataclasses.make_dataclass("_Guards", [(name, Range, Range()) for name in GUARDS], frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _GuardSection:
-    guards: _TaskGuards  # type: ignore[valid-type]
+    guards: _Guards  # type: ignore[valid-type]
 
 
 def task_settings(task: str) -> GateSettings:
@@ -91,7 +84,7 @@ def task_settings(task: str) -> GateSettings:
             f"{path} has no section {SECTION}: with what a candidate must be, at least metric, margin and floor; "
             "write one, or give the settings with --gate FILE"
         )
-    return _settings(path, value[SECTION])
+    return _parsed(path, value[SECTION])
 
 
 def load_settings(path: Path) -> GateSettings:
@@ -100,7 +93,7 @@ def load_settings(path: Path) -> GateSettings:
     Raises ConfigError with all settings that are unknown, missing, wrong or contradictory.
     """
     value = _read(path)
-    return _settings(path, value[SECTION] if isinstance(value, Mapping) and SECTION in value else value)
+    return _parsed(path, value[SECTION] if isinstance(value, Mapping) and SECTION in value else value)
 
 
 def _read(path: Path) -> Any:
@@ -113,25 +106,23 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _settings(path: Path, section: Any) -> GateSettings:
+def _parsed(path: Path, section: Any) -> GateSettings:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path} must hold a group of settings, or a section {SECTION}: with one, got {section!r}")
-    settings, problems = _parsed({"guards": {}, **section})
-    if settings is not None:
-        problems = _contradictions(settings)
-    if settings is None or problems:
-        raise ConfigError(f"{path} has {len(problems)} wrong settings: " + "; ".join(problems))
-    return settings
-
-
-def _parsed(section: Mapping[str, Any]) -> tuple[GateSettings | None, list[str]]:
-    settings = strict.parse(section, GateSettings)
+    section = {"guards": {}, **section}
+    # The parser takes the mapping of guards as it is; the second pass reads what is in it.
+    parsed = strict.parse(section, GateSettings)
     guards = strict.parse({"guards": section["guards"]}, _GuardSection)
-    problems = list(dict.fromkeys([*settings.problems, *guards.problems]))
-    if problems:
-        return None, problems
-    ranges = {name: getattr(guards.value.guards, name) for name in section["guards"]}
-    return replace(settings.value, guards={name: one for name, one in ranges.items() if not one.is_open}), []
+    problems = list(dict.fromkeys([*parsed.problems, *guards.problems]))
+    if not problems:
+        ranges = {name: getattr(guards.value.guards, name) for name in section["guards"]}
+        settings: GateSettings = replace(
+            parsed.value, guards={name: one for name, one in ranges.items() if one != Range()}
+        )
+        problems = _contradictions(settings)
+        if not problems:
+            return settings
+    raise ConfigError(f"{path} has {len(problems)} wrong settings: " + "; ".join(problems))
 
 
 def _contradictions(settings: GateSettings) -> list[str]:

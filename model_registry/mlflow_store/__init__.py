@@ -1,1 +1,1 @@
-"""Everything that is kept in MLflow."""
+"""Runs, studies and models as MLflow keeps them."""

@@ -1,17 +1,19 @@
-"""Reaching an MLflow store: which one, whether it answers, and what to say when it does not.
+"""Connecting to an MLflow store, and explaining its failures.
 
-MLflow retries a dead server for minutes before it speaks up, so it is knocked at first, with a short patience.
+MLflow retries a dead server for minutes before it says so; therefore a store is probed first, with short patience.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
@@ -22,21 +24,22 @@ from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, OutputError, UnavailableError
 
-# How a user of any of our commands names a store.
+# The ways in which a user of any of our commands names a store.
 WHERE = "with --tracking-uri (in training: tracking.uri=URI) or MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+# A server that is up answers its health route at once, even when it is busy.
 PATIENCE_SECONDS = 5
 # Where MLflow's server gives and takes files.
 ARTIFACT_PATHS = ("/mlflow-artifacts/", "/get-artifact")
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SQLITE_MAGIC = b"SQLite format 3\x00"
-# Up to the last @: people forget to encode those inside a password.
+# Not by sqlalchemy's URL: messages quote URIs, and people forget to encode an @ or a / inside a password.
 PASSWORD = re.compile(r"(://[^/@\s:]*:)\S*(?=@)|([?&]\w*password=)[^&\s]*")
 ACCEPTED = "accepted are sqlite:///PATH, postgresql://…, mysql://…, http://HOST:PORT and https://HOST"
 
 
 def resolve_uri(tracking_uri: str | None) -> str:
-    """The URI given, or $MLFLOW_TRACKING_URI, or SQLite here; absolute for SQLite, with its driver for PostgreSQL."""
+    """Return the URI given, $MLFLOW_TRACKING_URI, or SQLite here; absolute for SQLite, with driver for PostgreSQL."""
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     if uri.startswith("sqlite:"):
         # A run remembers its store; a relative path would silently mean another one in another directory.
@@ -48,7 +51,7 @@ def resolve_uri(tracking_uri: str | None) -> str:
 
 
 def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
-    """A client of the store, which is known to answer; ``create`` allows a new SQLite file.
+    """Return a client of the store, which is known to answer; ``create`` allows a new SQLite file.
 
     Raises ConfigError for a URI of another kind, OutputError for a file that cannot be written and UnavailableError,
     within seconds, for anything that does not answer.
@@ -57,10 +60,8 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":
         _probe_sqlite(sqlite_path(uri), create=create)
-    elif scheme in ("http", "https"):
-        _probe_server(uri)
-    elif scheme in DATABASE_PORTS:
-        _probe_port(uri, DATABASE_PORTS[scheme])
+    elif scheme in ("http", "https", *DATABASE_PORTS):
+        _probe_network(uri, scheme)
     else:
         raise ConfigError(
             f"the tracking URI {without_password(uri)!r} is of an unknown kind; {ACCEPTED}", field="tracking_uri"
@@ -86,18 +87,30 @@ def connect(tracking_uri: str | None, *, create: bool = True) -> MlflowClient:
 
 
 def without_password(text: str) -> str:
-    """A store's URI, or a message with URIs in it, as it may be shown."""
+    """Mask the passwords in a store's URI, or in a message that quotes one."""
     return PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def sqlite_path(uri: str) -> Path:
-    """The file behind ``sqlite:///relative`` or ``sqlite:////absolute``."""
+    """Return the file behind ``sqlite:///relative`` or ``sqlite:////absolute``."""
     return Path(uri.partition(":///")[2])
+
+
+def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """Return the entries of all pages; ``search`` gives the page of a token, the first one for None."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its transports raise into an UnavailableError that names the store."""
+    """Turn errors of MLflow and its transports into an UnavailableError that names the store."""
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -117,27 +130,24 @@ def explained(uri: str) -> Iterator[None]:
 @contextmanager
 def bounded_requests(**settings: str) -> Iterator[None]:
     """Bound the time of MLflow's requests by variables of its own; it reads them anew for each."""
-    before = {key: os.environ.get(key) for key in settings}
+    before = {key: os.environ[key] for key in settings if key in os.environ}
     os.environ.update(settings)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        for key in settings:
+            os.environ.pop(key, None)
+        os.environ.update(before)
 
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Let one process at a time open an SQLite store: two that make its tables at once fail in MLflow's migrations."""
-    if not uri.startswith("sqlite:"):
-        yield
-        return
-    path = sqlite_path(uri)
-    with path.with_name(f"{path.name}-opening").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        if uri.startswith("sqlite:"):
+            path = sqlite_path(uri)
+            file = stack.enter_context(path.with_name(f"{path.name}-opening").open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -160,29 +170,25 @@ def _probe_sqlite(path: Path, *, create: bool) -> None:
         raise ConfigError(f"{path} is not an SQLite database; give another file, sqlite:///PATH, {WHERE}")
 
 
-def _probe_server(uri: str) -> None:
+def _probe_network(uri: str, scheme: str) -> None:
+    """Ask a server for its health, or open a connection to a database's port, with short patience."""
     try:
-        response = requests.get(f"{uri}/health", timeout=PATIENCE_SECONDS)
+        if scheme in DATABASE_PORTS:
+            address = urlsplit(uri)
+            target = (address.hostname or "localhost", address.port or DATABASE_PORTS[scheme])
+            socket.create_connection(target, timeout=PATIENCE_SECONDS).close()
+            return
+        status = requests.get(f"{uri}/health", timeout=PATIENCE_SECONDS).status_code
+        problem = f"HTTP {status}" if status >= 500 else None
     except requests.RequestException as error:
-        raise _unreachable(uri, type(error).__name__) from error
-    if response.status_code >= 500:
-        raise _unreachable(uri, f"HTTP {response.status_code}")
-
-
-def _probe_port(uri: str, default_port: int) -> None:
-    address = urlsplit(uri)
-    try:
-        target = (address.hostname or "localhost", address.port or default_port)
-        socket.create_connection(target, timeout=PATIENCE_SECONDS).close()
+        problem = type(error).__name__
     except OSError as error:
-        raise _unreachable(uri, str(error)) from error
-    except ValueError as error:
-        # The reason may quote a piece of the password.
-        raise _unreachable(uri, "this is no address; a / in a password is written %2F") from error
-
-
-def _unreachable(uri: str, reason: str) -> UnavailableError:
-    return UnavailableError(
-        f"the MLflow store {without_password(uri)} does not answer ({reason}); start it, give another one "
-        f"{WHERE}, or use a local file: {DEFAULT_TRACKING_URI}"
-    )
+        problem = str(error)
+    except ValueError:
+        # Its own text may quote a piece of the password.
+        problem = "this is no address; a / in a password is written %2F"
+    if problem is not None:
+        raise UnavailableError(
+            f"the MLflow store {without_password(uri)} does not answer ({problem}); start it, give another one "
+            f"{WHERE}, or use a local file: {DEFAULT_TRACKING_URI}"
+        ) from None

@@ -55,25 +55,24 @@ def log_bundle(client: MlflowClient, bundle: Bundle, *, experiment_id: str, run_
 def upload_bundle(client: MlflowClient, bundle: Bundle, *, model_id: str, run_id: str) -> None:
     """Store the files of a logged model; files that are there already are overwritten."""
     with tempfile.TemporaryDirectory(prefix="dragoman-model-") as folder:
-        path = Path(folder) / "model"
-        _save_model(path, bundle, Model(run_id=run_id, model_id=model_id, model_uuid=model_id))
-        client.log_model_artifacts(model_id, str(path))
+        _save_model(f"{folder}/model", bundle, Model(run_id=run_id, model_id=model_id, model_uuid=model_id))
+        client.log_model_artifacts(model_id, f"{folder}/model")
 
 
 def find_logged_model(client: MlflowClient, digest: str, experiment_ids: list[str]) -> LoggedModel | None:
     """Return the complete model that holds the bundle with this digest, if there is one."""
     found = client.search_logged_models(experiment_ids, filter_string=f"tags.bundle_digest = '{digest}'")
-    ready: list[LoggedModel] = [model for model in found if model.status == LoggedModelStatus.READY]
-    return min(ready, key=lambda model: model.creation_timestamp, default=None)
+    ready = [model for model in found if model.status == LoggedModelStatus.READY]
+    return min(ready, key=lambda model: int(model.creation_timestamp), default=None)
 
 
-def _save_model(path: Path, bundle: Bundle, model: Model) -> None:
+def _save_model(path: str, bundle: Bundle, model: Model) -> None:
     manifest = bundle.manifest
     task = task_class(manifest.task)
     columns = task.columns(manifest)
     params = [ParamSpec(name, PARAM_TYPES[type(default)], default) for name, default in columns.params.items()]
     mlflow.pyfunc.save_model(
-        path=str(path),
+        path=path,
         mlflow_model=model,
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={"bundle": str(bundle.path.resolve())},

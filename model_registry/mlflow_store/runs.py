@@ -3,7 +3,6 @@
 import sys
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
@@ -12,7 +11,7 @@ from mlflow.tracking.context import registry as run_context
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from dragoman.errors import ConfigError
-from model_registry.mlflow_store.connection import sqlite_path
+from model_registry.mlflow_store.connection import all_pages, sqlite_path
 
 CREATION_TAG = "creation"
 # The most that MLflow takes in one request, and as the value of one parameter.
@@ -42,17 +41,9 @@ def log_params(client: MlflowClient, run_id: str, params: Mapping[str, object]) 
 
 
 def search_runs(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
-    """Return all runs of an experiment that meet a condition, page by page, the last one to end first."""
-    found: list[Run] = []
-    token = None
-    while True:
-        page: Any = client.search_runs(
-            [experiment_id], condition, order_by=["attributes.end_time DESC"], max_results=1000, page_token=token
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
+    """Return all runs of an experiment that meet a condition, the last one to end first."""
+    order = ["attributes.end_time DESC"]
+    return all_pages(lambda token: client.search_runs([experiment_id], condition, order_by=order, page_token=token))
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -80,8 +71,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def current_user() -> str:
-    """Return the user as MLflow records it with runs."""
-    return str(run_context.resolve_tags().get(MLFLOW_USER, ""))
+    """Return the user as MLflow records it with runs; a container may have no name for its user."""
+    return str(run_context.resolve_tags().get(MLFLOW_USER, "unknown"))
 
 
 def _source() -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""A search in MLflow: the study is a run, each planned trial a run below it, whoever works on it and however often."""
+"""A search in MLflow: the study is a run, and each planned trial a run below it, whichever workers attempt it."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.tracking import MlflowClient
@@ -18,50 +18,6 @@ PARENT_TAG = "mlflow.parentRunId"
 STATUSES = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "KILLED", "WAITING": "SCHEDULED"}
 
 
-class TrialFacts(Protocol):
-    """The state of one planned trial in its storage."""
-
-    @property
-    def number(self) -> int:
-        """The number of the attempt that counts."""
-
-    @property
-    def state(self) -> str:
-        """WAITING, RUNNING, COMPLETE, PRUNED or FAIL."""
-
-    @property
-    def retries(self) -> int:
-        """The number of attempts that died before."""
-
-    @property
-    def values(self) -> Mapping[str, float]:
-        """The objectives of a complete trial, the first one first."""
-
-    @property
-    def error(self) -> str | None:
-        """The error of a trial that failed by itself."""
-
-
-class StudyFacts(Protocol):
-    """The progress of a study."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Trials by state."""
-
-    @property
-    def finished(self) -> int:
-        """Trials that have ended."""
-
-    @property
-    def best_number(self) -> int | None:
-        """The best trial so far."""
-
-    @property
-    def best_values(self) -> Mapping[str, float]:
-        """Its objectives."""
-
-
 class TrackedTrial(TrackedRun):
     """The run of a trial while it is being written."""
 
@@ -72,7 +28,10 @@ class TrackedTrial(TrackedRun):
 
 
 class TrackedStudy:
-    """The runs of a study. They are found by their tags, so that a worker that is killed leaves none that is lost."""
+    """The runs of a study. They are found by their tags, so that a worker that is killed leaves none that is lost.
+
+    The facts that it is given are those of ``tune.study.recorder``, which this package does not import.
+    """
 
     def __init__(self, *, tracking_uri: str | None, experiment: str) -> None:
         self._uri, self._experiment = resolve_uri(tracking_uri), experiment
@@ -132,7 +91,7 @@ class TrackedStudy:
                 if "RUNNING" in (run.info.status, run.data.tags.get("trial_state"))
             }
 
-    def settle(self, states: Mapping[int, TrialFacts]) -> None:
+    def settle(self, states: Mapping[int, Any]) -> None:
         """Give runs of trials the state of their trials; only complete trials get the objective as a metric."""
         if not states:
             return
@@ -143,19 +102,13 @@ class TrackedStudy:
                 if facts is not None and facts.state != "RUNNING":
                     self._settle(run, facts)
 
-    def summarize(self, summary: StudyFacts) -> None:
+    def summarize(self, summary: Any) -> None:
         """Add a point to the study's curves: best objectives and trials by state, against the number of ended ones."""
-        now = int(time.time() * 1000)
         values = {f"trials_{state.lower()}": float(count) for state, count in summary.counts.items()}
         values |= {f"best_{name}": value for name, value in summary.best_values.items()}
-        tags = [] if summary.best_number is None else [RunTag("best_trial", str(summary.best_number))]
+        tags = {} if summary.best_number is None else {"best_trial": str(summary.best_number)}
         with explained(self._uri):
-            self._client.log_batch(
-                self._parent_id,
-                metrics=[Metric(name, value, now, summary.finished) for name, value in values.items()],
-                tags=tags,
-                synchronous=True,
-            )
+            self._log(self._parent_id, values, tags, step=summary.finished)
 
     def finish(self, *, waiting: int, files: Sequence[Path]) -> None:
         """Store the study's results and end its run, unless trials are still waiting."""
@@ -167,25 +120,26 @@ class TrackedStudy:
             else:
                 self._client.set_terminated(self._parent_id, "FINISHED")
 
-    def _settle(self, run: Run, facts: TrialFacts) -> None:
-        run_id, now = run.info.run_id, int(time.time() * 1000)
+    def _settle(self, run: Run, facts: Any) -> None:
+        run_id = str(run.info.run_id)
         tags = {"trial_state": facts.state, "trial_number": str(facts.number), "retries": str(facts.retries)}
         if facts.error is not None:
             tags["error"] = facts.error
         metrics = {}
         if facts.state == "COMPLETE" and "objective" not in run.data.metrics:
             metrics = {**facts.values, "objective": next(iter(facts.values.values()))}
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
-            synchronous=True,
-        )
+        self._log(run_id, metrics, tags, step=0)
         status = "FAILED" if facts.error is not None else STATUSES[facts.state]
         if status == "SCHEDULED" and run.info.status != status:
             self._client.update_run(run_id, status=status)
         elif run.info.status != status:
             self._client.set_terminated(run_id, status)
+
+    def _log(self, run_id: str, values: Mapping[str, float], tags: Mapping[str, str], *, step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        self._client.log_batch(run_id, metrics=metrics, tags=entries, synchronous=True)
 
     def _children(self, more: str = "") -> list[Run]:
         return self._search(f"tags.`{PARENT_TAG}` = '{self._parent_id}' and tags.kind = 'trial'{more}")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -39,13 +38,17 @@ class TrackedRun:
     """An MLflow run that is being written."""
 
     def __init__(self, client: MlflowClient, run_id: str, *, resumed: bool) -> None:
-        """Use ``open``."""
+        """Continue writing a run; callers use ``open``."""
         self._client = client
         self.run_id = run_id
         self.tracking_uri: str = client.tracking_uri
         run = client.get_run(run_id)
         self._experiment_id: str = run.info.experiment_id
-        self._last_steps = _last_steps(client, run_id, list(run.data.metrics)) if resumed else {}
+        # The system monitor numbers its own points.
+        curves = [name for name in run.data.metrics if resumed and not name.startswith("system/")]
+        self._last_steps = {
+            name: max(point.step for point in client.get_metric_history(run_id, name)) for name in curves
+        }
         self._queue = MetricQueue(client, run_id)
         self._monitor = SystemMetricsMonitor(
             run_id, sampling_interval=SYSTEM_METRICS_SECONDS, resume_logging=resumed, tracking_uri=self.tracking_uri
@@ -70,12 +73,20 @@ class TrackedRun:
         client = connect(tracking_uri)
         uri = resolve_uri(tracking_uri)
         with explained(uri):
-            if run_id is not None:
-                _reopen(client, run_id, uri)
-                return cls(client, run_id, resumed=True)
-            run = create_run_once(client, experiment_id(client, experiment), tags=tags, run_name=run_name)
-            log_params(client, run.info.run_id, params)
-            return cls(client, run.info.run_id, resumed=False)
+            if run_id is None:
+                run = create_run_once(client, experiment_id(client, experiment), tags=tags, run_name=run_name)
+                log_params(client, run.info.run_id, params)
+                return cls(client, run.info.run_id, resumed=False)
+            try:
+                client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise ConfigError(
+                    f"the MLflow run {run_id} is not in {without_password(uri)}; "
+                    "give the store it was started in as the tracking URI"
+                ) from error
+            return cls(client, run_id, resumed=True)
 
     def log_corpora(self, corpora: Sequence[Mapping[str, str]]) -> None:
         """Log the data sets that the run reads; logged again, each is there once.
@@ -89,8 +100,9 @@ class TrackedRun:
             )
             for one in corpora
         ]
-        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
-            self._client.log_inputs(self.run_id, inputs)
+        if inputs:  # the report of an older run names none
+            with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
+                self._client.log_inputs(self.run_id, inputs)
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         """Log values against the step, and as ``vs_units/NAME`` against the units seen; returns at once.
@@ -103,36 +115,34 @@ class TrackedRun:
         self._queue.put([point for point in points if point.step > self._last_steps.get(point.key, -1)])
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Store a file with the run; sent again, it takes its own place."""
+        """Store a file with the run; sent again, it overwrites itself."""
         with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
             self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Store rows of equal keys as a table (``samples.json``); sent again, it takes its own place."""
+        """Store rows of equal keys as a table (``samples.json``); sent again, it overwrites itself."""
         columns = list(rows[0]) if rows else []
         content = {"columns": columns, "data": [[row[column] for column in columns] for row in rows]}
-        # Not by log_table, which appends to a table that is there already.
-        with tempfile.TemporaryDirectory(prefix="dragoman-table-") as folder:
-            path = Path(folder) / name
-            path.write_text(json.dumps(content), encoding="utf-8")
-            self.artifact(path)
+        table = {"path": name, "type": "table"}
         with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
+            # Not by log_table, which appends to a table that is there already.
+            self._client.log_dict(self.run_id, content, name)
             known = json.loads(self._client.get_run(self.run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
-            if (table := {"path": name, "type": "table"}) not in known:
+            if table not in known:
                 self._client.set_tag(self.run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, table]))
 
     def log_bundle(self, bundle_dir: Path) -> str:
-        """Verify a bundle and store it as this run's model, once per digest; returns the model's URI."""
-        # Training stores what it has written a moment ago; `register` asks for the signature.
+        """Verify a bundle and store it as this run's model, once per digest; return the model's URI."""
+        # Unsigned: training has written it a moment ago; `register` demands the signature.
         bundle = open_unsigned(bundle_dir)
         with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
             model_id = log_bundle(self._client, bundle, experiment_id=self._experiment_id, run_id=self.run_id)
         return f"models:/{model_id}"
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Send what is still queued and close the run.
+        """Send the queued points and close the run.
 
-        Raises UnavailableError when a finished run would lack points: it is to be opened again, and they sent again.
+        Raises UnavailableError when a finished run would lack points; then it must be resumed and they sent again.
         """
         self._stop_monitor()
         if unsent := self._queue.close():
@@ -149,21 +159,3 @@ class TrackedRun:
         ending = threading.Thread(target=self._monitor.finish, name="monitor-end", daemon=True)
         ending.start()
         ending.join(MONITOR_PATIENCE_SECONDS)
-
-
-def _reopen(client: MlflowClient, run_id: str, uri: str) -> None:
-    try:
-        client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise ConfigError(
-            f"the MLflow run {run_id} is not in {without_password(uri)}; "
-            "give the store it was started in as the tracking URI"
-        ) from error
-
-
-def _last_steps(client: MlflowClient, run_id: str, names: list[str]) -> dict[str, int]:
-    # The system monitor numbers its own points.
-    ours = [name for name in names if not name.startswith("system/")]
-    return {name: max(point.step for point in client.get_metric_history(run_id, name)) for name in ours}

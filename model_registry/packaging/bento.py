@@ -29,21 +29,16 @@ def build_bento(bundle: Bundle) -> str:
 
     Builds nothing when both are there with the same content. Raises OutputError with the reason when it fails.
     """
-    tag = _tag(bundle)
     # In a process of its own, because BentoML changes the working directory, the import path and the logging of the
     # process that builds, and holds on to the first BENTOML_HOME it sees.
-    completed = subprocess.run(
-        [sys.executable, "-m", "model_registry.packaging.bento", str(bundle.path.resolve()), bundle.manifest.digest],
-        cwd=ROOT,
-        env={**os.environ, "BENTOML_DO_NOT_TRACK": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [str(bundle.path.resolve()), bundle.manifest.digest]
+    command = [sys.executable, "-m", "model_registry.packaging.bento", *arguments]
+    environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "true"}
+    completed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if completed.returncode:
         reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("error: ")
-        raise OutputError(f"the Bento {tag} could not be built: {reason}")
-    return tag
+        raise OutputError(f"the Bento {_tag(bundle)} could not be built: {reason}")
+    return _tag(bundle)
 
 
 def _tag(bundle: Bundle) -> str:
@@ -51,21 +46,16 @@ def _tag(bundle: Bundle) -> str:
 
 
 def _main() -> None:
-    bundle = _opened(Path(sys.argv[1]), sys.argv[2])
+    path, digest = Path(sys.argv[1]), sys.argv[2]
+    manifest = Manifest.from_json((path / MANIFEST).read_text(encoding="utf-8"), origin=str(path / MANIFEST))
+    # The bundle was verified a moment ago, and its files are verified again as they are copied.
+    if manifest.sealed().digest != digest or manifest.digest != digest:
+        raise BundleError(f"{path / MANIFEST} has changed since it was verified; package it again")
+    bundle = Bundle(path, manifest)
     _store_bundle(bundle)
     with tempfile.TemporaryDirectory(prefix="dragoman-bento-") as folder:
-        _stage_sources(Path(folder), bundle)
         _build(Path(folder), bundle)
     print(_tag(bundle))
-
-
-def _opened(path: Path, digest: str) -> Bundle:
-    """Open a bundle that was verified a moment ago; its files are verified again as they are copied."""
-    manifest_path = path / MANIFEST
-    manifest = Manifest.from_json(manifest_path.read_text(encoding="utf-8"), origin=str(manifest_path))
-    if manifest.sealed().digest != digest or manifest.digest != digest:
-        raise BundleError(f"{manifest_path} has changed since it was verified; package it again")
-    return Bundle(path, manifest)
 
 
 def _store_bundle(bundle: Bundle) -> None:
@@ -81,38 +71,33 @@ def _store_bundle(bundle: Bundle) -> None:
         with bentoml.models.create(tag, labels=labels) as created:
             copy_bundle(bundle, Path(created.path_of("bundle")))
         model = bentoml.models.get(tag)
-    # `bentoml serve` from the root serves what was packaged last, and that may be a model stored long ago.
+    # `bentoml serve` from the root serves the model packaged last, which may be one stored long ago.
     os.utime(model.path)
 
 
 def _holds(model: Any, bundle: Bundle) -> bool:
+    """Tell whether a stored model is whole and has the signature of the bundle, which may be newer than the model."""
     try:
         stored = open_bundle(model.path_of("bundle"))
     except BundleError:
         return False
-    # The tag speaks of the content alone: a bundle may have been signed since it was stored, or signed anew.
-    return stored.manifest.digest == bundle.manifest.digest and _signature(stored) == _signature(bundle)
+    theirs, ours = (one.path / SIGNATURE for one in (stored, bundle))
+    if theirs.exists() != ours.exists() or (ours.exists() and theirs.read_bytes() != ours.read_bytes()):
+        return False
+    return stored.manifest.digest == bundle.manifest.digest
 
 
-def _signature(bundle: Bundle) -> bytes | None:
-    path = bundle.path / SIGNATURE
-    return path.read_bytes() if path.exists() else None
+def _build(folder: Path, bundle: Bundle) -> None:
+    """Build the Bento from the service, the core, and the model card as its description, unless it is there."""
+    import bentoml
 
-
-def _stage_sources(folder: Path, bundle: Bundle) -> None:
-    """Lay out what the Bento is built from: the service, the core, and the model card as its description."""
-    sources = [ROOT / name for name in SERVICE_FILES] + sorted((ROOT / "dragoman").rglob("*.py"))
-    for source in sources:
+    for source in [ROOT / name for name in SERVICE_FILES] + sorted((ROOT / "dragoman").rglob("*.py")):
         staged = folder / source.relative_to(ROOT)
         staged.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, staged)
     shutil.copyfile(bundle.path / "MODEL_CARD.md", folder / "README.md")
-
-
-def _build(folder: Path, bundle: Bundle) -> None:
-    import bentoml
-
-    tag, digest = _tag(bundle), _digest(folder)
+    files = [f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}" for name in _files(folder, "*")]
+    tag, digest = _tag(bundle), hashlib.sha256("\n".join(files).encode()).hexdigest()
     bento = _find(bentoml.bentos, tag)
     if bento is not None:
         if bento.info.labels.get(SOURCES_LABEL) == digest and _same_code(folder, Path(bento.path_of("src"))):
@@ -130,7 +115,7 @@ def _build(folder: Path, bundle: Bundle) -> None:
 
 
 def _find(store: Any, tag: str) -> Any:
-    """The item with exactly this tag, or None."""
+    """Return the item with exactly this tag, or None."""
     from bentoml.exceptions import NotFound
 
     try:
@@ -143,18 +128,9 @@ def _files(folder: Path, pattern: str) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob(pattern) if path.is_file())
 
 
-def _digest(folder: Path) -> str:
-    listing = "\n".join(
-        f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}" for name in _files(folder, "*")
-    )
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
 def _same_code(folder: Path, source: Path) -> bool:
     names = _files(folder, "*.py")
-    if names != _files(source, "*.py"):
-        return False
-    return not any(filecmp.cmpfiles(folder, source, names, shallow=False)[1:])
+    return names == _files(source, "*.py") and not any(filecmp.cmpfiles(folder, source, names, shallow=False)[1:])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Packaging for TorchServe: a bundle, the handler and the core in one ``.mar`` that needs nothing else of ours.
+"""Packaging for TorchServe: a ``.mar`` with a bundle, the handler and the core, which needs nothing else of ours.
 
 torch-model-archiver makes the archive's content and its manifest. It stamps the time and clears a shared temporary
 directory, so it runs in a private one, and the content is zipped again here: the same bundle gives the same bytes.
@@ -45,7 +45,6 @@ def build_mar(bundle: Bundle, out_dir: Path) -> Path:
         # Beside the archive, so that the finished file only has to be renamed.
         with tempfile.TemporaryDirectory(prefix=f".{archive.name}.", dir=archive.parent) as folder:
             work = Path(folder)
-            _stage(work / "stage")
             _zip(_archived(bundle, work), bundle, work / archive.name)
             (work / archive.name).replace(archive)
     except OSError as error:
@@ -53,50 +52,28 @@ def build_mar(bundle: Bundle, out_dir: Path) -> Path:
     return archive
 
 
-def _stage(stage: Path) -> None:
-    """Lay out the core, which stands beside the handler."""
-    stage.mkdir()
-    shutil.copytree(ROOT / "dragoman", stage / "dragoman", ignore=shutil.ignore_patterns("__pycache__"))
-
-
 def _archived(bundle: Bundle, work: Path) -> Path:
     """Let torch-model-archiver make the content of the archive, as a directory.
 
     The bundle is left out: the archiver copies what it is given, and weights are large.
     """
-    temporary, export = work / "tmp", work / "export"
-    temporary.mkdir()
-    export.mkdir()
+    for name in ("stage", "tmp", "export"):
+        (work / name).mkdir()
+    # The core stands beside the handler.
+    shutil.copytree(ROOT / "dragoman", work / "stage" / "dragoman", ignore=shutil.ignore_patterns("__pycache__"))
     name = bundle.manifest.name
-    arguments = {
-        "--model-name": name,
-        "--version": bundle.manifest.version,
-        "--handler": str(HANDLER),
-        "--config-file": str(MODEL_CONFIG),
-        # Relative, because the archiver splits this at commas.
-        "--extra-files": "stage",
-        "--export-path": "export",
-        "--archive-format": "no-archive",
-    }
-    completed = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "model_archiver.model_packaging",
-            *(word for pair in arguments.items() for word in pair),
-        ],
-        cwd=work,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", name]
+    command += ["--version", bundle.manifest.version, "--handler", str(HANDLER), "--config-file", str(MODEL_CONFIG)]
+    # Relative, because the archiver splits the extra files at commas.
+    command += ["--extra-files", "stage", "--export-path", "export", "--archive-format", "no-archive"]
+    environment = {**os.environ, "TMPDIR": str(work / "tmp")}
+    completed = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
     if completed.returncode:
         reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1]
         if "No module named" in reason:
             raise ConfigError(f"torch-model-archiver is not installed ({reason}); pip install 'dragoman[registry]'")
         raise OutputError(f"torch-model-archiver failed: {reason}")
-    return export / name
+    return work / "export" / name
 
 
 def _zip(content: Path, bundle: Bundle, destination: Path) -> None:
@@ -108,18 +85,15 @@ def _zip(content: Path, bundle: Bundle, destination: Path) -> None:
         for name in sorted([*names, *inside]):
             entry = zipfile.ZipInfo(name, date_time=ZIP_TIME)
             entry.external_attr, entry.create_system = FILE_MODE, MADE_ON_UNIX
-            if name == MANIFEST:
-                archive.writestr(entry, _timeless(content / name))
-            elif name in inside:
+            if name in inside:
                 entry.file_size = (bundle.path / inside[name]).stat().st_size
                 with archive.open(entry, "w") as target:
                     copy_file(bundle, inside[name], target)
-            else:
-                archive.writestr(entry, (content / name).read_bytes())
+                continue
+            data = (content / name).read_bytes()
+            if name == MANIFEST:
+                timeless = {**json.loads(data), "createdOn": CREATED_ON}
+                data = (json.dumps(timeless, indent=2, sort_keys=True) + "\n").encode()
+            archive.writestr(entry, data)
     with destination.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _timeless(manifest: Path) -> str:
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    return json.dumps({**content, "createdOn": CREATED_ON}, indent=2, sort_keys=True) + "\n"

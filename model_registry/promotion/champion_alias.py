@@ -38,7 +38,7 @@ def move_champion(
     judged: int | None,
     to: int,
     tags: Mapping[str, str],
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float] | None = None,
     artifacts: Path | None = None,
 ) -> bool:
     """Make version ``to`` champion if ``judged`` still is (None: if there is none), and record the decision.
@@ -49,7 +49,7 @@ def move_champion(
         return False
     # Files are sent before the lease is taken, which is held for moments only.
     log = DecisionLog(client, name)
-    run_id = log.open(tags, metrics, artifacts)
+    run_id = log.open(tags, metrics or {}, artifacts)
     begun = False
     try:
         with lease(client, name) as held:

@@ -9,7 +9,7 @@ from dragoman.errors import BundleError, ConfigError, UnavailableError
 from model_registry.gate.comparison import Competitor, judge_competitors, loaded_version
 from model_registry.gate.held_out import HeldOut, from_training
 from model_registry.gate.settings import GateSettings
-from model_registry.gate.verdict import Judgement, incomparable
+from model_registry.gate.verdict import incomparable
 from model_registry.mlflow_store.connection import explained
 from model_registry.promotion import report
 from model_registry.promotion.champion_alias import move_champion, settle
@@ -43,14 +43,12 @@ def promote(
             # An alias may move meanwhile; the version that has been judged is this one.
             selector = str(version.number)
             if champion is not None and champion.number == version.number:
-                return ChampionChange(
-                    version=version, verdict="promoted", reason="is the champion already", replaced=champion
-                )
+                reason = "is the champion already"
+                return ChampionChange(version=version, verdict="promoted", reason=reason, replaced=champion)
             candidate = candidate or stack.enter_context(loaded_version(registry, version))
-            settings = settings_of(candidate.bundle.manifest.task)
-            decided = _decide(registry, version, candidate, champion, settings, held_out)
-            if decided is not None:
-                return decided
+            change = _judged(registry, version, candidate, champion, settings_of, held_out)
+            if _carried_out(registry, change):
+                return change
     raise _unstable(name)
 
 
@@ -71,7 +69,7 @@ def rollback(registry: Registry, name: str, reason: str) -> ChampionChange:
                 version=previous, verdict="champion again", reason=reason, replaced=champion, changed=True
             )
             tags = _tags("rollback", change)
-            if move_champion(registry.client, name, judged=champion.number, to=previous.number, tags=tags, metrics={}):
+            if move_champion(registry.client, name, judged=champion.number, to=previous.number, tags=tags):
                 return change
     raise _unstable(name)
 
@@ -91,54 +89,15 @@ def _settled_versions(registry: Registry, name: str) -> list[Version]:
     return registry.versions(name) if settle(registry.client, name) else versions
 
 
-def _decide(
-    registry: Registry,
-    version: Version,
-    candidate: Competitor,
-    champion: Version | None,
-    settings: GateSettings,
-    held_out: HeldOut | None,
-) -> ChampionChange | None:
-    """Judge and carry out; None when the champion is another one by then, and the judgement void."""
-    log = DecisionLog(registry.client, version.name)
-    judgement, reason = _judged(registry, version, candidate, champion, settings, held_out)
-    change = ChampionChange(
-        version=version,
-        verdict=judgement.verdict if judgement else "rejected",
-        reason=reason,
-        replaced=champion,
-        changed=judgement is not None and judgement.verdict == "promoted",
-        judgement=judgement,
-        look=1 + (log.count(judgement.held_out_digest) if judgement else 0),
-    )
-    tags, metrics = _tags("promotion", change), _metrics(judgement)
-    with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
-        files = Path(folder)
-        report.write(change, files)
-        if not change.changed:
-            log.close(log.open(tags, metrics, files))
-            return change
-        moved = move_champion(
-            registry.client,
-            version.name,
-            judged=champion.number if champion else None,
-            to=version.number,
-            tags=tags,
-            metrics=metrics,
-            artifacts=files,
-        )
-        return change if moved else None
-
-
 def _judged(
     registry: Registry,
     version: Version,
     candidate: Competitor,
     champion: Version | None,
-    settings: GateSettings,
+    settings_of: SettingsOf,
     held_out: HeldOut | None,
-) -> tuple[Judgement | None, str]:
-    """Return the judgement with its reason, or None and the reason why the two cannot be compared."""
+) -> ChampionChange:
+    """Judge a loaded candidate against the champion."""
     with contextlib.ExitStack() as stack:
         opponent = None
         if champion is not None:
@@ -152,17 +111,54 @@ def _judged(
                 ) from error
         ours, theirs = candidate.bundle.manifest, opponent.bundle.manifest if opponent else None
         if reason := incomparable(ours, theirs):
-            return None, reason
+            return ChampionChange(version=version, verdict="rejected", reason=reason, replaced=champion)
+        settings = settings_of(ours.task)
         if held_out is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dragoman-held-out-")))
             stored = registry.held_out_files(version, folder)
             held_out = from_training(stored, ours, theirs, validation=settings.held_out == "validation")
         judgement = judge_competitors(candidate, opponent, held_out, settings)
-        return judgement, judgement.reason
+    return ChampionChange(
+        version=version,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        replaced=champion,
+        changed=judgement.verdict == "promoted",
+        judgement=judgement,
+        look=1 + DecisionLog(registry.client, version.name).count(judgement.held_out_digest),
+    )
+
+
+def _carried_out(registry: Registry, change: ChampionChange) -> bool:
+    """Record a decision and move the champion if it asks for that; return False when another one is champion by now."""
+    tags, metrics = _tags("promotion", change), {}
+    if judgement := change.judgement:
+        tags["held_out"] = judgement.held_out_digest
+        metrics = {f"guard/{guard.name}": guard.value for guard in judgement.guards if guard.value is not None}
+        if comparison := judgement.comparison:
+            names = ("candidate", "champion", "difference", "low", "high")
+            metrics |= {name: getattr(comparison, name) for name in names}
+    with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
+        files, name = Path(folder), change.version.name
+        report.write(change, files)
+        if change.changed:
+            judged = change.replaced.number if change.replaced else None
+            return move_champion(
+                registry.client,
+                name,
+                judged=judged,
+                to=change.version.number,
+                tags=tags,
+                metrics=metrics,
+                artifacts=files,
+            )
+        log = DecisionLog(registry.client, name)
+        log.close(log.open(tags, metrics, files))
+        return True
 
 
 def _tags(kind: str, change: ChampionChange) -> dict[str, str]:
-    tags = {
+    return {
         "kind": kind,
         "verdict": change.verdict,
         "reason": change.reason,
@@ -170,16 +166,6 @@ def _tags(kind: str, change: ChampionChange) -> dict[str, str]:
         "candidate_digest": change.version.digest,
         "champion": str(change.replaced.number) if change.replaced else "",
     }
-    return {**tags, "held_out": change.judgement.held_out_digest} if change.judgement else tags
-
-
-def _metrics(judgement: Judgement | None) -> dict[str, float]:
-    if judgement is None:
-        return {}
-    found = {f"guard/{guard.name}": guard.value for guard in judgement.guards if guard.value is not None}
-    if comparison := judgement.comparison:
-        found |= {name: getattr(comparison, name) for name in ("candidate", "champion", "difference", "low", "high")}
-    return found
 
 
 def _unstable(name: str) -> UnavailableError:

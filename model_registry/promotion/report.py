@@ -39,17 +39,18 @@ def as_dict(change: ChampionChange) -> dict[str, Any]:
         "champion": change.replaced.reference if change.replaced else None,
         "changed": change.changed,
     }
-    if (judgement := change.judgement) is not None:
-        found["trial"] = {**judgement_as_dict(judgement), "look": change.look}
+    if change.judgement is not None:
+        found["trial"] = {**judgement_as_dict(change.judgement), "look": change.look}
     return found
 
 
 def show(change: ChampionChange, console: Console) -> None:
     """Print the tables, and the decision as the last line."""
     replaced = change.replaced.reference if change.replaced else None
-    if judgement := change.judgement:
-        show_judgement(judgement, change.version.reference, replaced, console)
-        console.print(f"decision {change.look} on these items; {judgement.signature}", soft_wrap=True, highlight=False)
+    if change.judgement:
+        show_judgement(change.judgement, change.version.reference, replaced, console)
+        line = f"decision {change.look} on these items; {change.judgement.signature}"
+        console.print(line, soft_wrap=True, highlight=False)
     instead = f", instead of {replaced}" if change.verdict == "champion again" else ""
     line = (
         f"{change.verdict}: {change.version.reference} bundle {change.version.bundle_version}{instead}: {change.reason}"
@@ -67,7 +68,8 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
         difference = "" if row.difference is None else f"{row.difference:+.2f}"
         theirs = "" if row.champion is None else f"{row.champion:.2f}"
         table.add_row(row.label, str(row.items), f"{row.candidate:.2f}", theirs, difference)
-    if found := judgement.comparison:
+    found = judgement.comparison
+    if found:
         interval = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
         cells = (str(found.items), f"{found.candidate:.2f}", f"{found.champion:.2f}", interval)
         table.add_row("all", *cells, style="bold")

@@ -1,7 +1,7 @@
 """Keeping a directory at what an alias names, for servers that follow it (``dragoman.live.pointer``).
 
-One process asks the registry, fetches and verifies, and moves the pointer only then; a moment's outage, a damaged file
-or a full disk leave the last verified bundle where it is, and the pointer says why.
+One process polls the registry, fetches and verifies, and only then moves the pointer; an outage, a damaged file or a
+full disk leave the last verified bundle where it is, and the pointer gives the reason.
 """
 
 import fcntl
@@ -20,13 +20,12 @@ from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError, DragomanError, OutputError, UnavailableError
 from dragoman.live.pointer import Pointer
 from model_registry.versions.registry import Registry, bundle_label
-from model_registry.versions.version import Version
 
 log = logging.getLogger(__name__)
 
-# What failed for another reason than an outage fails again most likely, and each try fetches the whole bundle.
+# A failure that is no outage is most likely permanent, and each retry fetches the whole bundle.
 LONGEST_PAUSE_S = 600.0
-# Between two verifications of the copy that lies here, and looks for a new signature of it.
+# The copy that lies here is verified again so often, and gets a new signature if there is one.
 VERIFY_EVERY_S = 300.0
 LOCK = ".follower.lock"
 
@@ -59,17 +58,17 @@ def follow(
                 if error.field == "tracking_uri":
                     raise
                 if isinstance(error, UnavailableError):
-                    # Opening asks first whether anybody is there, with little patience.
+                    # Opening it again probes the store first, with short patience.
                     registry = None
-                # The alias may be set tomorrow: the servers may well be there before the first champion is.
+                # The alias may be set tomorrow: servers may be started before there is a champion.
                 follower.keep(str(error))
                 failures = 0
             except DragomanError as error:
                 follower.keep(str(error))
                 failures += 1
             except Exception as error:
-                # The library of some artifact store, say. Nobody restarts what the servers wait for in silence.
-                log.exception("following failed in a way that nobody foresaw")
+                # From the library of an artifact store, say. The servers depend on this process, so it goes on.
+                log.exception("following failed unexpectedly")
                 follower.keep(repr(error))
                 failures += 1
             if wait(min(every_s * 2.0 ** min(failures, 20), max(every_s, LONGEST_PAUSE_S))):
@@ -77,44 +76,53 @@ def follow(
 
 
 class _Follower:
-    """The pointer of a directory, and what moves it."""
+    """The pointer of a directory, and the steps that move it."""
 
     def __init__(self, name: str, alias: str, into: Path, clock: Callable[[], float]) -> None:
         self._name, self._alias, self._into, self._clock = name, alias, into, clock
         self._bundles = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{VERSION_LENGTH}}}")
         self._verified_at = clock()
-        self._remove_half_fetched()
+        for folder in into.iterdir():
+            # Downloads that a killed process left unfinished.
+            staged = folder.name.startswith(".") and self._bundles.match(folder.name[1:])
+            if staged or folder.name.startswith(".fetch-"):
+                shutil.rmtree(folder, ignore_errors=True)
         self._pointer = self._last()
 
     def update(self, registry: Registry) -> None:
-        """Let the pointer name what the alias does, fetched and verified."""
+        """Fetch and verify the version that the alias names, and point to it."""
         version = registry.by_alias(self._name, self._alias)
         before = self._pointer
         is_here = version.digest == before.digest and (self._into / str(before.bundle)).is_dir()
         if not is_here or self._clock() >= self._verified_at + VERIFY_EVERY_S:
-            # Known to be harmless as the name of a directory, which it is from here on.
+            # The check of its tags makes the label safe as the name of a directory.
             label = bundle_label(version)
             try:
                 registry.fetch(version, self._into)
             except BundleError:
                 if not (self._into / label).exists():
                     raise
-                # What was fetched earlier is what is damaged, or else this fails as well and changes nothing.
-                self._replace(registry, version)
+                # The copy that was fetched earlier is damaged, or else fetching fails again and changes nothing.
+                with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._into) as scratch:
+                    fetched = registry.fetch(version, Path(scratch)).path
+                    shutil.rmtree(self._into / fetched.name)
+                    fetched.rename(self._into / fetched.name)
             self._verified_at = self._clock()
             if label != before.bundle:
                 log.info("%s is version %d now, bundle %s", before.reference, version.number, label)
             self._pointer = replace(before, bundle=label, digest=version.digest)
         if before.error:
-            log.info("%s answers as it should again", registry.place)
+            log.info("%s can be followed again", registry.place)
         self._pointer = replace(self._pointer, checked_at=time.time(), error=None)
         self._pointer.write(self._into)
         if before.bundle and before.bundle != self._pointer.bundle:
-            # A rollback wants the one before.
-            self._remove_all_but({before.bundle, str(self._pointer.bundle)})
+            # A rollback wants the one before; all others can go.
+            for folder in self._into.iterdir():
+                if self._bundles.fullmatch(folder.name) and folder.name not in (before.bundle, self._pointer.bundle):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, reason: str) -> None:
-        """Leave the pointer where it is and say why, once."""
+        """Leave the pointer where it is, and log the reason once."""
         bundle = self._pointer.bundle
         if reason != self._pointer.error:
             log.warning("%s; %s", reason, f"the servers stay with {bundle}" if bundle else "there is no bundle yet")
@@ -122,11 +130,11 @@ class _Follower:
         try:
             self._pointer.write(self._into)
         except OutputError as unwritten:
-            # The disk may be full, which the next round finds out.
+            # The disk may be full; the next round tries again.
             log.warning("%s", unwritten)
 
     def _last(self) -> Pointer:
-        """What an earlier process left, if it followed the same alias and the bundle is whole."""
+        """Return the pointer of an earlier process, if it followed the same alias and the bundle is whole."""
         reference = f"{self._name}@{self._alias}"
         try:
             pointer = Pointer.read(self._into)
@@ -137,26 +145,6 @@ class _Follower:
         except (BundleError, OSError) as error:
             log.warning("%s; asking the registry", error)
         return Pointer(reference=reference)
-
-    def _replace(self, registry: Registry, version: Version) -> None:
-        """Fetch a version anew, and only then remove the copy that is here."""
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._into) as scratch:
-            fetched = registry.fetch(version, Path(scratch)).path
-            copy = self._into / fetched.name
-            shutil.rmtree(copy)
-            fetched.rename(copy)
-
-    def _remove_all_but(self, kept: set[str]) -> None:
-        for folder in self._into.iterdir():
-            if self._bundles.fullmatch(folder.name) and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _remove_half_fetched(self) -> None:
-        """Delete what a process left that was killed in the middle of a download."""
-        for folder in self._into.iterdir():
-            staged = folder.name.startswith(".") and self._bundles.match(folder.name[1:])
-            if staged or folder.name.startswith(".fetch-"):
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.store import Bundle
 from model_registry.mlflow_store.connection import without_password
-from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle, upload_bundle
+from model_registry.mlflow_store.logged_model import find_logged_model, log_bundle
 from model_registry.mlflow_store.runs import create_run_once, experiment_id
 from model_registry.versions.version_page import description, lineage, version_tags
 from scoring.held_out import FOLDER, SUFFIX
@@ -30,14 +30,15 @@ def register_bundle(client: MlflowClient, bundle: Bundle) -> int:
     # Written now, because its commands name the number; a text that is there already may be a person's.
     if not version.description:
         client.update_model_version(name, str(number), description(bundle, number))
-    _store_held_out(client, bundle, str(version.run_id))
+    # The gate needs the sets that the bundle was scored on. A run directory holds them beside the bundle; in MLflow, a
+    # run that was imported lacks them, and so does one whose tracking server was away at the end of its training.
+    files = sorted((bundle.path.parent / FOLDER).glob(f"*{SUFFIX}"))
+    if files:
+        stored = {Path(entry.path).name for entry in client.list_artifacts(version.run_id, FOLDER)}
+        for file in files:
+            if file.name not in stored:
+                client.log_artifact(version.run_id, str(file), FOLDER)
     return number
-
-
-def restore_files(client: MlflowClient, bundle: Bundle, number: int) -> None:
-    """Store the files of a version again, where they were."""
-    version = client.get_model_version(bundle.manifest.name, str(number))
-    upload_bundle(client, bundle, model_id=str(version.source).removeprefix("models:/"), run_id=str(version.run_id))
 
 
 def _version_of(client: MlflowClient, manifest: Manifest) -> int | None:
@@ -47,17 +48,13 @@ def _version_of(client: MlflowClient, manifest: Manifest) -> int | None:
     if len(numbers) > 1:
         aliased = {int(number) for number in client.get_registered_model(manifest.name).aliases.values()}
         for number in set(numbers[1:]) - aliased:
-            _delete_version(client, manifest.name, number)
+            try:
+                client.delete_model_version(manifest.name, str(number))
+            except MlflowException as error:
+                # Another process that registers the same bundle at this moment deletes it as well.
+                if error.error_code not in ABSENT:
+                    raise
     return numbers[0] if numbers else None
-
-
-def _delete_version(client: MlflowClient, name: str, number: int) -> None:
-    try:
-        client.delete_model_version(name, str(number))
-    except MlflowException as error:
-        # Whoever registers the same bundle at this moment tidies up as well.
-        if error.error_code not in ABSENT:
-            raise
 
 
 def _create_version(client: MlflowClient, bundle: Bundle) -> int:
@@ -69,14 +66,14 @@ def _create_version(client: MlflowClient, bundle: Bundle) -> int:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     created = client.create_model_version(
-        manifest.name,
-        source=f"models:/{model_id}",
-        run_id=run_id,
-        tags=version_tags(manifest),
-        model_id=model_id,
+        manifest.name, source=f"models:/{model_id}", run_id=run_id, tags=version_tags(manifest), model_id=model_id
     )
     number = _version_of(client, manifest) or int(created.version)
-    _link(client, model_id, manifest.name, number)
+    # The server links the logged model to its versions by this tag; a bare database needs it set by hand.
+    linked = json.loads(client.get_logged_model(model_id).tags.get(MODEL_VERSIONS_TAG, "[]"))
+    if all(str(item["version"]) != str(number) for item in linked):
+        entry = {"name": manifest.name, "version": str(number)}
+        client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps([*linked, entry])})
     return number
 
 
@@ -87,7 +84,12 @@ def _logged_model(client: MlflowClient, bundle: Bundle) -> tuple[str, str]:
     experiment = str(run.info.experiment_id) if run else experiment_id(client, manifest.name)
     if stored := find_logged_model(client, manifest.digest, [experiment]):
         return stored.model_id, stored.source_run_id
-    run = run or _import_run(client, bundle, experiment)
+    if run is None:
+        tags = {"imported": "true", **lineage(manifest)}
+        run = create_run_once(client, experiment, tags=tags, run_name=f"import-{manifest.version}")
+        for name in ("config.yaml", "MODEL_CARD.md"):
+            client.log_artifact(run.info.run_id, str(bundle.path / name))
+        client.set_terminated(run.info.run_id, "FINISHED")
     log.info("storing %s %s in %s", manifest.name, manifest.version, without_password(client.tracking_uri))
     model_id = log_bundle(client, bundle, experiment_id=experiment, run_id=run.info.run_id)
     return model_id, run.info.run_id
@@ -105,33 +107,3 @@ def _training_run(client: MlflowClient, manifest: Manifest) -> Run | None:
         uri = without_password(client.tracking_uri)
         log.info("the run %s that trained this bundle is not in %s; the bundle gets a run of its own", run_id, uri)
         return None
-
-
-def _import_run(client: MlflowClient, bundle: Bundle, experiment: str) -> Run:
-    tags = {"imported": "true", **lineage(bundle.manifest)}
-    run = create_run_once(client, experiment, tags=tags, run_name=f"import-{bundle.manifest.version}")
-    for name in ("config.yaml", "MODEL_CARD.md"):
-        client.log_artifact(run.info.run_id, str(bundle.path / name))
-    client.set_terminated(run.info.run_id, "FINISHED")
-    return run
-
-
-def _store_held_out(client: MlflowClient, bundle: Bundle, run_id: str) -> None:
-    """Store the sets that the bundle was scored on, which the gate needs, unless training has done it.
-
-    A run directory holds them beside the bundle. A run that was imported lacks them, and so does one whose tracking
-    server was away at the end of its training.
-    """
-    if files := sorted((bundle.path.parent / FOLDER).glob(f"*{SUFFIX}")):
-        stored = {Path(entry.path).name for entry in client.list_artifacts(run_id, FOLDER)}
-        for file in files:
-            if file.name not in stored:
-                client.log_artifact(run_id, str(file), FOLDER)
-
-
-def _link(client: MlflowClient, model_id: str, name: str, number: int) -> None:
-    # The server links the logged model to its versions by this tag; a bare database needs it set by hand.
-    entry = {"name": name, "version": str(number)}
-    linked = json.loads(client.get_logged_model(model_id).tags.get(MODEL_VERSIONS_TAG, "[]"))
-    if all(str(item["version"]) != str(number) for item in linked):
-        client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps([*linked, entry])})

@@ -7,7 +7,7 @@ and verified against its manifest, and its manifest against the digest its versi
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -24,7 +24,8 @@ from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, OutputError
 from model_registry.mlflow_store.connection import bounded_requests, connect, explained, without_password
-from model_registry.versions.registration import ABSENT, register_bundle, restore_files
+from model_registry.mlflow_store.logged_model import upload_bundle
+from model_registry.versions.registration import ABSENT, register_bundle
 from model_registry.versions.signing import ARTIFACT_FOLDER, store_signature, update_signature
 from model_registry.versions.version import Version, from_mlflow, select
 from scoring.held_out import FOLDER, SUFFIX
@@ -34,9 +35,7 @@ log = logging.getLogger(__name__)
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-
-
-# Left to itself, MLflow offers each file eight times to a store that refuses it, which takes minutes.
+# By default MLflow offers each file eight times to a store that refuses it, which takes minutes.
 STORING_REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 # A follower that waits for minutes looks dead, and asks again soon.
 PROMPT_LOOK = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -56,12 +55,12 @@ class Registry:
         return cls(connect(tracking_uri, create=create))
 
     def names(self) -> list[str]:
-        """Every registered model."""
+        """List the registered models."""
         with explained(self.uri):
             return sorted(model.name for model in self.client.search_registered_models(max_results=1000))
 
     def versions(self, name: str) -> list[Version]:
-        """The versions of a model, newest first; raises ConfigError when there is no such model."""
+        """List the versions of a model, newest first; raises ConfigError when there is no such model."""
         with explained(self.uri):
             try:
                 aliases = self.client.get_registered_model(name).aliases
@@ -74,21 +73,18 @@ class Registry:
         return sorted(found, key=lambda version: -version.number)
 
     def scores(self, version: Version) -> dict[str, float]:
-        """Return the headline scores of a version, which the model behind it holds, in the order of the metrics."""
+        """Return the headline scores of a version, metrics of the model behind it, in the order of the metrics."""
         with explained(self.uri):
-            source = self.client.get_model_version(version.name, str(version.number)).source or ""
-            if not source.startswith("models:/m-"):
-                return {}  # registered by something else than us
-            metrics = self.client.get_logged_model(source.removeprefix("models:/")).metrics or []
+            metrics = (self.client.get_logged_model(version.model_id).metrics or []) if version.model_id else []
         found = {metric.key: metric.value for metric in metrics}
         return {name: found.pop(name) for name in METRICS if name in found} | found
 
     def find(self, name: str, selector: str) -> Version:
-        """The version by number, alias or bundle version; raises ConfigError listing what there is."""
+        """Find a version by number, alias or bundle version; raises ConfigError listing what there is."""
         return select(self.versions(name), name, selector)
 
     def by_alias(self, name: str, alias: str) -> Version:
-        """Ask for the version that an alias names, by one request that is given up within seconds.
+        """Find the version that an alias names, by one request that is given up within seconds.
 
         Raises ConfigError where there is none yet.
         """
@@ -114,19 +110,21 @@ class Registry:
         with explained(self.uri), bounded_requests(**STORING_REQUESTS), _unwritable(self.place):
             number = register_bundle(self.client, bundle)
             version = self.find(name, str(number))
-            if not self._is_whole(version):
-                log.info("the files of %s in %s are gone or damaged, storing them again", version.reference, self.place)
-                restore_files(self.client, bundle, number)
+            try:
                 self._check_stored(version)
-            store_signature(self.client, bundle, number)
+            except BundleError:
+                log.info("the files of %s in %s are gone or damaged, storing them again", version.reference, self.place)
+                upload_bundle(self.client, bundle, model_id=version.model_id, run_id=version.run_id)
+                self._check_stored(version)
+            store_signature(self.client, bundle, version.model_id)
             if not {CHAMPION, PREVIOUS} & set(self.find(name, str(number)).aliases):
                 self.client.set_registered_model_alias(name, CANDIDATE, str(number))
         return self.find(name, str(number))
 
     def fetch(self, version: Version, folder: Path, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
-        """Download a bundle to ``folder/NAME-BUNDLEVERSION`` and verify it; what is there already is verified and kept.
+        """Download a bundle to ``folder/NAME-BUNDLEVERSION`` and verify it; a copy there is verified and kept.
 
-        A copy that is there gets the signature that is stored now, if it verifies with it. ``opened`` verifies. Raises
+        Such a copy gets the signature that is stored now, if it verifies with it. ``opened`` verifies. Raises
         BundleError when a byte differs from what was registered; nothing is left behind then.
         """
         destination = folder / bundle_label(version)
@@ -134,17 +132,16 @@ class Registry:
             log.info("%s is there already, verifying it", destination)
             with _kept_on_failure(destination / SIGNATURE):
                 with explained(self.uri):
-                    update_signature(self.client, version.name, version.number, destination)
+                    update_signature(self.client, version, destination)
                 return _checked(opened(destination), version)
         with (
             atomic.directory(destination) as staging,
             tempfile.TemporaryDirectory(prefix=".fetch-", dir=destination.parent) as scratch,
         ):
             log.info("fetching %s from %s", version.reference, self.place)
-            downloaded = self._download(version, Path(scratch))
-            verified = self._verify(downloaded, version, opened)
-            # Renamed, not copied: what was verified is what lies there.
-            for child in downloaded.iterdir():
+            verified = self._download(version, Path(scratch), opened)
+            # Renamed, not copied: the verified files are those that lie there.
+            for child in verified.path.iterdir():
                 child.rename(staging / child.name)
         return replace(verified, path=destination)
 
@@ -157,20 +154,13 @@ class Registry:
             paths = sorted(entry.path for entry in entries if entry.path.endswith(SUFFIX))
             return [Path(self.client.download_artifacts(version.run_id, path, str(folder))) for path in paths]
 
-    def _is_whole(self, version: Version) -> bool:
-        try:
-            self._check_stored(version)
-        except BundleError:
-            return False
-        return True
-
     def _check_stored(self, version: Version) -> None:
         with tempfile.TemporaryDirectory(prefix="dragoman-verify-") as folder:
-            # Unsigned will do: the signature may be what this registration brings.
-            self._verify(self._download(version, Path(folder)), version, open_unsigned)
+            # Without the signature, which may be what this registration brings.
+            self._download(version, Path(folder), open_unsigned)
 
-    def _download(self, version: Version, folder: Path) -> Path:
-        """Download a version's bundle below ``folder``."""
+    def _download(self, version: Version, folder: Path, opened: Callable[[Path], Bundle]) -> Bundle:
+        """Download a version's bundle below ``folder`` and verify it."""
         with explained(self.uri):
             root = self.client.get_model_version_download_uri(version.name, str(version.number))
             with _gone(version, f"{without_password(root)} in {self.place}"):
@@ -179,9 +169,7 @@ class Registry:
                 if len(entries) != 1:
                     raise FileNotFoundError(f"{len(entries)} bundles")
                 uri = f"{root}/{entries[0].path}"
-                return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri))
-
-    def _verify(self, downloaded: Path, version: Version, opened: Callable[[Path], Bundle] = open_bundle) -> Bundle:
+                downloaded = Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.uri))
         try:
             return _checked(opened(downloaded), version)
         except BundleError as error:
@@ -189,58 +177,13 @@ class Registry:
             raise BundleError(f"{version.reference} in {self.place} is damaged: {message}") from error
 
 
-def aliased(versions: list[Version], alias: str) -> Version | None:
-    """The version that has the alias."""
+def aliased(versions: Sequence[Version], alias: str) -> Version | None:
+    """Return the version that has the alias."""
     return next((version for version in versions if alias in version.aliases), None)
 
 
-@contextmanager
-def _kept_on_failure(signature: Path) -> Iterator[None]:
-    """Put a signature back when the bundle does not verify with the new one: servers may be using the copy."""
-    before = signature.read_bytes() if signature.is_file() else None
-    try:
-        yield
-    except BundleError:
-        if before is None:
-            signature.unlink(missing_ok=True)
-        else:
-            atomic.write_bytes(signature, before)
-        raise
-
-
-@contextmanager
-def _gone(version: Version, place: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, requests.RequestException) and not _is_absent(error.response):
-            # The server is out of order, which says nothing of the files.
-            raise
-        raise BundleError(
-            f"the files of {version.reference} (bundle {version.bundle_version}) are gone from {place}; put them back "
-            f"with: python -m model_registry register RUN_OR_BUNDLE"
-        ) from error
-
-
-def _is_absent(response: requests.Response | None) -> bool:
-    return response is not None and response.status_code == HTTPStatus.NOT_FOUND
-
-
-@contextmanager
-def _unwritable(place: str) -> Iterator[None]:
-    """Explain a directory of artifacts that cannot be written, where this process writes it without a server."""
-    try:
-        yield
-    except requests.RequestException:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot store files in the artifact directory of {place}: {error}; make it writable, or give another store"
-        ) from error
-
-
 def bundle_label(version: Version) -> str:
-    """The name of a fetched bundle's directory, of what the registry says only once it is known to be harmless."""
+    """Return the name of a fetched bundle's directory; raises BundleError unless the registry's tags are harmless."""
     if not version.digest:
         raise BundleError(
             f"{version.reference} was not registered from a bundle (it has no digest tag); register the bundle"
@@ -263,3 +206,46 @@ def _checked(bundle: Bundle, version: Version) -> Bundle:
             f"artifact digest mismatch: {version.reference} expected sha256:{version.digest} got sha256:{found}"
         )
     return bundle
+
+
+@contextmanager
+def _kept_on_failure(signature: Path) -> Iterator[None]:
+    """Put a signature back when the bundle does not verify with the new one: servers may be using the copy."""
+    before = signature.read_bytes() if signature.is_file() else None
+    try:
+        yield
+    except BundleError:
+        if before is None:
+            signature.unlink(missing_ok=True)
+        else:
+            atomic.write_bytes(signature, before)
+        raise
+
+
+@contextmanager
+def _gone(version: Version, place: str) -> Iterator[None]:
+    """Explain files that the store does not have; a server that is out of order says nothing about them."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, requests.RequestException):
+            status = None if error.response is None else error.response.status_code
+            if status != HTTPStatus.NOT_FOUND:
+                raise
+        raise BundleError(
+            f"the files of {version.reference} (bundle {version.bundle_version}) are gone from {place}; put them back "
+            f"with: python -m model_registry register RUN_OR_BUNDLE"
+        ) from error
+
+
+@contextmanager
+def _unwritable(place: str) -> Iterator[None]:
+    """Explain a directory of artifacts that cannot be written, where this process writes it without a server."""
+    try:
+        yield
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot store files in the artifact directory of {place}: {error}; make it writable, or give another store"
+        ) from error

@@ -14,10 +14,11 @@ from dragoman.bundle.store import Bundle, open_unsigned
 from dragoman.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mlflow.entities import FileInfo
     from mlflow.tracking import MlflowClient
 
-# Where the bundle lies among a logged model's files; the folder inside has the name the bundle had on disk.
+    from model_registry.versions.version import Version
+
+# The place of the bundle among a logged model's files; the folder inside has the name the bundle had on disk.
 ARTIFACT_FOLDER = "artifacts"
 
 
@@ -38,48 +39,33 @@ def verify_bundle(bundle_dir: Path, public_key: Path | None) -> str:
     return f"signed by sha256:{key}: {manifest.name} {manifest.version}, {len(manifest.files) + 1} files"
 
 
-def store_signature(client: "MlflowClient", bundle: Bundle, number: int) -> None:
+def store_signature(client: "MlflowClient", bundle: Bundle, model_id: str) -> None:
     """Put a bundle's signature, if it has one, with its version's files; training stored them without."""
     signature = bundle.path / SIGNATURE
-    if not signature.exists():
-        return
-    model_id = _model_id(client, bundle.manifest.name, number)
-    client.log_model_artifact(model_id, str(signature), _stored_folder(client, model_id).path)
+    if signature.exists():
+        (folder,) = client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
+        client.log_model_artifact(model_id, str(signature), folder.path)
 
 
-def update_signature(client: "MlflowClient", name: str, number: int, copy: Path) -> None:
+def update_signature(client: "MlflowClient", version: "Version", copy: Path) -> None:
     """Give a copy that was fetched earlier the signature that its version has now, if it has one.
 
-    Whether a key is configured here or not: the copy may be packaged for servers that have one.
+    This happens whether a key is configured here or not: the copy may be packaged for servers that have one.
     """
     # Here, because signing alone must not wait seconds for MLflow.
     from mlflow.artifacts import download_artifacts
 
-    model_id = _model_id(client, name, number)
-    stored = [
-        entry.path
-        # None when the files are gone from the store, which is nothing to a copy that has them.
-        for folder in client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
-        for entry in client.list_logged_model_artifacts(model_id, folder.path)
-        if entry.path == f"{folder.path}/{SIGNATURE}"
-    ]
+    # Empty when the files are gone from the store, which does not matter to a copy that has them.
+    folders = client.list_logged_model_artifacts(version.model_id, ARTIFACT_FOLDER)
+    files = [one for folder in folders for one in client.list_logged_model_artifacts(version.model_id, folder.path)]
+    stored = [file.path for file in files if Path(file.path).name == SIGNATURE]
     if not stored:
         return
-    root = client.get_model_version_download_uri(name, str(number))
+    root = client.get_model_version_download_uri(version.name, str(version.number))
     with tempfile.TemporaryDirectory(prefix="dragoman-signature-") as scratch:
-        downloaded = download_artifacts(
-            artifact_uri=f"{root}/{stored[0]}", dst_path=scratch, tracking_uri=client.tracking_uri
-        )
-        signature = Path(downloaded).read_bytes()
+        uri = f"{root}/{stored[0]}"
+        signature = Path(
+            download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=client.tracking_uri)
+        ).read_bytes()
     if not (copy / SIGNATURE).is_file() or (copy / SIGNATURE).read_bytes() != signature:
         atomic.write_bytes(copy / SIGNATURE, signature)
-
-
-def _model_id(client: "MlflowClient", name: str, number: int) -> str:
-    # The version's own field model_id stays empty in MLflow 3.17; its source names the model.
-    return str(client.get_model_version(name, str(number)).source).removeprefix("models:/")
-
-
-def _stored_folder(client: "MlflowClient", model_id: str) -> "FileInfo":
-    (folder,) = client.list_logged_model_artifacts(model_id, ARTIFACT_FOLDER)
-    return folder

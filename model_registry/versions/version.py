@@ -12,12 +12,17 @@ from dragoman.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One version of a registered model; ``digest`` is the bundle's, empty when something else registered it."""
+    """One version of a registered model.
+
+    ``model_id`` is the logged model that holds the files and ``digest`` the bundle's; a version that something else
+    registered has neither.
+    """
 
     name: str
     number: int
     aliases: tuple[str, ...]
     run_id: str
+    model_id: str
     created: datetime
     digest: str
     bundle_version: str
@@ -30,11 +35,14 @@ class Version:
 
 def from_mlflow(version: ModelVersion, aliases: Mapping[str, str]) -> Version:
     """Read MLflow's record; ``aliases`` (alias to version) are the model's, as a search leaves the version's out."""
+    source = str(version.source)
     return Version(
         name=version.name,
         number=int(version.version),
         aliases=tuple(sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))),
         run_id=version.run_id or "",
+        # The record's own field model_id stays empty in MLflow 3.17.
+        model_id=source.removeprefix("models:/") if source.startswith("models:/m-") else "",
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         digest=version.tags.get("digest", ""),
         bundle_version=version.tags.get("bundle_version", ""),

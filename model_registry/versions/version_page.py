@@ -1,5 +1,6 @@
 """A version as MLflow's page shows it: tags to filter by, and a description for people."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ SAMPLES = "samples.json"
 
 
 def version_tags(manifest: Manifest) -> dict[str, str]:
-    """Return what people and we filter versions by; scores are the model's metrics, lineage is in the description."""
+    """Return the tags to filter by; scores are metrics of the logged model, the lineage is in the description."""
     return {
         "digest": manifest.digest,
         "bundle_version": manifest.version,
@@ -31,7 +32,7 @@ def version_tags(manifest: Manifest) -> dict[str, str]:
 
 
 def lineage(manifest: Manifest) -> dict[str, str]:
-    """Return where a bundle comes from, as far as that is known."""
+    """Return the lineage of a bundle, as far as it is known."""
     provenance, base = manifest.provenance, manifest.provenance.base_model
     found = {
         "run_id": provenance.mlflow_run_id,
@@ -90,7 +91,7 @@ def description(bundle: Bundle, number: int) -> str:
 
 
 def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
-    """Read the samples of the bundle's training run, or let the bundle answer its task's example."""
+    """Read the samples of the bundle's training run, or else let the bundle answer its task's example."""
     path = bundle.path.parent / SAMPLES
     if path.is_file():
         return list(json.loads(path.read_text(encoding="utf-8")))
@@ -99,10 +100,8 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
         predictor = dragoman.load(bundle)
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    try:
+    with contextlib.closing(predictor):
         (outcome,) = predictor([example])
-    finally:
-        predictor.close()
     return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
 
 

@@ -1,18 +1,17 @@
-"""MLflow's side of registry events: a webhook that tells a receiver when an alias of a model moves."""
+"""The webhook by which MLflow tells a receiver that an alias of a model has moved."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlflow.entities.webhook import Webhook, WebhookStatus
+from mlflow.entities.webhook import WebhookStatus
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.http.webhook import MIN_SECRET_BYTES
-from model_registry.mlflow_store.connection import connect, explained, without_password
+from model_registry.mlflow_store.connection import all_pages, connect, explained, without_password
 
 EVENT = "model_version_alias.created"
-# What MLflow's server must be told before it delivers to another address than a public one with https.
+# The settings by which MLflow's server delivers to other addresses than public ones with https.
 LOCAL = "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true"
 
 
@@ -32,12 +31,12 @@ def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Pat
     settings = {"url": url, "events": [EVENT], "secret": secret, "status": WebhookStatus.ACTIVE}
     with explained(client.tracking_uri):
         try:
-            found = _find(client, name)
-            webhook = (
-                client.update_webhook(found.webhook_id, **settings)
-                if found
-                else client.create_webhook(name, **settings)
-            )
+            webhooks = all_pages(lambda token: client.list_webhooks(max_results=100, page_token=token))
+            found = [webhook for webhook in webhooks if webhook.name == name]
+            if found:
+                webhook = client.update_webhook(found[0].webhook_id, **settings)
+            else:
+                webhook = client.create_webhook(name, **settings)
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
@@ -55,19 +54,9 @@ def subscribe(tracking_uri: str | None, *, name: str, url: str, secret_file: Pat
     return f"webhook: {name} {'renewed' if found else 'made'}, {EVENT} goes to {url}, a test event arrived"
 
 
-def _find(client: MlflowClient, name: str) -> Webhook | None:
-    token = None
-    while True:
-        page = client.list_webhooks(max_results=100, page_token=token)
-        if found := next((webhook for webhook in page if webhook.name == name), None):
-            return found
-        if not (token := page.token):
-            return None
-
-
 def _read_secret(path: Path) -> str:
     try:
-        # Only what the receiver strips, which takes the secret as bytes.
+        # Stripped as bytes, as the receiver does it.
         secret = path.read_bytes().strip()
         text = secret.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

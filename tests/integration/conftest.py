@@ -43,7 +43,7 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def toy_pairs(tiny_bundle: Path, toy_sentences: list[str]) -> list[Pair]:
-    """Sentences whose references are the tiny model's own translations, so that it is perfect and any other is not."""
+    """Pair sentences with the tiny model's own translations, so that it is perfect and any other is not."""
     predictor = dragoman.load(tiny_bundle)
     sources = toy_sentences[:ITEMS]
     pairs = [(source, outcome.value.text) for source, outcome in zip(sources, predictor(sources), strict=True)]
@@ -53,7 +53,7 @@ def toy_pairs(tiny_bundle: Path, toy_sentences: list[str]) -> list[Pair]:
 
 @pytest.fixture(scope="session")
 def other_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
-    """Another model, much worse on ``toy_pairs``."""
+    """Write another model, much worse on ``toy_pairs``."""
     from tests.tiny_model import write_tiny_bundle
 
     return write_tiny_bundle(tmp_path_factory.mktemp("other"), toy_sentences, seed=2)
@@ -61,7 +61,7 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[s
 
 @pytest.fixture
 def gate_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the gate's settings for models with random weights, with what a test changes."""
+    """Write the gate's settings for models with random weights, with the changes of a test."""
 
     def write(**changes: object) -> Path:
         settings = yaml.safe_load((TASK_CONFIGS / "translation.yaml").read_text(encoding="utf-8"))[SECTION]
@@ -78,7 +78,7 @@ def gate_file(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_bundle(tiny_bundle: Path, toy_pairs: list[Pair], tmp_path: Path, request: pytest.FixtureRequest) -> MakeBundle:
-    """Bundles in run directories, under a model name of this test's own, since the tests share their stores."""
+    """Write bundles in run directories, under a model name of this test's own, since the tests share their stores."""
     default_name = f"toy-{zlib.crc32(request.node.name.encode()):08x}"
 
     def make(

@@ -1,4 +1,4 @@
-"""Promotions in processes of their own, some of which are killed on the way."""
+"""Promotions in processes of their own, some of which are killed before they end."""
 
 import multiprocessing
 import os
@@ -33,14 +33,14 @@ REJECTION = {"kind": "promotion", "verdict": "rejected", "reason": "worse", "can
 
 
 def context() -> Any:
-    """Processes that need not import MLflow, which takes seconds: they are forked from one that has."""
+    """Return a context whose processes are forked from one that has imported MLflow, which takes seconds."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload([__name__])
     return found
 
 
 def settle_quickly() -> None:
-    """For tests where nobody competes: the lease then needs no long wait."""
+    """Shorten the waits of the lease, for tests where nobody competes."""
     lease.SETTLE_SECONDS, lease.LOOK_AND_WRITE_SECONDS = 0.05, 60.0
 
 
@@ -67,7 +67,7 @@ def open_store(uri: str) -> None:
 
 
 def command_killed(arguments: list[str], after_writes: int) -> None:
-    """Run a command, and die without a word once it has written so often."""
+    """Run a command, and die of SIGKILL after so many writes."""
     settle_quickly()
     count = 0
 

@@ -1,4 +1,4 @@
-"""The follower against a real registry: what stands in the directory after each thing that can happen."""
+"""The follower against a real registry: the state of the directory after each kind of event."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def client(sqlite_uri: str) -> MlflowClient:
 
 
 def _follow(name: str, into: Path, uri: str, *steps: Step) -> list[Pointer | None]:
-    """The pointer after the first look and after each step, with the pauses between them."""
+    """Return the pointer after the first look and after each step, with the pauses between them."""
     pointers: list[Pointer | None] = []
     remaining = list(steps)
 
@@ -44,7 +44,7 @@ def _named(bundle: Bundle) -> str:
 
 
 def _three(client: MlflowClient, make_bundle: MakeBundle) -> tuple[str, list[Bundle], Callable[[int], Step]]:
-    """Three versions, and what makes one of them champion."""
+    """Register three versions, and return a function that makes one of them champion."""
     bundles = [make_bundle(chrf) for chrf in (50.0, 51.0, 52.0)]
     name = bundles[0].manifest.name
     for bundle in bundles:

@@ -20,7 +20,7 @@ on_sqlite = pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def run(uri, capsys):
-    """Runs a command on the store; returns its exit status and what it printed."""
+    """Return a function that runs a command on the store and returns its exit status and output."""
 
     def command(*arguments: object) -> tuple[int, str]:
         capsys.readouterr()
@@ -332,7 +332,7 @@ def test_a_champion_whose_files_are_gone_is_named_and_registering_it_again_resto
 
 
 def stored_folder(uri: str, name: str, request: pytest.FixtureRequest) -> Path:
-    """Where the store keeps the files of version 1."""
+    """Return the folder in which the store keeps the files of version 1."""
     source = MlflowClient(uri, uri).get_model_version(name, "1").source.removeprefix("models:/")
     if uri.startswith("sqlite:"):
         root = Path(uri.removeprefix("sqlite:///")).parent

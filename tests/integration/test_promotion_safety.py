@@ -1,4 +1,4 @@
-"""Promotions that are killed, that race, and whose replies are lost: the alias is right, and the history tells it."""
+"""Promotions that are killed, that race, or whose replies are lost: the alias and the history stay right."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ on_sqlite = pytest.mark.parametrize("uri", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def in_processes() -> Callable[..., list[int]]:
-    """Runs functions in processes at once, and returns their exit codes."""
+    """Return a function that runs functions in processes at once and returns their exit codes."""
 
     def run(*calls: tuple[Callable[..., None], tuple[object, ...]]) -> list[int]:
         context = promoting.context()
@@ -56,7 +56,7 @@ def status(client: MlflowClient, run_id: str) -> str:
 
 
 def assert_settled(uri: str, name: str) -> None:
-    """Nothing is left half done, and every decision starts from what the one before it made champion."""
+    """Check that nothing is left unfinished, and that every move starts from the champion of the one before."""
     client = MlflowClient(uri, uri)
     model = client.get_registered_model(name)
     assert INTENT_TAG not in model.tags
@@ -70,7 +70,7 @@ def assert_settled(uri: str, name: str) -> None:
 
 
 @on_sqlite
-def test_a_kill_after_any_write_leaves_one_champion_and_the_next_command_mends_it(
+def test_a_kill_after_any_write_leaves_one_champion_and_the_next_command_settles_it(
     uri, make_bundle, gate_file, in_processes, quick_lease, capsys
 ):
     first, second = make_bundle(50.0), make_bundle(60.0)

@@ -284,7 +284,7 @@ def holds(stored: Path, name: str, file: str) -> bool:
 
 
 def test_another_bundle_in_a_versions_place_is_refused(server, make_bundle, tmp_path):
-    """A whole bundle that verifies, but is not the one that was registered."""
+    """Another bundle that verifies is not the one that was registered."""
     first, second = make_bundle(50.0), make_bundle(60.0)
     registry = Registry.open(server.uri)
     version = registry.register(first)

@@ -34,13 +34,13 @@ STEPS = 60
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Settings for training on the toy corpus."""
+    """Give settings for training on the toy corpus."""
     return write_toy_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture
 def train(corpus: list[str], tmp_path: Path) -> Callable[..., RunDir]:
-    """Trains in this process, without a record; returns the run's directory."""
+    """Give a function that trains in this process, without a record; returns the run's directory."""
 
     def run(*settings: str) -> RunDir:
         config = compose_config([*corpus, f"run_dir={tmp_path / 'run'}", "tracking.enabled=false", *settings])
@@ -52,7 +52,7 @@ def train(corpus: list[str], tmp_path: Path) -> Callable[..., RunDir]:
 
 @pytest.fixture(scope="module")
 def tracked(corpus: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, str, str]:
-    """A run by the command, never interrupted, with its standard output and the URI of its record."""
+    """Give a run by the command, never interrupted, with its standard output and the URI of its record."""
     folder = tmp_path_factory.mktemp("whole")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     done = command([*corpus, f"train.max_steps={STEPS}", f"run_dir={folder / 'run'}", f"tracking.uri={uri}"], folder)
@@ -91,7 +91,7 @@ def weights(run: RunDir) -> str:
 
 
 def figures(run: RunDir) -> list[dict[str, Any]]:
-    """The curves without the clock's part in them."""
+    """Read the curves without the clock's part in them."""
     clocked = ("elapsed_seconds", "train/tokens_per_second")
     return [{key: value for key, value in point.items() if key not in clocked} for point in read_history(run)]
 
@@ -217,7 +217,7 @@ def test_a_finished_run_says_again_where_its_bundle_is(tracked: tuple[RunDir, st
 
 
 class Cut(Unrecorded):
-    """Ends with an error once the bundle is to be recorded, and keeps what it was given and how it was closed."""
+    """A recorder that fails when the bundle is to be recorded, and keeps what it was given and how it was closed."""
 
     run_id = "f00"
 

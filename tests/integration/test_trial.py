@@ -28,7 +28,7 @@ class Silent:
 
 
 class EnoughError(Exception):
-    """What a search raises to end a trial."""
+    """An error that a search raises to end a trial."""
 
 
 @pytest.fixture(scope="module")

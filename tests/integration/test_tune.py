@@ -130,7 +130,7 @@ def test_mlflow_holds_the_study_with_a_run_for_each_trial(searched: Searched) ->
         complete = trial.state == TrialState.COMPLETE
         assert run.info.status == ("FINISHED" if complete else "KILLED")
         assert run.data.metrics.get("objective") == (trial.values[0] if complete else None)
-        points = searched.client.get_metric_history(run.info.run_id, "by_units/validation/chrf")
+        points = searched.client.get_metric_history(run.info.run_id, "vs_units/validation/chrf")
         reported = {point.step // 2000 * 2000: point.value for point in points}
         assert {step: reported[step] for step in trial.intermediate_values} == trial.intermediate_values
     best_value = max(trial.values[0] for trial in searched.complete)

@@ -1,4 +1,4 @@
-"""What of the service can be seen only from inside its process: ``python -m tests.serving.bento_in_process``, JSON out.
+"""State of the service that only its own process sees: ``python -m tests.serving.bento_in_process``, JSON out.
 
 In a process of its own, because importing BentoML fixes its home directory and warns more than the tests allow.
 """
@@ -29,7 +29,7 @@ def _seen(client: TestClient, path: str) -> list[Any]:
 
 
 def _shown_ready() -> float:
-    """What the gauge says once the warm-up is over, before anybody has asked for readiness."""
+    """Read the gauge after the warm-up, before anybody has asked for readiness."""
     served: Any = bentoml.get_current_service()
     served._warm_up.result(20)
     (family,) = served._metrics._ready.collect()

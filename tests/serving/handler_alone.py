@@ -1,4 +1,4 @@
-"""Runs the handler out of an unpacked archive: ``python -I -S handler_alone.py UNPACKED SITE_PACKAGES``.
+"""A run of the handler out of an unpacked archive: ``python -I -S handler_alone.py UNPACKED SITE_PACKAGES``.
 
 A batch of rows as TorchServe makes them comes in as JSON, the answers go out as JSON. Neither the repository nor an
 editable installation of it can be found from here, and what belongs to training and to other servers is blocked.
@@ -19,7 +19,7 @@ BLOCKED = {
 
 
 class Blocker(importlib.abc.MetaPathFinder):
-    """Refuses to find the blocked packages."""
+    """An importer that refuses the blocked packages."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Find nothing, and say so for a blocked package."""
@@ -28,7 +28,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 
 
 class Context:
-    """What the handler sees of TorchServe's context, which needs torch."""
+    """The part of TorchServe's context that the handler uses; the real one needs torch."""
 
     def __init__(self, headers: list[dict[str, Any]]) -> None:
         self.system_properties = {"model_dir": UNPACKED, "gpu_id": None}
@@ -39,7 +39,7 @@ class Context:
         self.metrics = None
 
     def get_all_request_header(self, index: int) -> dict[str, Any]:
-        """As in ts/context.py, like all that follows."""
+        """Return a request's headers, as ts/context.py does; the methods below are its own too."""
         return self.headers[index]
 
     def set_response_status(self, code: int = 200, phrase: str = "", idx: int = 0) -> None:

@@ -40,7 +40,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class MakesCanary:
-    """Unpickling it makes a file."""
+    """An object whose unpickling makes a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,9 +76,9 @@ def tag(bento_home: Path, bundle: Bundle) -> str:
 
 @pytest.fixture(scope="module")
 def server(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BentoServer]:
-    """The Bento, served from a directory and with an import path that hold nothing of this repository."""
+    """Serve the Bento from a directory and with an import path that hold nothing of this repository."""
     folder = tmp_path_factory.mktemp("server")
-    # The tests read from the access log what became of clients that left.
+    # The tests find the clients that left in the access log.
     environment = {"PYTHONPATH": str(BLOCKED_IMPORTS), "DRAGOMAN_ACCESS_LOG": "true"}
     with BentoServer(tag, directory=folder, log=folder / "bentoml.log", environment=environment) as server:
         yield server
@@ -326,7 +326,7 @@ def test_many_clients_at_once_each_get_their_own_translation(
 
 
 def _distinct_texts(count: int) -> list[str]:
-    """Texts of about eighty tokens and one sentence, no two of them the same work."""
+    """Make texts of one sentence and about eighty tokens, no two of them the same work."""
     chooser = random.Random(5)
     words = ["man", "woman", "sister", "teacher", "dog", "sees", "buys", "brings", "car", "tickets", "tea", "station"]
     return [" ".join(chooser.choices(words, k=20)) for _ in range(count)]

@@ -28,7 +28,7 @@ REQUESTS = 12
 
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that makes the engines of servers fail which are started from now on."""
+    """Return the file whose presence makes the engines fail, in servers that are started from now on."""
     path = tmp_path / "broken"
     monkeypatch.setenv("PYTHONPATH", str(FAILING_ENGINE))
     monkeypatch.setenv("ENGINE_FAILS", str(path))
@@ -54,7 +54,7 @@ def ask(url: str) -> httpx.Response:
 
 @contextmanager
 def failing(url: str, broken: Path, log: Path) -> Iterator[None]:
-    """A time in which every request is answered with 500, each with one traceback in the log."""
+    """Make every request in the block end with 500, each with one traceback in the log."""
     assert ask(url).status_code == 200
     broken.touch()
     answers = [ask(url) for _ in range(REQUESTS)]
@@ -68,7 +68,7 @@ def failing(url: str, broken: Path, log: Path) -> Iterator[None]:
 
 
 def tracebacks(log: Path) -> list[int]:
-    """How many batches failed by the log, and how many tracebacks there are."""
+    """Count the failed batches and the tracebacks in the log."""
     text = log.read_text()
     return [text.count(what) for what in ("the engine failed on a batch of", "Traceback (most recent call last)")]
 

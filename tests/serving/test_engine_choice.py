@@ -27,7 +27,7 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 def refused(command: Sequence[str], directory: Path, **environment: str) -> list[str]:
-    """What a command says that ends as for a wrong setting."""
+    """Return the message of a command that must end as for a wrong setting."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=directory,

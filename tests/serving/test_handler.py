@@ -58,7 +58,7 @@ def _handle(unpacked: Path, *batch: tuple[Mapping[str, bytes], Mapping[str, Any]
 
 
 def _rest(content_type: str | None, length: int) -> dict[str, Any]:
-    """The headers of a REST request, with those that TorchServe makes of the inputs."""
+    """Make the headers of a REST request, with those that TorchServe adds for the inputs."""
     headers = {"body": {"content-type": content_type or ""}, "Host": "127.0.0.1", "content-length": str(length)}
     return headers if content_type is None else {**headers, "Content-Type": content_type}
 

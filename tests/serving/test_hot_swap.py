@@ -41,7 +41,7 @@ EACH = 150
 
 @pytest.fixture(scope="module")
 def bundles(tiny_bundle: Path, toy_sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
-    """Two models of one name over one vocabulary."""
+    """Write two models of one name over one vocabulary."""
     other = write_tiny_bundle(tmp_path_factory.mktemp("seed-2"), toy_sentences, seed=2)
     return [open_bundle(tiny_bundle), open_bundle(other)]
 
@@ -53,7 +53,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def translations(engine: str, bundles: list[Bundle], toy_sentences: list[str]) -> dict[str, dict[str, str]]:
-    """What each version makes of each sentence; the two differ, so a wrong label cannot go unnoticed."""
+    """Translate each sentence with each version; the two differ, so a wrong label cannot go unnoticed."""
     sentences = sorted(set(toy_sentences))[:SENTENCES]
     found = {bundle.manifest.version: _translated(bundle, engine, sentences) for bundle in bundles}
     first, second = found.values()
@@ -80,7 +80,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def client(mlflow: Server, bundles: list[Bundle]) -> MlflowClient:
-    """A client of the registry with both versions; champion is the first."""
+    """Register both versions and return a client of the registry; champion is the first."""
     client = MlflowClient(mlflow.uri, mlflow.uri)
     registry = Registry(client)
     for bundle in bundles:
@@ -91,7 +91,7 @@ def client(mlflow: Server, bundles: list[Bundle]) -> MlflowClient:
 
 @pytest.fixture(scope="module")
 def followed(client: MlflowClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The directory that a follower keeps at the champion."""
+    """Start a follower and return the directory that it keeps at the champion."""
     folder = tmp_path_factory.mktemp("followed")
     with _follower(folder / "models", client.tracking_uri, log=folder / "follower.log") as follower:
         follower.wait_until(lambda: _pointed(folder / "models") is not None, within_s=60)
@@ -168,7 +168,7 @@ def _metrics_url(server: BentoServer | TorchServeProcess) -> str:
 
 
 def _info(metrics: str, *versions: str) -> dict[str, float]:
-    """What the gauge says of each version."""
+    """Read the gauge of each version."""
     lines = [line for line in metrics.splitlines() if line.startswith("dragoman_model_info{")]
     return {
         version: max(float(line.rpartition(" ")[2]) for line in lines if f'version="{version}"' in line)
@@ -186,7 +186,7 @@ class Load:
         self._pool = ThreadPoolExecutor(CLIENTS)
 
     def versions(self, since: int = 0) -> Counter[str]:
-        """How many answers each version has given."""
+        """Count the answers of each version."""
         return Counter(body["model"]["version"] for _, status, body in self.answers[since:] if status == 200)
 
     def until(self, holds: Callable[[], bool], within_s: float = 90) -> None:

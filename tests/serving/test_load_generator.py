@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class StallingServer:
-    """Answers after ``delay_s``; from ``stall[0]`` to ``stall[1]`` seconds after its first request not at all."""
+    """A server that answers after ``delay_s``, but not from ``stall[0]`` to ``stall[1]`` s after its first request."""
 
     def __init__(self, *, delay_s: float, stall: tuple[float, float] = (0.0, 0.0)) -> None:
         self._delay_s, self._stall = delay_s, stall

@@ -21,7 +21,7 @@ CLIENTS = 8
 
 
 def document(sentences: list[str]) -> str:
-    """Different lines of a sentence each, as many as there may be."""
+    """Write as many different lines of one sentence each as a document may have."""
     chooser = random.Random(3)
     words = sorted({word for sentence in sentences for word in sentence.split()})
     lines = (f"{' '.join(chooser.choices(words, k=4))} {number}." for number in range(10_000))
@@ -38,7 +38,7 @@ def test_while_the_longest_document_is_translated_short_requests_are_answered_an
     is_over = threading.Event()
 
     def short(number: int) -> list[tuple[str, httpx.Response]]:
-        """What a client was answered that came and came again until the document's client had its answer."""
+        """Send short requests one after the other until the document's client has its answer, and return theirs."""
         found = []
         with httpx.Client(timeout=60, trust_env=False) as client:
             while not is_over.is_set():

@@ -74,7 +74,7 @@ def _post(client: httpx.Client, server: TorchServeProcess, request: RawRequest) 
 
 
 def _workers(client: httpx.Client, server: TorchServeProcess) -> list[psutil.Process]:
-    """The processes that hold the model; a worker that was started anew is another one."""
+    """Return the processes that hold the model; a restarted worker is another one."""
     (model,) = client.get(f"{server.management_url}/models/{server.model}").json()
     return [psutil.Process(pid) for pid in sorted(worker["pid"] for worker in model["workers"])]
 

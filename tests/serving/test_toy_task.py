@@ -26,7 +26,7 @@ TABLE_LINES = {
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout, under version control, with the toy's files and lines staged."""
+    """Copy this checkout, under version control, with the toy's files and lines staged."""
     copy = tmp_path_factory.mktemp("toy") / "checkout"
     copy.mkdir()
     listed = _git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")

@@ -100,6 +100,20 @@ def _there(end: str) -> bool:
     return any(f"/{name}".endswith(inside) or (end.endswith("/") and inside in f"/{name}") for name in _files())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_the_files_and_targets_a_document_names_exist(page: Path):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), target
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+    for module in re.findall(
+        r"python -m ((?:dragoman|train|tune|model_registry|deploy|benchmarks|docs)[a-z0-9_.]*)", text
+    ):
+        path = ROOT / module.rstrip(".").replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
 @pytest.fixture(scope="module")
 def problems() -> dict[tuple[str, ...], str]:
     """What the commands' own parsers find wrong with the command lines of all pages."""

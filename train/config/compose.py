@@ -1,4 +1,4 @@
-"""Composes a run's configuration from ``configs/`` and ``key=value`` settings, and reports every mistake at once."""
+"""Composition of a run's configuration from ``configs/`` and ``key=value`` settings; all mistakes are told at once."""
 
 import dataclasses
 import functools
@@ -32,18 +32,27 @@ OF_OTHERS = {
 
 
 def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
-    """The configuration for ``key=value`` settings; raises one ConfigError that lists everything wrong."""
+    """Compose the configuration for ``key=value`` settings; raises one ConfigError that lists everything wrong."""
     problems: list[str] = []
-    groups = _groups(chosen_task(settings, config_dir))
-    overrides = [override for text in settings if (override := _override(text, groups, config_dir, problems))]
-    composed = _compose(_with_one_limit(overrides), config_dir, problems)
-    if composed is None:
-        raise _config_error(problems)
-    return _checked(composed, problems)
+    task = chosen_task(settings, config_dir)
+    hints = typing.get_type_hints(find_task(task).Settings if task in TASKS else Config)
+    sections = {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
+    found = [_override(text, sections, config_dir, problems) for text in settings]
+    overrides = [override for override in found if override is not None]
+    # Naming another limit of training lifts the default one.
+    named = {override.removeprefix("++").partition("=")[0] for override in overrides}
+    if named & {"train.max_steps", "train.max_units"} and "train.max_minutes" not in named:
+        overrides.append("++train.max_minutes=null")
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
+            composed: Any = OmegaConf.to_container(compose(MAIN, overrides=overrides), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _config_error([*problems, " ".join(str(error).split())]) from error
+    return _checked({key: item for key, item in composed.items() if key not in OF_OTHERS}, problems)
 
 
 def load_config(path: Path) -> Config:
-    """The configuration that a run wrote into its directory; raises ConfigError when it cannot be read."""
+    """Read the configuration that a run wrote into its directory; raises ConfigError when it cannot be read."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -56,7 +65,7 @@ def load_config(path: Path) -> Config:
 
 
 def to_yaml(config: Config, *, portable: bool = False) -> str:
-    """The configuration as YAML; ``portable`` leaves out where the run and its records were kept.
+    """Write the configuration as YAML; ``portable`` leaves out where the run and its records were kept.
 
     The portable form goes into the bundle, so that the same training gives the same bytes wherever it ran.
     """
@@ -80,7 +89,7 @@ def training_digest(config: Config) -> str:
 
 
 def flatten(config: Config) -> dict[str, object]:
-    """Every setting by its dotted name."""
+    """List every setting by its dotted name."""
 
     def walk(value: Any, where: str) -> list[tuple[str, object]]:
         if isinstance(value, Mapping):
@@ -101,19 +110,12 @@ def chosen_task(settings: Sequence[str], config_dir: Path = CONFIG_DIR) -> str:
 
 
 def choices(group: str, config_dir: Path = CONFIG_DIR) -> list[str]:
-    """The names that ``group=`` accepts."""
+    """List the names that ``group=`` accepts."""
     return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
 
 
-def _groups(task: str) -> set[str]:
-    """Name the groups of settings of a task."""
-    kind = find_task(task).Settings if task in TASKS else Config
-    hints = typing.get_type_hints(kind)
-    return {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
-
-
-def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]) -> str | None:
-    """One setting as Hydra is to see it, or None with the problem noted."""
+def _override(text: str, sections: set[str], config_dir: Path, problems: list[str]) -> str | None:
+    """Rewrite one setting for Hydra, or return None with the problem noted."""
     key, equals, value = text.partition("=")
     key = key.strip().lstrip("+")
     if not equals or not key or key.startswith("~"):
@@ -122,10 +124,11 @@ def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]
     if key == "hydra" or key.startswith("hydra."):
         problems.append(f"{key} is not a setting: Hydra composes here and does nothing else")
         return None
-    if (section := key.partition(".")[0]) in OF_OTHERS:
+    section = key.partition(".")[0]
+    if section in OF_OTHERS:
         problems.append(f"{key} is not a setting of training: {OF_OTHERS[section]}")
         return None
-    if key in groups:
+    if key in sections:
         problems.append(f"{key} is a group of settings: write {key}.SETTING=value, got {text!r}")
         return None
     if key in GROUPS and value not in choices(key, config_dir):
@@ -147,26 +150,6 @@ def _override(text: str, groups: set[str], config_dir: Path, problems: list[str]
 @functools.cache
 def _parser() -> OverridesParser:
     return OverridesParser.create()
-
-
-def _with_one_limit(overrides: Sequence[str]) -> list[str]:
-    """Naming another limit of training lifts the default one."""
-    named = {override.removeprefix("++").partition("=")[0] for override in overrides}
-    if named & {"train.max_steps", "train.max_units"} and "train.max_minutes" not in named:
-        return [*overrides, "++train.max_minutes=null"]
-    return list(overrides)
-
-
-def _compose(overrides: Sequence[str], config_dir: Path, problems: list[str]) -> Any:
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
-            composed = compose(MAIN, overrides=list(overrides))
-        value = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        problems.append(" ".join(str(error).split()))
-        return None
-    assert isinstance(value, dict)
-    return {key: item for key, item in value.items() if key not in OF_OTHERS}
 
 
 def _checked(value: object, problems: list[str]) -> Config:

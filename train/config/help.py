@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -34,7 +34,9 @@ def help_text(settings: Sequence[str] = ()) -> str:
     """Write the introduction, the choices of each group, and every setting of a task with its default and meaning."""
     defaults = compose_config(settings)
     task = find_task(defaults.task.name)
-    lines = [INTRODUCTION.format(commands="\n".join(_commands(task.commands))), "Choices:"]
+    examples = {f"train {settings}".strip(): meaning for settings, meaning in task.commands.items()}
+    commands = [f"  {f'python -m {text}':<66} {meaning}".rstrip() for text, meaning in {**examples, **COMMANDS}.items()]
+    lines = [INTRODUCTION.format(commands="\n".join(commands)), "Choices:"]
     lines += [f"  {group}={'|'.join(choices(group, CONFIG_DIR))}" for group in GROUPS]
     lines += ["", "Settings of every run, with their defaults:"]
     hints = typing.get_type_hints(task.Settings, include_extras=True)
@@ -47,40 +49,26 @@ def help_text(settings: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _commands(of_the_task: Mapping[str, str]) -> Iterator[str]:
-    commands = {f"train {settings}".strip(): meaning for settings, meaning in of_the_task.items()}
-    for command, meaning in {**commands, **COMMANDS}.items():
-        yield f"  {f'python -m {command}':<66} {meaning}".rstrip()
-
-
 def _group_rows(group: str, hint: Any, default: Any) -> Iterator[str]:
     variants = [note for note in typing.get_args(hint)[1:] if isinstance(note, Variants)]
     if not variants:
         yield from ["", f"Settings of {group}:", *_rows(group, hint, default)]
         return
+    found = {}
+    for name in choices(group, CONFIG_DIR):
+        loaded = yaml.safe_load((CONFIG_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
+        # A file that also changes settings of other sections has its own under its name.
+        found[name] = loaded.get(group, loaded)
     for kind in variants[0].kinds:
         hints = typing.get_type_hints(variants[0].resolve(kind), include_extras=True)
-        defaults_of = _defaults(group, kind, set(hints))
-        if not defaults_of:
-            continue
-        yield from ["", f"Settings of {group}={'|'.join(defaults_of)}:"]
-        for key, inner in hints.items():
-            values = list(dict.fromkeys(_shown(defaults[key]) for defaults in defaults_of.values()))
-            if key != "kind":
-                yield _row(f"{group}.{key}", "|".join(values), inner)
-
-
-def _defaults(group: str, kind: str, settings: set[str]) -> dict[str, dict[str, Any]]:
-    """Read the choices of one kind by name; those of other tasks, which may call a kind the same, have other keys."""
-    found = {name: _yaml(group, name) for name in choices(group, CONFIG_DIR)}
-    return {name: own for name, own in found.items() if own.get("kind") == kind and set(own) == settings}
-
-
-def _yaml(group: str, name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CONFIG_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    # A file that also changes settings of other sections has its own under its name.
-    own: dict[str, Any] = loaded.get(group, loaded)
-    return own
+        # Choices of other tasks, which may call a kind the same, have other keys.
+        of_kind = {name: own for name, own in found.items() if own.get("kind") == kind and set(own) == set(hints)}
+        if of_kind:
+            yield from ["", f"Settings of {group}={'|'.join(of_kind)}:"]
+            for key, inner in hints.items():
+                values = dict.fromkeys(_shown(own[key]) for own in of_kind.values())
+                if key != "kind":
+                    yield _row(f"{group}.{key}", "|".join(values), inner)
 
 
 def _shown(value: object) -> str:
@@ -96,13 +84,9 @@ def _rows(name: str, hint: Any, default: Any) -> Iterator[str]:
 
 
 def _row(name: str, default: str, hint: Any) -> str:
-    return f"  {f'{name} [{default}]':<44} {_meaning(hint)}"
-
-
-def _meaning(hint: Any) -> str:
-    parts = [describe(hint)]
+    meaning = describe(hint)
     for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ():
         if isinstance(note, Setting):
             bounded = note.minimum is not None or note.maximum is not None
-            parts = [note.help, parts[0] + (f", {describe_range(note)}" if bounded else "")]
-    return "; ".join(parts)
+            meaning = f"{note.help}; {meaning}{f', {describe_range(note)}' if bounded else ''}"
+    return f"  {f'{name} [{default}]':<44} {meaning}"

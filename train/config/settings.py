@@ -13,14 +13,14 @@ from dragoman.strict import Setting
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """What is learnt."""
+    """The task that is learnt."""
 
     name: Annotated[str, Setting("the task, a key of train.task_table.TASKS")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How the weights are found."""
+    """Settings of the training loop."""
 
     seed: Annotated[int, Setting("seed of weights, data order and dropout", minimum=0)]
     device: Annotated[Literal["auto", "cpu", "cuda"], Setting("where to compute; auto takes a GPU if there is one")]
@@ -63,7 +63,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """Where the run is recorded."""
+    """The place where the run is recorded."""
 
     enabled: Annotated[bool, Setting("record the run in MLflow")]
     uri: Annotated[str | None, Setting("tracking server or database; null takes MLFLOW_TRACKING_URI or sqlite")]

@@ -39,20 +39,20 @@ class Splits:
 
 @dataclass
 class SplitReport:
-    """How many examples of a split were read, and how many were dropped for which reason."""
+    """Counts of the examples of a split: read, and dropped by reason."""
 
     read: int
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
     def kept(self) -> int:
-        """Examples that remain."""
+        """Count the examples that remain."""
         return self.read - self.dropped.total()
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanCorpus:
-    """What is trained on, and how it came about."""
+    """A corpus that is ready for training, with the counts of what was left out."""
 
     splits: Splits
     digests: Mapping[str, str]
@@ -76,14 +76,14 @@ class CleanCorpus:
 
     @property
     def fingerprint(self) -> str:
-        """``sha256:…`` over every row of every split; moving one character between two cells changes it."""
+        """Digest, ``sha256:…``, of every row of every split; moving one character between two cells changes it."""
         whole = hashlib.sha256()
         for name, examples in self.splits.items():
             whole.update(f"{name}\0{len(examples)}\0".encode() + bytes.fromhex(self.digests[name]))
         return f"sha256:{whole.hexdigest()}"
 
     def as_dict(self) -> dict[str, object]:
-        """The corpus report, ready for JSON."""
+        """Give the corpus report, ready for JSON."""
         return {
             "name": self.splits.name,
             "fingerprint": self.fingerprint,
@@ -113,22 +113,17 @@ def digest_splits(splits: Splits) -> dict[str, str]:
     for name, examples in splits.items():
         try:
             digests[name] = items_digest(held_out_items(examples)).hex()
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"example {_first_bad(examples)} of the {name} split of {splits.name} cannot be stored ({error}); "
-                "repair it, or leave it out"
-            ) from error
-    return digests
-
-
-def _first_bad(examples: Sequence[Example]) -> int:
-    """Find the first example, counted from 1, that has no digest."""
-    for number, item in enumerate(held_out_items(examples), start=1):
-        try:
-            items_digest([item])
         except (TypeError, ValueError):
-            return number
-    raise AssertionError("every example has a digest")
+            for number, item in enumerate(held_out_items(examples), start=1):
+                try:
+                    items_digest([item])
+                except (TypeError, ValueError) as error:
+                    raise DataError(
+                        f"example {number} of the {name} split of {splits.name} cannot be stored ({error}); repair it, "
+                        "or leave it out"
+                    ) from error
+            raise
+    return digests
 
 
 def hold_out(name: str, examples: Sequence[Example], *, validation_size: int, test_size: int, seed: int) -> Splits:
@@ -152,7 +147,7 @@ def hold_out(name: str, examples: Sequence[Example], *, validation_size: int, te
 
 
 def folds(splits: Splits, *, count: int, seed: int) -> list[Splits]:
-    """Cross-validation: ``count`` times another part of training and validation examples together validates the rest.
+    """Split for cross-validation: in each fold another part of the training and validation examples validates.
 
     Parts are cut by input, so that none is on both sides. The test sets stay as they are, unseen.
     Raises DataError when there are fewer distinct inputs than folds.

@@ -1,4 +1,4 @@
-"""Where corpora lie: the folder that DRAGOMAN_DATA names, or ``data/`` in the checkout."""
+"""The place of corpora: the folder that DRAGOMAN_DATA names, or ``data/`` in the checkout."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub answers: asked once, briefly, before libraries start to retry for minutes."""
+"""A brief check that the Hugging Face hub answers, before libraries start to retry for minutes."""
 
 import os
 import threading
@@ -7,6 +7,7 @@ import urllib.request
 
 from dragoman.errors import UnavailableError
 
+# Slow answers over bad lines arrive within this; the libraries' own attempts take minutes.
 TIMEOUT_SECONDS = 6.0
 
 

@@ -12,7 +12,7 @@ from train.data.hub import require_hub
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A directory with the files of a model, and how a manifest names it."""
+    """A directory with the files of a model, and its name in manifests."""
 
     folder: Path
     base_model: BaseModel
@@ -39,7 +39,7 @@ def find_pretrained(path: str, revision: str | None, files: Sequence[str]) -> Pr
 
 
 def files_digest(folder: Path, files: Sequence[str]) -> str:
-    """``sha256:…`` over the names and contents of files."""
+    """Compute ``sha256:…`` over the names and contents of files."""
     digest = hashlib.sha256()
     for name in sorted(files):
         with (folder / name).open("rb") as file:

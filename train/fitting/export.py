@@ -21,6 +21,7 @@ from train.fitting.prepare import Prepared
 from train.run.scores import scores
 from train.tasks.base import Task
 
+# Few enough to be read on one page of the record.
 SAMPLES = 20
 
 Row = Mapping[str, Any]
@@ -35,7 +36,7 @@ class Judged:
 
     @property
     def samples(self) -> list[Row]:
-        """Some rows of the first set."""
+        """Sample rows of the first set."""
         rows = next(iter(self.outputs.values()))
         chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
         return [rows[row] for row in sorted(chooser.sample(range(len(rows)), min(SAMPLES, len(rows))))]

@@ -78,7 +78,7 @@ class Fitting:
     def choose_weights(self) -> None:
         """Load the best checkpoint, or the average of the last ones where that scores better."""
         state, model, learner = self.state, self.prepared.model, self.prepared.learner
-        # The loop ends with a validation.
+        # Every run ends with a validation, see train.loop.
         assert state.best_step is not None
         assert state.best_score is not None
         if self._settings.average_checkpoints > 1:

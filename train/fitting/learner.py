@@ -88,11 +88,13 @@ class TaskLearner:
         device = next(model.parameters()).device
         outputs: list[Any] = [None] * len(self._references)
         total, weights = 0.0, 0
+        # Sorted by length, so that little is padded; the outputs go back to the places of their references.
         order = by_length(np.arange(len(outputs)), self._validation_lengths)
         for part in cut(order, self._validation_lengths, self._settings.batch_units):
             collated = self._task.collate(self._validation, part)
             batch = {name: tensor.to(device) for name, tensor in collated.items()}
             weight = self._task.loss_weight(batch)
+            # Each batch's loss is a mean over its own number of items or tokens.
             total += float(self._task.loss(model, batch, label_smoothing=0.0)) * weight
             weights += weight
             for row, output in zip(part, self._task.outputs(model, batch), strict=True):

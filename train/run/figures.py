@@ -23,8 +23,9 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, *, title: str)
     rates.set_ylabel("learning rate")
     lines = [*losses.get_lines(), *rates.get_lines()]
     losses.legend(lines, [str(line.get_label()) for line in lines], loc="upper right")
-    for name in _scored(history):
-        scores.plot(*_curve(history, name), marker=".", label=name.removeprefix("validation/"))
+    for name in dict.fromkeys(name for point in history for name in point):
+        if name.startswith("validation/") and name != "validation/loss":
+            scores.plot(*_curve(history, name), marker=".", label=name.removeprefix("validation/"))
     scores.set_xlabel("step")
     scores.set_ylabel("score on validation")
     if scores.get_lines():
@@ -32,11 +33,6 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, *, title: str)
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110, format="png")
-
-
-def _scored(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for point in history for name in point)
-    return [name for name in names if name.startswith("validation/") and name != "validation/loss"]
 
 
 def _curve(history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:

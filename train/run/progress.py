@@ -1,4 +1,4 @@
-"""Tells a person how far training is: a bar on a terminal, a line now and then elsewhere; always on standard error."""
+"""Progress of a training, shown to a person."""
 
 import sys
 import time
@@ -10,24 +10,24 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from train.run.history import CurvePoint
 
+# Elsewhere than on a terminal: few enough lines for a log of hours.
 SECONDS_BETWEEN_LINES = 10.0
+# Rich counts whole units; a thousand make the bar move with every point.
 SCALE = 1000
 
 
 class Display(Protocol):
-    """Whoever tells a person how far training is."""
+    """A display of the progress of a training."""
 
     def stage(self, text: str) -> None:
-        """Something begins."""
-        ...
+        """Say what begins now."""
 
     def show(self, report: CurvePoint) -> None:
-        """A point of the curves."""
-        ...
+        """Show a point of the curves."""
 
 
 class TrainingProgress:
-    """Shows the reports of a run."""
+    """The display of the command line: a bar on a terminal, a line now and then elsewhere; always on standard error."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
@@ -65,8 +65,12 @@ class TrainingProgress:
             self._console.print(text, markup=False)
 
     def _describe(self, report: CurvePoint) -> str:
-        shown = [text for name, value in self._figures.items() if (text := _shown(name, value))]
-        return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{_time_left(report)} left"])
+        shown = filter(None, [_shown(name, value) for name, value in self._figures.items()])
+        left = "?"
+        if report.progress > 0:
+            seconds = round(report.elapsed_seconds * (1 - report.progress) / report.progress)
+            left = f"{seconds // 60}:{seconds % 60:02d}"
+        return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{left} left"])
 
 
 def _shown(name: str, value: float) -> str | None:
@@ -77,10 +81,3 @@ def _shown(name: str, value: float) -> str | None:
     if figure.endswith("_per_second"):
         return f"{value:,.0f} {figure.removesuffix('_per_second')}/s"
     return f"{figure} {value:.4g}" if kind == "validation" and figure != "loss" else None
-
-
-def _time_left(report: CurvePoint) -> str:
-    if report.progress <= 0:
-        return "?"
-    seconds = round(report.elapsed_seconds * (1 - report.progress) / report.progress)
-    return f"{seconds // 60}:{seconds % 60:02d}"

@@ -1,10 +1,9 @@
-"""The record of a run once its bundle is on disk: what is sent, with patience, and how it is told if that fails."""
+"""The record of a run: opened before the loop, sent with patience once the bundle is on disk."""
 
 import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dragoman import atomic
@@ -18,8 +17,9 @@ from train.run.history import read_history
 from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 from train.run.run_dir import RunDir, read_corpus_report
 
-# How long a server that does not answer is asked again: a restart of it takes less.
+# A server that does not answer is asked again for this long: a restart of it takes less.
 PATIENCE_SECONDS = 60.0
+# Between two attempts; the wait doubles, so that a server that comes up is not hammered.
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 
@@ -73,7 +73,13 @@ def is_complete(run: RunDir) -> bool:
 
 def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
     """Send what is missing of the record of a run that has its bundle; raises DataError or UnavailableError."""
-    _check_files(run)
+    needed = (run.corpus, run.history, run.curves, run.samples, run.held_out)
+    lacking = ", ".join(path.name for path in needed if not path.exists())
+    if lacking:
+        raise DataError(
+            f"{run.path} lacks {lacking}, which its record needs; put what is missing back, or give up the record and "
+            f"register the bundle: python -m model_registry register {run.path}"
+        )
     try:
         recorder = open_record(run, config, read_corpus_report(run), open_recorder)
     except UnavailableError as error:
@@ -139,16 +145,6 @@ def _patiently(action: Callable[[], object], deadline: float) -> None:
         wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
 
-def _check_files(run: RunDir) -> None:
-    """Raise DataError when a file is gone that the record needs."""
-    needed = (run.corpus, run.history, run.curves, run.samples, run.held_out)
-    if lacking := ", ".join(path.name for path in needed if not path.exists()):
-        raise DataError(
-            f"{run.path} lacks {lacking}, which its record needs; put what is missing back, or give up the record and "
-            f"register the bundle: python -m model_registry register {run.path}"
-        )
-
-
 def _unsent(run: RunDir, error: UnavailableError) -> UnavailableError:
     return UnavailableError(
         f"the bundle {run.bundle} is complete, but its record is not ({error}); send it later with: "
@@ -157,6 +153,5 @@ def _unsent(run: RunDir, error: UnavailableError) -> UnavailableError:
 
 
 def _place(run: RunDir) -> Mapping[str, Any]:
-    path: Path = run.mlflow
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found: dict[str, Any] = json.loads(run.mlflow.read_text(encoding="utf-8")) if run.mlflow.exists() else {}
     return found

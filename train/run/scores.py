@@ -1,5 +1,6 @@
 """The scores of a manifest: each metric with its signature and a bootstrap interval."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,24 +15,14 @@ def scores(
     metrics: Sequence[str], outputs: Sequence[Any], references: Sequence[Any], *, test_set: str, engine: str
 ) -> list[Score]:
     """Score outputs by each metric (names of ``scoring.table``); raises DataError for a score that is no number."""
-    found = [(name, estimate(metric(name), outputs, references)) for name in metrics]
-    for name, score in found:
+    found = []
+    for name in metrics:
+        score = estimate(metric(name), outputs, references)
         if not all(map(math.isfinite, (score.value, score.low, score.high))):
             # No manifest can hold it.
             raise DataError(
                 f"{name} is {score.value} ({score.low} to {score.high}) on {test_set}; it has no value for these, so "
                 "score by another metric, or give a larger set"
             )
-    return [
-        Score(
-            metric=name,
-            value=score.value,
-            signature=score.signature,
-            test_set=test_set,
-            items=score.items,
-            low=score.low,
-            high=score.high,
-            engine=engine,
-        )
-        for name, score in found
-    ]
+        found.append(Score(metric=name, test_set=test_set, engine=engine, **dataclasses.asdict(score)))
+    return found

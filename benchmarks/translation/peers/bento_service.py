@@ -13,7 +13,7 @@ from benchmarks.translation.peers.bento_huggingface import MAX_BATCH_SIZE, MAX_L
 from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
 
-class Arguments(pydantic.BaseModel):
+class PeerArguments(pydantic.BaseModel):
     """The values of ``bentoml serve --arg``."""
 
     bundle: str
@@ -23,7 +23,7 @@ class Arguments(pydantic.BaseModel):
 class Batched:
     """Translation in batches that BentoML makes."""
 
-    arguments = bentoml.use_arguments(Arguments)
+    arguments = bentoml.use_arguments(PeerArguments)
 
     def __init__(self) -> None:
         self._translate = HuggingFaceTranslator(self.arguments.bundle)

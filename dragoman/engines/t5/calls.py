@@ -50,7 +50,7 @@ class Call:
 
 
 @dataclass(eq=False, kw_only=True)
-class Item:
+class SlotItem:
     """One source on its way through the decoder; in a slot it began after ``began`` steps of its lane."""
 
     call: Call

@@ -41,7 +41,7 @@ class GreedySlots(Slots):
         )
 
     def _begin(self, index: Tensor, penalties: Sequence[float]) -> None:
-        # One sequence is never compared with another, so its penalty is applied once, to the answer (``Item.answer``).
+        # One sequence is never compared with another, so its penalty is applied once, in ``SlotItem.answer``.
         self._totals[index] = 0.0
 
     def _search_tensors(self) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dragoman.engines.t5.calls import Item
+from dragoman.engines.t5.calls import SlotItem
 from dragoman.engines.t5.graphs import StepGraphs
 from dragoman.engines.t5.model import Encoded, T5Model
 from dragoman.engines.t5.slots import SlotReport, Slots
@@ -76,7 +76,7 @@ class _Snapshot:
     """A report on its way to the host, with the items that were in its slots."""
 
     report: SlotReport
-    items: dict[int, Item]
+    items: dict[int, SlotItem]
     arrived: "torch.cuda.Event | None"
 
 
@@ -86,10 +86,10 @@ class Lane:
     def __init__(self, model: T5Model, slots: Slots, pace: Pace) -> None:
         self._model, self._slots, self._pace = model, slots, pace
         self._graphs = StepGraphs(model.device)
-        self._waiting: list[Item] = []
-        self._batches: deque[list[Item]] = deque()
-        self._encoded: deque[tuple[Item, Encoded, int]] = deque()
-        self._items: dict[int, Item] = {}
+        self._waiting: list[SlotItem] = []
+        self._batches: deque[list[SlotItem]] = deque()
+        self._encoded: deque[tuple[SlotItem, Encoded, int]] = deque()
+        self._items: dict[int, SlotItem] = {}
         self._snapshots: deque[_Snapshot] = deque()
         self._waited = 0
         self._steps = 0
@@ -99,7 +99,7 @@ class Lane:
         """Tell whether there is anything to do."""
         return bool(self._waiting or self._batches or self._encoded or self._items)
 
-    def add(self, items: Iterable[Item]) -> None:
+    def add(self, items: Iterable[SlotItem]) -> None:
         """Append items to those that wait."""
         self._waiting.extend(items)
 
@@ -114,7 +114,7 @@ class Lane:
         else:
             self._collect(0)
 
-    def abandon(self, error: Exception) -> list[Item]:
+    def abandon(self, error: Exception) -> list[SlotItem]:
         """Fail every call with an item that is encoded or in a slot, and return the items that have not come so far."""
         for item in (*self._items.values(), *(item for item, _, _ in self._encoded)):
             item.call.fail(error)
@@ -142,7 +142,7 @@ class Lane:
         self._waiting = []
         return True
 
-    def _encode(self, items: Sequence[Item]) -> list[tuple[Sequence[Item], Encoded]]:
+    def _encode(self, items: Sequence[SlotItem]) -> list[tuple[Sequence[SlotItem], Encoded]]:
         """Encode a batch; if that fails (memory, mostly), encode item by item, so that one fails its own call alone."""
         if not items:
             return []
@@ -154,7 +154,7 @@ class Lane:
             items[0].call.fail(error)
             return []
 
-    def _encode_batch(self, items: Sequence[Item]) -> Encoded:
+    def _encode_batch(self, items: Sequence[SlotItem]) -> Encoded:
         multiple = self._pace.encoder_multiple
         width = -(-max(len(item.ids) for item in items) // multiple) * multiple
         ids = torch.tensor([[*item.ids, *[PAD_ID] * (width - len(item.ids))] for item in items])

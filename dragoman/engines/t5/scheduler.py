@@ -7,7 +7,7 @@ import torch
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.beam import BeamSlots
-from dragoman.engines.t5.calls import Call, Item
+from dragoman.engines.t5.calls import Call, SlotItem
 from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import Lane, Pace
 from dragoman.engines.t5.model import T5Model
@@ -32,7 +32,7 @@ class SlotScheduler:
         """Start the thread; at most ``slots`` rows of the decoder are computed at once."""
         self._model, self._rows, self._pace = model, slots, pace
         self._lanes: dict[int, Lane] = {}
-        self._arrived: list[Item] = []
+        self._arrived: list[SlotItem] = []
         self._closing = False
         self._wake = threading.Condition()
         # Daemonic, so that a program which forgets to close its engine still ends.
@@ -54,7 +54,7 @@ class SlotScheduler:
         self._check(sources, decoding, num_hypotheses)
         call = Call(len(sources), on_answer)
         items = [
-            Item(
+            SlotItem(
                 call=call,
                 place=place,
                 ids=ids,
@@ -123,7 +123,7 @@ class SlotScheduler:
             self._add(item)
         return not ended or any(lane.busy for lane in self._lanes.values())
 
-    def _add(self, item: Item) -> None:
+    def _add(self, item: SlotItem) -> None:
         width = item.decoding.num_beams
         try:
             if width not in self._lanes:

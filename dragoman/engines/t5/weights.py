@@ -139,9 +139,10 @@ def _load_tensors(model_dir: Path) -> dict[str, Tensor]:
             raise ValueError(f"{INDEX} names {shard!r} for {tensor}; a shard is model-00001-of-00002.safetensors")
         shards.setdefault(shard, set()).add(tensor)
     found = {file.name for file in model_dir.glob("*.safetensors")}
-    if missing := sorted(shards.keys() - found):
+    missing, extra = sorted(shards.keys() - found), sorted(found - shards.keys())
+    if missing:
         raise ValueError(f"{INDEX} names {missing[0]}, which is not there")
-    if extra := sorted(found - shards.keys()):
+    if extra:
         raise ValueError(f"{extra[0]} stands beside {INDEX}, which does not name it")
     tensors: dict[str, Tensor] = {}
     for shard, names in shards.items():

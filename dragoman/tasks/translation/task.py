@@ -1,4 +1,4 @@
-"""Translation at run time: texts in, texts out, sentence by sentence, over either engine."""
+"""Translation of texts, sentence by sentence, with either engine."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from scoring.base import Metric
 
 
 class Accuracy(Metric):
-    """Counts right labels."""
+    """The share of right labels."""
 
     name = "accuracy"
 

@@ -1,4 +1,4 @@
-"""A file answered line by line: what becomes of it when the engine fails, and what it takes of memory."""
+"""A file answered line by line: its end when the engine fails, and its use of memory."""
 
 from collections.abc import Sequence
 from pathlib import Path

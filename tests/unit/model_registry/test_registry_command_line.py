@@ -19,6 +19,7 @@ def version(number: int, *aliases: str, bundle_version: str = "") -> Version:
         number=number,
         aliases=aliases,
         run_id="",
+        model_id="",
         created=datetime.now(UTC),
         digest="",
         bundle_version=bundle_version,

@@ -114,7 +114,7 @@ def test_the_number_of_missing_items_makes_the_interval_as_wide_as_the_margin(co
 
 @pytest.mark.parametrize("mode", ["superiority", "non_inferiority"])
 def test_no_more_candidates_at_the_limit_pass_than_stated(mode, corpus):
-    """All items are the population, so that the true difference is known; test sets are drawn from it."""
+    """Draw test sets from all items as the population, so that the true difference is known."""
     candidate, champion, references = corpus
     chrf = metric("chrF")
     ours, theirs = (chrf.counts(system, references) for system in (candidate, champion))

@@ -7,7 +7,7 @@ from train.batches import EvenBatches, Indices, Lengths, by_length, cut, units
 
 
 def padding_share(batches: Sequence[Indices], lengths: Lengths) -> float:
-    """Share of the padded units that are padding, between 0 and 1."""
+    """Compute the share of the padded units that are padding, between 0 and 1."""
     counted = [units(rows, lengths) for rows in batches]
     return 1 - sum(count.real for count in counted) / sum(count.padded for count in counted)
 

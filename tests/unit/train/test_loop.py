@@ -22,7 +22,7 @@ ROWS = 24
 
 
 class Pictures:
-    """Learns which of two classes random pictures are of: no tokens, no masks, and a batch normalisation."""
+    """A learner of the class, of two, of random pictures: no tokens, no masks, and a batch normalisation."""
 
     unit, objective = "item", "loss"
     higher_is_better = False
@@ -156,7 +156,7 @@ def test_weights_that_are_no_numbers_are_neither_validated_nor_saved(train: Call
 
 
 class Overflowing(Pictures):
-    """Has finite losses and gradients, and a weight that one step of decay takes beyond all numbers."""
+    """A learner with finite losses and gradients, and a weight that one step of decay takes beyond all numbers."""
 
     def loss(self, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return super().loss(model, batch) + 0 * model.large

@@ -1,1 +1,1 @@
-"""Learns to translate: sentence pairs, their cleaning, T5 and its vocabulary, and the conversion that ships."""
+"""The training of translation: sentence pairs, their cleaning, T5 and its vocabulary, and the conversion that ships."""

@@ -13,7 +13,7 @@ VOCABULARY_MAP = "vmap.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """How the trained weights are packaged."""
+    """Settings of the conversion."""
 
     target_vocabulary: Annotated[
         Literal["all", "corpus"],

@@ -1,4 +1,4 @@
-"""Makes the T5 that is trained, from random weights or pretrained ones, and writes it in Hugging Face layout."""
+"""The T5 that is trained: made from random weights or pretrained ones, written in Hugging Face layout."""
 
 import json
 import tempfile
@@ -49,7 +49,7 @@ def prepare_model(settings: PretrainedModel | ScratchModel, texts: Sequence[str]
 
 
 def t5_config(settings: ScratchModel, pieces: int) -> Any:
-    """The T5 configuration of a model from scratch over so many pieces."""
+    """Make the T5 configuration of a model from scratch over so many pieces."""
     return transformers.T5Config(
         vocab_size=T5_ROWS if pieces == T5_PIECES else pieces,
         d_model=settings.d_model,
@@ -67,7 +67,7 @@ def t5_config(settings: ScratchModel, pieces: int) -> Any:
 
 
 def parameter_groups(model: Any, embedding_lr_scale: float) -> list[dict[str, Any]]:
-    """The optimizer's groups: the embeddings, whose learning rate is scaled, and everything else.
+    """Make the optimizer's groups: the embeddings, whose learning rate is scaled, and everything else.
 
     T5 starts its embeddings at unit variance and its other matrices at about 1/width. Adam moves every weight by the
     same amount a step, so the embeddings would hardly move; Adafactor, which T5 was made with, scales by the size of a

@@ -1,4 +1,4 @@
-"""Which T5 is trained: weights that exist already, or a geometry with random ones."""
+"""Settings of the T5 that is trained: weights that exist already, or a geometry with random ones."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

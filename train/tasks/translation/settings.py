@@ -34,7 +34,7 @@ def data_settings(kind: str) -> type:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationSettings(TaskSettings):
-    """The direction."""
+    """The direction of the translation."""
 
     source: Annotated[str, Setting("language translated from, ISO 639-1 code")]
     target: Annotated[str, Setting("language translated to, ISO 639-1 code")]

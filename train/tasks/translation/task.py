@@ -57,7 +57,7 @@ class Translation(Task):
 
     @property
     def languages(self) -> Languages:
-        """The direction."""
+        """The direction of the translation."""
         return Languages(source=self.config.task.source, target=self.config.task.target)
 
     def read(self) -> Splits:

@@ -15,6 +15,7 @@ SPIECE = "spiece.model"
 # took more than a thousand pieces on the phrasebook. So the size follows the square root of the number of forms: 2,700
 # for the phrasebook, 8,000 for Multi30k, 32,000 for millions of sentences.
 PIECES_PER_ROOT_OF_FORMS, SMALLEST, LARGEST = 40, 500, 32_000
+# SentencePiece holds all it reads in memory; more sentences change the pieces of a language little.
 SENTENCES_READ = 1_000_000
 
 
@@ -48,7 +49,7 @@ def train_vocabulary(texts: Sequence[str], size: int | Literal["auto"]) -> bytes
 
 
 def suggested_size(texts: Iterable[str]) -> int:
-    """How many pieces suit the number of distinct word forms: a multiple of eight, within bounds."""
+    """Choose the number of pieces by the number of distinct word forms: a multiple of eight, within bounds."""
     forms = {form for text in texts for form in text.split()}
     return max(SMALLEST, min(LARGEST, int(PIECES_PER_ROOT_OF_FORMS * len(forms) ** 0.5) // 8 * 8))
 
@@ -75,7 +76,7 @@ def write_tokenizer_files(model_dir: Path, vocabulary: bytes) -> Tokenizer:
 
 
 def _fast_tokenizer(vocabulary: bytes) -> Any:
-    """The vocabulary in the ``tokenizers`` library: the same normalisation table, pieces and scores."""
+    """Make the vocabulary of the ``tokenizers`` library: the same normalisation table, pieces and scores."""
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import Tokenizer as FastTokenizer
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors

@@ -33,6 +33,6 @@ class ParityTask(Task):
         return [Result(LABELS[int(self._scores[:, digit].argmax())]) for digit in batch]
 
     def render(self, request, results):
-        """Give a label, or a list of labels."""
+        """Return a label, or a list of labels."""
         labels = [result.value for result in results]
         return {"outputs": labels if request.is_list else labels[0], "model": self.manifest.identity()}

@@ -28,7 +28,7 @@ class ParityConfig(Config):
 
 
 class Parity(Task):
-    """Learns which digits end an even number."""
+    """The training of a table of the digits that end an even number."""
 
     Settings = ParityConfig
     metrics = ("accuracy",)
@@ -53,7 +53,7 @@ class Parity(Task):
         }
 
     def loss(self, model, batch, *, label_smoothing):
-        """Cross-entropy."""
+        """Compute the cross-entropy."""
         return torch.nn.functional.cross_entropy(model(batch["digit"]), batch["label"], label_smoothing=label_smoothing)
 
     def outputs(self, model, batch):

@@ -168,9 +168,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 @pytest.fixture
 def context(tiny_bundle: Path, tmp_path: Path) -> Context:
     manifest = open_bundle(tiny_bundle).manifest
-    return Context(
-        path=tmp_path / "laid-out", store=tmp_path, packaged=Packaged(mar=tmp_path, bento="-"), manifest=manifest
-    )
+    packaged = Packaged(mar=tmp_path, bento="-")
+    return Context(path=tmp_path / "laid-out", store=tmp_path, packaged=packaged, bundle=tiny_bundle, manifest=manifest)
 
 
 PYTORCH = "https://download.pytorch.org/whl/cpu"

@@ -1,75 +1,55 @@
 """Workers are idle when they compute next to nothing, however often they look at something."""
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
-import psutil
 import pytest
 
+from deploy.torchserve import server
 from deploy.torchserve.server import QUIET_S, wait_until_idle
 
-# For ever; the second is at work for a twentieth of the time.
-BUSY = "print('up', flush=True)\nwhile True: pass"
-LOOKING = """
-import time
-print('up', flush=True)
-while True:
-    until = time.process_time() + 0.01
-    while time.process_time() < until: pass
-    time.sleep(0.2)
-"""
-# At work for some time, and then no more.
-FINISHING = """
-import signal, time
-print('up', flush=True)
-while time.process_time() < 1: pass
-signal.pause()
-"""
 
-Start = Callable[[str], psutil.Process]
+class Clock:
+    """A clock on which a pause takes no time of the test's."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def looking(self) -> float:
+        """The processor time of a worker that is at work for 10 of every 210 milliseconds."""
+        return 0.01 * (self.now // 0.21) + min(self.now % 0.21, 0.01)
+
+    def finishing(self) -> float:
+        """The processor time of a worker that is at work for a second, and then no more."""
+        return min(self.now, 1.0)
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def run(program: str) -> psutil.Process:
-        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        process.stdout.readline()
-        return psutil.Process(process.pid)
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
+    return made
 
 
-def _used(process: psutil.Process) -> float:
-    spent = process.cpu_times()
-    return spent.user + spent.system
+def test_a_worker_that_looks_at_something_again_and_again_is_idle(clock: Clock) -> None:
+    assert wait_until_idle(clock.looking, within_s=20)
+    assert clock.now < 5 * QUIET_S
 
 
-def test_a_worker_that_looks_at_something_again_and_again_is_idle(start: Start) -> None:
-    worker = start(LOOKING)
-    began = time.monotonic()
-    assert wait_until_idle(lambda: _used(worker), within_s=20)
-    assert time.monotonic() - began < 5 * QUIET_S
+def test_a_worker_that_computes_is_not(clock: Clock) -> None:
+    assert not wait_until_idle(clock.monotonic, within_s=2 * QUIET_S)
+    # One that gets a quarter of a processor computes too.
+    assert not wait_until_idle(lambda: clock.now / 4, within_s=20)
 
 
-def test_a_worker_that_computes_is_not(start: Start) -> None:
-    worker = start(BUSY)
-    assert not wait_until_idle(lambda: _used(worker), within_s=2 * QUIET_S)
+def test_a_worker_is_idle_once_it_has_finished(clock: Clock) -> None:
+    assert wait_until_idle(clock.finishing, within_s=20)
+    assert clock.finishing() > 0.9
 
 
-def test_a_worker_is_idle_once_it_has_finished(start: Start) -> None:
-    worker = start(FINISHING)
-    assert wait_until_idle(lambda: _used(worker), within_s=20)
-    assert _used(worker) > 0.9
-
-
-def test_while_requests_wait_nothing_is_idle() -> None:
+def test_while_requests_wait_nothing_is_idle(clock: Clock) -> None:
     assert not wait_until_idle(lambda: None, within_s=0.3)

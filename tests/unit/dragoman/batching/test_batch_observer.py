@@ -1,4 +1,4 @@
-"""Observers hear of everything, after those who wait, and cannot harm them."""
+"""Observers of the batcher: they are told everything, and their failures harm no request."""
 
 import logging
 

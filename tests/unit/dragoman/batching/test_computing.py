@@ -1,4 +1,4 @@
-"""Who is to blame when a batch fails, and what everybody gets."""
+"""The attribution of failures of a batch, and the outcomes of its items."""
 
 import logging
 import math
@@ -53,7 +53,7 @@ def engine(predictor: Predictor) -> FaultyEngine:
 
 
 def batch_of(predictor: Predictor) -> list[Any]:
-    """Items of one batch."""
+    """Return the items of one batch."""
     return [item for text in TEXTS for item in predictor.task.prepare(text).items]
 
 

@@ -172,7 +172,8 @@ async def test_what_a_client_who_leaves_shares_with_another_is_computed_at_that_
 @played
 async def test_sentences_far_apart_in_a_list_longer_than_the_line_are_all_answered(monkeypatch):
     monkeypatch.setattr("dragoman.batching.line.ITEMS_IN_LINE", 10)
-    batcher = batcher_of((engine := HeldEngine(held=False)).run, parallel_batches=2)
+    engine = HeldEngine(held=False)
+    batcher = batcher_of(engine.run, parallel_batches=2)
     items = [Sentence(f"d{number % 700}") for number in range(2_000)]
     assert await batcher.submit(items) == [Result(item.name.upper()) for item in items]
     assert max(map(len, engine.batches)) <= 10

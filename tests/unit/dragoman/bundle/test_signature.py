@@ -77,7 +77,7 @@ def edit_config(bundle: Path, **changes: object) -> None:
 
 
 def reseal(bundle: Path) -> None:
-    """What somebody does who alters a file and knows the format: write its new digest into the manifest."""
+    """Write the new digest of an altered file into the manifest, as an attacker who knows the format would."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     for entry in manifest["files"]:
         content = (bundle / entry["path"]).read_bytes()

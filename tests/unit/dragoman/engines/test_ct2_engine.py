@@ -36,14 +36,14 @@ def engine(bundle_dir):
 
 @pytest.fixture(scope="module")
 def sources() -> list[list[int]]:
-    """Three hundred sources of 3 to 190 tokens, most of them short."""
+    """Return three hundred sources of 3 to 190 tokens, most of them short."""
     chooser = random.Random(3)
     lengths = [3 + int(187 * chooser.random() ** 4) for _ in range(300)]
     return [[*(chooser.randrange(3, 60) for _ in range(length - 1)), EOS_ID] for length in lengths]
 
 
 def decode(engine, batches: list[list[list[int]]], decoding: Decoding) -> list[tuple[object, ...]]:
-    """The translations with their scores, which differ before a token does."""
+    """Return the translations with their scores, which differ before a token does."""
     rows = [
         row
         for batch in batches
@@ -53,7 +53,7 @@ def decode(engine, batches: list[list[list[int]]], decoding: Decoding) -> list[t
 
 
 def batches_of(engine, sources: list[list[int]], size: int) -> list[list[int]]:
-    """The rows of batches of up to ``size`` sources which the engine mixes."""
+    """Return the rows of batches of up to ``size`` sources which the engine mixes."""
     classes: dict[object, list[int]] = {}
     for row, source in enumerate(sources):
         classes.setdefault(engine.batch_class(len(source)), []).append(row)
@@ -61,7 +61,7 @@ def batches_of(engine, sources: list[list[int]], size: int) -> list[list[int]]:
 
 
 def count_changed(engine, sources: list[list[int]], decoding: Decoding) -> int:
-    """Count the sources that come out otherwise in batches than alone."""
+    """Count the sources whose translation in a batch differs from that alone."""
     alone = decode(engine, [[source] for source in sources], decoding)
     changed = 0
     for size in (7, 50):

@@ -1,4 +1,4 @@
-"""Which engine is opened: the names of a table, what is installed, and whether CUDA is there."""
+"""The choice of the engine by the names of a table, the packages installed, and the presence of CUDA."""
 
 import subprocess
 import sys

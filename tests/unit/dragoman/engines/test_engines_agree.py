@@ -19,7 +19,7 @@ TIE = 1e-3
 
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny model with a conversion that keeps its weights as they are."""
+    """Return the tiny model with a conversion that keeps its weights as they are."""
     folder = tmp_path_factory.mktemp("float32")
     plain = open_bundle(tiny_bundle)
     TransformersConverter(str(plain.model_dir)).convert(str(folder / CONVERSION))

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dragoman.engines.seq2seq import Decoding, Hypothesis
 from dragoman.engines.t5.beam import BeamSlots
-from dragoman.engines.t5.calls import Call, Item
+from dragoman.engines.t5.calls import Call, SlotItem
 from dragoman.engines.t5.greedy import GreedySlots
 from dragoman.engines.t5.lane import CPU_PACE, CUDA_PACE, Lane
 from dragoman.engines.t5.model import T5Model
@@ -148,12 +148,12 @@ class CountingSlots(GreedySlots):
 
 
 def steps_for(model: T5Model, limits: list[int], *, slots: int, never_ends: tuple[int, ...]) -> list[int]:
-    """How many slots each step computed while items of these token limits went through a lane."""
+    """Return the number of slots of each step while items of these token limits went through a lane."""
     counting = CountingSlots(model, capacity=slots)
     lane = Lane(model, counting, CPU_PACE)
     call = Call(len(limits))
     lane.add(
-        Item(
+        SlotItem(
             call=call,
             place=place,
             ids=never_ends,
@@ -172,7 +172,7 @@ def steps_for(model: T5Model, limits: list[int], *, slots: int, never_ends: tupl
 
 @pytest.fixture(scope="module")
 def endless(generate) -> tuple[int, ...]:
-    """A source whose translation reaches every limit."""
+    """Return a source whose translation reaches every limit."""
     return next(source for source in SOURCES if not generate(source, Decoding(max_new_tokens=30), 1)[0].finished)
 
 
@@ -306,7 +306,7 @@ def test_a_step_in_bfloat16_reads_nothing_back_from_its_device(folder, width):
 
 
 def on_meta(part):
-    """The same weights without values, but for the position bias, which stays on the host."""
+    """Return the same weights without values, but for the position bias, which stays on the host."""
     if isinstance(part, torch.Tensor):
         return part if part.dtype == torch.float32 else part.to("meta")
     if isinstance(part, tuple):
@@ -319,7 +319,7 @@ def on_meta(part):
 
 
 class Operations(TorchDispatchMode):
-    """Notes the name of each operation that PyTorch carries out."""
+    """A recorder of the names of the operations that PyTorch carries out."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reading a T5 from its files, and what stands beside the decoding itself."""
+"""Reading of a T5 from its files, and the engine around its decoding."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def test_weights_that_are_no_t5s_are_refused_with_what_is_wrong(tmp_path):
 
 @pytest.fixture
 def sharded(tmp_path: Path) -> Path:
-    """A random T5 in shards, as transformers saves what is too large for one file."""
+    """Return a random T5 in shards, as transformers saves what is too large for one file."""
     model = T5ForConditionalGeneration.from_pretrained(write_random_t5(tmp_path / "whole"))
     model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
     return tmp_path / "sharded"

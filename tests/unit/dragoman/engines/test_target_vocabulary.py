@@ -1,4 +1,4 @@
-"""Translations from a part of the vocabulary: what the int8 engine computes, and what it leaves out."""
+"""Translations of the int8 engine from a part of the vocabulary."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ def plain(tiny_bundle) -> Bundle:
 
 
 def restricted(plain: Bundle, folder: Path, pieces: frozenset[int]) -> Bundle:
-    """The same model, whose int8 engine may answer with these pieces."""
+    """Return the same model, whose int8 engine may answer with these pieces."""
     convert(plain.model_dir, folder / ENGINE, target_pieces=pieces)
     return rebundled(plain, folder)
 
 
 def rebundled(plain: Bundle, folder: Path) -> Bundle:
-    """The same model with the conversion that is in ``folder``."""
+    """Return the same model with the conversion that is in ``folder``."""
     manifest = plain.manifest
     return write_bundle(
         folder / "bundle",

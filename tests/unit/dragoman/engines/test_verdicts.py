@@ -1,4 +1,4 @@
-"""The cache of self-checks: what is stored is found again, and a cache that is of no use harms nothing."""
+"""The cache of self-checks: verdicts are found again, and a cache that cannot be used harms nothing."""
 
 import json
 import threading

@@ -153,7 +153,7 @@ def test_a_framework_sees_no_content_type_and_its_errors_get_the_form_of_the_con
 
 
 def served(framework, path: str = "/translate") -> tuple[int, dict[str, Any]]:
-    """The status and the body of a request that a framework answers behind the middleware."""
+    """Return the status and the body of a request that a framework answers behind the middleware."""
     sent: list[Any] = []
 
     async def send(message):

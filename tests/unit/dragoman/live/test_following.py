@@ -1,4 +1,4 @@
-"""What a server that follows an alias serves, whatever it finds in the directory."""
+"""Following of an alias: the model that a server serves, whatever it finds in the directory."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def packaged(tiny_bundle: Path) -> Bundle:
 
 
 class Server:
-    """What asks again and again, and serves what it is given; a second passes between two looks."""
+    """A server that looks again and again, and serves the models it gets; a second passes between two looks."""
 
     def __init__(self, folder: Path, packaged: Bundle, load: Callable[[Bundle], Any] = Loaded) -> None:
         self.now, self.loads = 0.0, 0
@@ -51,7 +51,7 @@ class Server:
         self.following = Following(folder, packaged.manifest, self._count, clock=lambda: self.now)
 
     def look(self) -> Bundle | None:
-        """Take over what is to be served from now on."""
+        """Look, and serve the model that comes, if one does."""
         self.now += 1
         predictor = self.following.look(self.serving)
         if predictor is None:
@@ -70,7 +70,7 @@ def server(packaged: Bundle, tmp_path: Path) -> Server:
 
 
 def point_to(folder: Path, bundle: Bundle, **changes: Any) -> None:
-    """What a follower leaves; the copy is made, so that a test may damage it."""
+    """Write the pointer and a copy of the bundle, as a follower does; a test may damage the copy."""
     name = f"{bundle.manifest.name}-{bundle.manifest.version}"
     if not (folder / name).exists():
         (folder / name).mkdir()
@@ -149,7 +149,7 @@ def test_a_damaged_bundle_is_refused_until_it_is_whole(
 
 
 def until_served(server: Server) -> int:
-    """The seconds until a look gives something."""
+    """Count the seconds until a look returns a model."""
     began = server.now
     while server.look() is None:
         assert server.now < began + 1_000

@@ -129,7 +129,7 @@ WHITE_SPACE = ["\n  ", "  ", "\n\n\t", "\t", " \u2028", "\r\n \u00a0 "]
 
 @pytest.fixture(scope="module")
 def sentences(translate, toy_sentences) -> list[str]:
-    """Five sentences that are translated to five texts."""
+    """Return five sentences that are translated to five texts."""
     known = list(dict.fromkeys(toy_sentences))[:100]
     by_translation = dict(zip(texts(translate(known)), known, strict=True))
     by_translation.pop("", None)

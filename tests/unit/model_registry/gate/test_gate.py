@@ -6,9 +6,10 @@ import pytest
 
 from dragoman.bundle.manifest import Manifest, Provenance
 from dragoman.engines.seq2seq import Decoding
+from dragoman.predictor import Outputs
 from dragoman.tasks.translation.options import Languages, Limits, Options, Preprocessing
 from model_registry.gate.held_out import HeldOut, HeldOutSet
-from model_registry.gate.outputs import Measurements, Outputs
+from model_registry.gate.measurements import Measurements
 from model_registry.gate.settings import task_settings
 from model_registry.gate.verdict import incomparable, judge
 from scoring.base import Metric
@@ -30,7 +31,7 @@ class Translation:
 
 
 def system(wrong_share: float, *, seed: int, **measured: object) -> Measurements:
-    """A system that gets this share of the words wrong."""
+    """Measure a system that gets this share of the words wrong."""
     chooser = random.Random(seed)
     hypotheses = tuple(
         " ".join(chooser.choice(WORDS) if chooser.random() < wrong_share else word for word in reference.split())

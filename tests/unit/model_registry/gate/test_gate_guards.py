@@ -1,15 +1,13 @@
 import dataclasses
 import shutil
 
-import pytest
-
 import dragoman
 from dragoman.bundle.store import open_bundle
-from dragoman.errors import InferenceError
+from dragoman.predictor import Outputs, answer_all
 from model_registry.gate.comparison import judge_competitors, loaded
 from model_registry.gate.guards import check_guards
 from model_registry.gate.held_out import HeldOut, HeldOutSet
-from model_registry.gate.outputs import Measurements, Outputs, answer, changed_in_batches, p95_latencies_ms, spread
+from model_registry.gate.measurements import Measurements, changed_in_batches, p95_latencies_ms, spread
 from model_registry.gate.settings import Limit, Range, SampledShare, task_settings
 from scoring.held_out import HeldOutItem
 
@@ -81,7 +79,7 @@ def test_a_guard_has_the_limits_of_the_settings_on_either_side():
 
 def test_a_packaged_model_is_measured_as_it_is_served(tiny_bundle, toy_sentences):
     predictor = dragoman.load(tiny_bundle)
-    outputs = answer(predictor, [*toy_sentences[:9], " "])
+    outputs = answer_all(predictor, [*toy_sentences[:9], " "])
     assert len(outputs.plain) == len(outputs.values) == 10
     assert set(outputs.refused) == {9}
     assert (outputs.plain[9], outputs.values[9]) == ("", None)
@@ -127,15 +125,6 @@ def test_what_no_limit_asks_for_is_not_measured(tiny_bundle, toy_sentences):
     assert calls(champion=True, latency_ratio=Limit(max=1.5)) > 8
     assert calls(champion=False, latency_p95_ms=Limit(max=1e6)) > 8
     assert calls(champion=False, changed_in_batches_share=SampledShare(max=0.0)) > 8
-
-
-def test_an_engine_that_fails_is_not_put_down_to_the_model(tiny_bundle, toy_sentences):
-    predictor = dragoman.load(tiny_bundle)
-    # What is closed computes nothing any more, as with a device that is lost.
-    predictor.task.close()
-    with pytest.raises(InferenceError):
-        answer(predictor, toy_sentences[:3])
-    predictor.computing.close()
 
 
 def test_a_bundle_that_was_verified_is_not_verified_again_to_be_loaded(tiny_bundle, tmp_path):

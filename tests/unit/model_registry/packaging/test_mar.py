@@ -143,12 +143,13 @@ def test_what_torchserve_would_ignore_in_its_model_configuration_is_an_error(tmp
 
     assert str(caught.value).startswith(f"{path}: ")
     for problem in (
-        "batchSize must be a whole number of at least 1, got '16'",
-        "maxBatchDelay must be a whole number of at least 0, got True",
-        "minWorkers must be a whole number of at least 1, got 0",
-        "deviceType must be cpu or gpu, got 'tpu'",
-        "unknown key 'batch_size', accepted are minWorkers, maxWorkers, batchSize,",
-        "responseTimeout is missing",
+        "batchSize must be a whole number, got '16'",
+        "maxBatchDelay must be a whole number, got True",
+        "minWorkers must be at least 1, got 0",
+        "deviceType must be one of cpu, gpu, got 'tpu'",
+        "batch_size is not a setting; the top level takes batchSize, deviceType,",
+        "did you mean batchSize?",
+        "responseTimeout is required and not set (at least 1)",
     ):
         assert problem in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What stands before the loop: a model made from the seed, whatever the process has drawn before."""
+"""The preparation of a training: a model made from the seed, whatever the process has drawn before."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from train.tasks.base import Encoded, Task
 
 
 class Coin(Task):
-    """Has random weights, and leaves their seed to the road."""
+    """A task with random weights, which leaves their seed to the road."""
 
     metrics = ("chrF",)
 

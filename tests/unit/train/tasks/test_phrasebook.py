@@ -31,13 +31,13 @@ DEAR = Adjective("expensive", "teuer", "teur")
 
 @pytest.fixture(scope="module")
 def every_pair() -> list[tuple[str, Pair]]:
-    """Every pair that the phrasebook can give, with the name of its pattern."""
+    """Make every pair that the phrasebook can give, with the name of its pattern."""
     return [(kind.name, kind.pair(number)) for kind in PATTERNS for number in range(kind.count)]
 
 
 @pytest.fixture(scope="module")
 def translations(every_pair: list[tuple[str, Pair]]) -> dict[str, str]:
-    """The German of every English sentence."""
+    """Map every English sentence to its German ones."""
     return dict(pair for _, pair in every_pair)
 
 

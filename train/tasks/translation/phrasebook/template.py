@@ -52,7 +52,7 @@ class Pattern:
 
     @cached_property
     def count(self) -> int:
-        """How many pairs it yields."""
+        """The number of pairs that it yields."""
         return math.prod(len(entries) for entries in self.slots.values())
 
     def pair(self, number: int) -> Pair:

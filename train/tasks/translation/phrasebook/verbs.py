@@ -53,11 +53,11 @@ class Activity:
         return {"ich": self.ich, "er": self.er, "wir": self.stem_infinitive}[who.form]
 
     def rest(self) -> str:
-        """What ends a German main clause: "die Botschaft an"."""
+        """End a German main clause: "die Botschaft an"."""
         return f"{self.complement} {self.particle}".rstrip()
 
     def last(self, who: Person) -> str:
-        """What ends a German subordinate clause: "die Botschaft anrufe"."""
+        """End a German subordinate clause: "die Botschaft anrufe"."""
         return f"{self.complement} {self.particle}{self.finite(who)}"
 
     def habe(self, who: Person) -> str:
@@ -65,7 +65,7 @@ class Activity:
         return _AUXILIARY[self.auxiliary][who.form]
 
     def done(self) -> str:
-        """What ends a clause in the German perfect: "die Botschaft angerufen"."""
+        """End a clause in the German perfect: "die Botschaft angerufen"."""
         return f"{self.complement} {self.participle}"
 
 

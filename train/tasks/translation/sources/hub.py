@@ -13,12 +13,13 @@ from train.data.corpus import Splits
 from train.data.hub import require_hub
 from train.tasks.translation.pairs import Pair
 
+# Rows held in memory while a stream is shuffled: some megabytes, and far more than neighbours of one document.
 SHUFFLE_BUFFER = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """Which set, and how much of it."""
+    """A set of the hub, and the part of it that is read."""
 
     kind: Literal["hub"]
     name: Annotated[str, Setting("what the corpus is called in scores")]

@@ -1,4 +1,4 @@
-"""What people do, each with both languages' verb forms."""
+"""Activities of people, each with both languages' verb forms."""
 
 from train.tasks.translation.phrasebook.verbs import Activity, activity
 

@@ -1,4 +1,4 @@
-"""What one eats, drinks and buys at the market."""
+"""Food, drink and the goods of a market."""
 
 from train.tasks.translation.phrasebook.grammar import Noun, Phrase
 from train.tasks.translation.phrasebook.lexicon.nouns import noun, pick, without

@@ -1,4 +1,4 @@
-"""Who speaks, who is spoken to and who is spoken of."""
+"""People: speakers, those spoken to and those spoken of."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -110,7 +110,7 @@ OLD = (_relation(MY, _MEN[5]), _relation(MY, _WOMEN[5]))
 
 @dataclass(frozen=True)
 class Profession:
-    """What someone is, with the German word for a man and for a woman."""
+    """A profession, with the German word for a man and for a woman."""
 
     english: str
     german: str

@@ -1,32 +1,17 @@
-"""Measurements of a loaded bundle: its outputs, whether batches change them, and its speed."""
+"""Measurements of a loaded bundle: its outputs, whether batches change them, its speed and its size."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragoman.errors import InferenceError
-from dragoman.items.outcomes import Result
 from dragoman.latency import latencies_ms, p95
-from dragoman.predictor import Predictor
+from dragoman.predictor import Outputs, Predictor, answer_all
 
-# Enough for well-filled batches, few enough that progress moves.
-ITEMS_AT_ONCE = 256
 # List lengths that the batch sample is cut into: an odd small one and a full batch, so that batches differ in size as
 # well as in the other items.
 LIST_LENGTHS = (7, 32)
 # The fastest of three rounds is seldom disturbed by other processes.
 LATENCY_ROUNDS = 3
-
-Show = Callable[[int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """One value an item for guards, None where it was refused; its plain form for metrics; the reasons of refusals."""
-
-    values: tuple[Any, ...]
-    plain: tuple[Any, ...]
-    refused: Mapping[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,41 +24,17 @@ class Measurements:
     size_mb: float
 
 
-def answer(predictor: Predictor, items: Sequence[Any], show: Show = lambda done: None) -> Outputs:
-    """Answer the items with the bundle's own options; ``show`` is told how many are done.
-
-    Raises InferenceError when the engine fails: that says nothing of the model.
-    """
-    task = predictor.task
-    values: list[Any] = []
-    plain: list[Any] = []
-    refused: dict[int, str] = {}
-    for start in range(0, len(items), ITEMS_AT_ONCE):
-        for index, outcome in enumerate(predictor(items[start : start + ITEMS_AT_ONCE]), start=start):
-            if isinstance(outcome, Result):
-                values.append(outcome.value)
-                plain.append(task.output(outcome.value))
-            elif isinstance(outcome.error, InferenceError):
-                raise outcome.error
-            else:
-                values.append(None)
-                plain.append(task.no_output)
-                refused[index] = str(outcome.error)
-        show(len(values))
-    return Outputs(values=tuple(values), plain=tuple(plain), refused=refused)
-
-
 def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: int) -> float:
     """Return the share of sampled items whose output alone differs from the one among others, in mixed batches."""
     chosen = spread(items, sample)
-    alone = [answer(predictor, [item]).plain[0] for item in chosen]
+    alone = [answer_all(predictor, [item]).plain[0] for item in chosen]
     changed: set[int] = set()
     for length in LIST_LENGTHS:
         # Neighbours in a test set are alike; a stride mixes them, and does so in another way for each list length.
         order = [index for first in range(length) for index in range(first, len(chosen), length)]
         for start in range(0, len(order), length):
             rows = order[start : start + length]
-            together = answer(predictor, [chosen[row] for row in rows]).plain
+            together = answer_all(predictor, [chosen[row] for row in rows]).plain
             changed |= {row for row, found in zip(rows, together, strict=True) if found != alone[row]}
     return len(changed) / len(chosen)
 
@@ -81,8 +42,8 @@ def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: in
 def p95_latencies_ms(predictors: Sequence[Predictor], items: Sequence[Any], *, sample: int) -> list[float | None]:
     """Measure the p95 latency of each predictor over items; None where it answers nothing.
 
-    Predictors take turns, and an item counts with the fastest of its rounds: delays by other
-    processes of the machine are in the tail of single requests and must not decide about a model.
+    Predictors take turns, and an item counts with the fastest of its rounds: delays by other processes of the machine
+    are in the tail of single requests and must not decide about a model.
     """
     timed: list[list[float]] = [[] for _ in predictors]
     for predictor in predictors:
