@@ -499,6 +499,7 @@ def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_o
     with pytest.raises(UnavailableError):
         storage._retry(lost)
     assert len(calls) == 1
+    storage.remove_session()  # needs no database
     assert storage.patience_seconds == 0
     storage.get_all_studies()
     assert storage.patience_seconds == 0.3
