@@ -1,6 +1,6 @@
 """``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted.
 
-As process 1 of a container it lets TorchServe answer what it has begun before it stops it.
+As process 1 of a container it lets TorchServe answer the requests in flight before it stops it.
 """
 
 import argparse
@@ -63,8 +63,8 @@ def main() -> int:
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
                     print(
-                        f"the workers were still busy after {arguments.drain_within:g} seconds; what they have not "
-                        "answered is lost",
+                        f"the workers were still busy after {arguments.drain_within:g} seconds; the requests in flight are "
+                        "lost",
                         file=sys.stderr,
                     )
                 raise
