@@ -63,8 +63,7 @@ def main() -> int:
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
                     print(
-                        f"the workers were still busy after {arguments.drain_within:g} seconds; the requests in flight are "
-                        "lost",
+                        f"the workers were still busy after {arguments.drain_within:g} seconds; their requests are lost",
                         file=sys.stderr,
                     )
                 raise
