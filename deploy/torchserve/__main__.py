@@ -62,10 +62,8 @@ def main() -> int:
                 server.wait()
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
-                    print(
-                        f"the workers were still busy after {arguments.drain_within:g} seconds; their requests are lost",
-                        file=sys.stderr,
-                    )
+                    busy_s = f"{arguments.drain_within:g} seconds"
+                    print(f"workers still busy after {busy_s}; their requests are lost", file=sys.stderr)
                 raise
             code = server.stop()
             raise UnavailableError(

@@ -36,7 +36,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``docker compose``, which needs no engine to read a file."""
+    """Run ``docker compose``, which needs no engine to read a file."""
     if not shutil.which("docker"):
         pytest.skip("the docker client is not installed")
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:

@@ -151,7 +151,7 @@ def test_what_the_machine_says_to_pip_is_lent_to_builds_by_mounts_alone(tmp_path
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a shell script where a program is looked for; its first line of all writes what it was called with."""
+    """Put shell scripts in place of programs; each records its arguments before anything else."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
