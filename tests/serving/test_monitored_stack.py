@@ -80,7 +80,7 @@ def secrets(folder: Path, port: int) -> Path:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Path]:
-    """Start a PostgreSQL that asks for passwords, with the databases and users of the stack's script; give its secrets."""
+    """Start a PostgreSQL with passwords and the databases and users of the stack's script; give its secrets."""
     # Not below pytest's own directory, which only its user may enter.
     with tempfile.TemporaryDirectory(prefix="dragoman-postgres-") as name:
         folder = Path(name)

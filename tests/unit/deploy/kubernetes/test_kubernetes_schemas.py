@@ -26,7 +26,7 @@ CHECKOV = TOOLS / "bin" / "checkov"
 
 
 def everything() -> list[dict[str, Any]]:
-    """Collect every object once, and the Deployment that KServe makes of an InferenceService, since the tools know no other."""
+    """Collect every object once, with the Deployment of an InferenceService, since the tools know no other kind."""
     objects = [each for name in APPLIED for each in render(name)]
     (predictor,) = (each for each in pods(objects) if each.owner["kind"] == "InferenceService")
     fields_of_pods = {name for version in VERSIONS for name in _pod_spec_schema(version)["properties"]}
