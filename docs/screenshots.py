@@ -1,5 +1,6 @@
 """The screenshots: ``make screenshots`` trains and searches a little, starts the real servers, and looks at them."""
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -17,12 +18,12 @@ from dragoman.errors import OutputError, UnavailableError, run_cli
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 NAME = "translation-en-de"
-STUDY = "phrasebook-t5-tiny"
 # By steps, so that a busy machine makes the same model, only later.
 TRAINING = ("train.max_steps=1200",)
 SEARCH = ("search=phrasebook", "trials=4", "trial=[train.max_units=60000]", "report_every_units=20000")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-START_WITHIN_S = 60.0
+# Seconds on a machine that does much else; MLflow imports a lot.
+START_WITHIN_S = 300.0
 # Of the browser's own clock, which runs ahead while nothing happens: these pages build themselves from many answers.
 PATIENCE_MS = 20_000
 # So that the repository stays small.
@@ -31,33 +32,43 @@ LARGEST_BYTES = 200_000
 
 def main() -> None:
     """Make the content, and take every picture; raises UnavailableError where there is no browser."""
+    parser = argparse.ArgumentParser(prog="python -m docs.screenshots", description="Take the pages' screenshots anew.")
+    parser.add_argument("--folder", type=Path, help="make the content here, or take what an earlier call has made here")
+    arguments = parser.parse_args()
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise UnavailableError(f"a browser is needed: one of {', '.join(BROWSERS)}; apt-get install chromium")
-    with tempfile.TemporaryDirectory(prefix="screenshots-") as name, contextlib.chdir(name):
-        folder = Path(name)
-        os.environ |= {
-            "BENTOML_HOME": str(folder / "bentoml"),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            # The commands run in the temporary folder, where what they write goes with it.
-            "PYTHONPATH": str(ROOT),
-        }
-        storage = f"sqlite:///{folder}/optuna.db"
-        run_command("-m", "train", "data=phrasebook", "model=t5_tiny", "run_dir=runs/first", *TRAINING)
-        run_command("-m", "model_registry", "register", "runs/first")
-        run_command("-m", "model_registry", "promote", NAME, "candidate")
-        run_command("-m", "model_registry", "package", f"{NAME}@champion", "--out", "dist")
-        run_command("-m", "tune", *SEARCH, f"storage={storage}")
-        port = free_port()
-        mlflow = ("-m", "mlflow", "ui", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--port", str(port))
-        with _server("mlflow ui", mlflow, port):
-            _picture(browser, f"http://{LOOPBACK}:{port}/#/models/{NAME}/versions/1", "version.png", height=1000)
-        port = free_port()
-        dashboard = ("-c", "from optuna_dashboard._cli import main; main()", storage, "--port", str(port))
-        with _server("optuna-dashboard", dashboard, port):
-            _picture(browser, f"http://{LOOPBACK}:{port}/dashboard/studies/1", "search.png", height=1000)
-        with BentoServer(log=folder / "bentoml.log") as server:
-            _picture(browser, server.url, "server.png", height=900)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as temporary:
+        folder = (arguments.folder or Path(temporary)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        # The commands run in the folder, so that nothing that they write is anywhere else.
+        with contextlib.chdir(folder):
+            os.environ |= {"BENTOML_HOME": str(folder / "bentoml"), "PYTHONPATH": str(ROOT)}
+            os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+            if not Path("optuna.db").exists():
+                _make_content()
+            _take_pictures(browser)
+
+
+def _make_content() -> None:
+    run_command("-m", "train", "data=phrasebook", "model=t5_tiny", "run_dir=runs/first", *TRAINING)
+    run_command("-m", "model_registry", "register", "runs/first")
+    run_command("-m", "model_registry", "promote", NAME, "candidate")
+    run_command("-m", "model_registry", "package", f"{NAME}@champion", "--out", "dist")
+    run_command("-m", "tune", *SEARCH)
+
+
+def _take_pictures(browser: str) -> None:
+    port = free_port()
+    mlflow = ("-m", "mlflow", "ui", "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--port", str(port))
+    with _server("mlflow ui", mlflow, port):
+        _picture(browser, f"http://{LOOPBACK}:{port}/#/models/{NAME}/versions/1", "version.png", height=1000)
+    port = free_port()
+    dashboard = ("-c", "from optuna_dashboard._cli import main; main()", "sqlite:///optuna.db", "--port", str(port))
+    with _server("optuna-dashboard", dashboard, port):
+        _picture(browser, f"http://{LOOPBACK}:{port}/dashboard/studies/1", "search.png", height=1000)
+    with BentoServer(log=Path("bentoml.log")) as server:
+        _picture(browser, server.url, "server.png", height=900)
 
 
 @contextlib.contextmanager
@@ -78,7 +89,7 @@ def _picture(browser: str, url: str, name: str, *, height: int) -> None:
         # Chromium has no sandbox for root.
         options.append("--no-sandbox")
     options += [f"--window-size=1280,{height}", f"--virtual-time-budget={PATIENCE_MS}", f"--screenshot={picture}"]
-    subprocess.run([browser, *options, url], check=True, capture_output=True, timeout=120)
+    subprocess.run([browser, *options, url], check=True, capture_output=True, timeout=START_WITHIN_S)
     if not picture.exists() or picture.stat().st_size > LARGEST_BYTES:
         raise OutputError(f"{picture} is missing, or larger than {LARGEST_BYTES:,} bytes; look at {url}")
     print(f"picture: {picture.relative_to(ROOT)}", flush=True)
