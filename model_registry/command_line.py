@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import shutil
 import textwrap
 
 from model_registry.commands.bundles import fetch, follow, list_, package, register, sign, verify, webhook
@@ -26,6 +25,13 @@ model or version, 65 no such path or no items to judge on, 69 the MLflow store d
 """
 
 
+class _Paragraphs(argparse.RawDescriptionHelpFormatter):
+    """A formatter that fills paragraphs of one line and leaves blocks of several lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(block if "\n" in block else textwrap.fill(block, width) for block in text.split("\n\n"))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse a command line and run it; return the exit status."""
     options = parser().parse_args(arguments)
@@ -38,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m model_registry",
         description="Keep bundles as versions of a model in MLflow, and give the servers the best one.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Paragraphs,
     )
     store = argparse.ArgumentParser(add_help=False)
     # It may stand before the command or after it, and the command must not forget what stood before.
@@ -51,15 +57,14 @@ def parser() -> argparse.ArgumentParser:
             "(default: $MLFLOW_TRACKING_URI, or sqlite:///mlflow.db)",
         )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    width = shutil.get_terminal_size().columns - 2  # as argparse fills its own texts
     for command in COMMANDS:
         paragraphs = inspect.cleandoc(command.run.__doc__ or "").split("\n\n")
         added = commands.add_parser(
             command.name,
             help=command.summary,
-            description="\n\n".join(textwrap.fill(paragraph, width) for paragraph in paragraphs),
+            description="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
             epilog=command.epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Paragraphs,
             parents=[store],
         )
         for flags, settings in command.arguments:

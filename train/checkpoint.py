@@ -128,7 +128,7 @@ class Checkpoints:
 
 def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Collect the parameters and buffers of a model; one that has several names comes once, under its first."""
-    # T5's embeddings, for example, are shared by encoder and decoder; safetensors refuses a tensor under two names.
+    # Embeddings, for example, may be shared by encoder and decoder; safetensors refuses a tensor under two names.
     found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         found.setdefault(id(tensor), (name, tensor.detach()))

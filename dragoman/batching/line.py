@@ -44,10 +44,8 @@ class WaitingLine:
         self._batch_key, self._size, self._on_ready = batch_key, size, on_ready
         self._batch_cost = capacity.batch_cost
         limits = {"max_items": capacity.max_waiting_items, "max_cost": capacity.max_waiting_cost}
-        self.short, self.long = (
-            ClassBudget(request_class="short", **limits),
-            ClassBudget(request_class="long", **limits),
-        )
+        self.short = ClassBudget(request_class="short", **limits)
+        self.long = ClassBudget(request_class="long", **limits)
         self.requests: set[PendingRequest] = set()
         """The requests that were admitted and are not over."""
         self._queue = BatchQueue(capacity.batch_cost)

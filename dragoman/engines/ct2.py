@@ -50,7 +50,7 @@ def cpu_workers(cores: int) -> int:
     """Return how many workers of one thread each compute batches side by side.
 
     A decoding step is too small to be shared: two threads take longer for it than one (measured on two cores with
-    `python -m benchmarks.studies.cpu_layout`).
+    benchmarks/results/cpu-layout-cpu.json: 177 sentences/s against 52).
     """
     return min(cores, MAX_CPU_WORKERS)
 

@@ -71,8 +71,8 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def current_user() -> str:
-    """Return the user as MLflow records it with runs."""
-    return str(run_context.resolve_tags().get(MLFLOW_USER, ""))
+    """Return the user as MLflow records it with runs; a container may have no name for its user."""
+    return str(run_context.resolve_tags().get(MLFLOW_USER, "unknown"))
 
 
 def _source() -> dict[str, str]:

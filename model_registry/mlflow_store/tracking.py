@@ -100,8 +100,9 @@ class TrackedRun:
             )
             for one in corpora
         ]
-        with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
-            self._client.log_inputs(self.run_id, inputs)
+        if inputs:  # the report of an older run names none
+            with explained(self.tracking_uri), bounded_requests(**SHORT_PATIENCE):
+                self._client.log_inputs(self.run_id, inputs)
 
     def metrics(self, values: Mapping[str, float], *, step: int, units: int) -> None:
         """Log values against the step, and as ``vs_units/NAME`` against the units seen; returns at once.

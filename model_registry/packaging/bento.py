@@ -31,15 +31,10 @@ def build_bento(bundle: Bundle) -> str:
     """
     # In a process of its own, because BentoML changes the working directory, the import path and the logging of the
     # process that builds, and holds on to the first BENTOML_HOME it sees.
-    command = [sys.executable, "-m", "model_registry.packaging.bento", str(bundle.path.resolve())]
-    completed = subprocess.run(
-        [*command, bundle.manifest.digest],
-        cwd=ROOT,
-        env={**os.environ, "BENTOML_DO_NOT_TRACK": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [str(bundle.path.resolve()), bundle.manifest.digest]
+    command = [sys.executable, "-m", "model_registry.packaging.bento", *arguments]
+    environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "true"}
+    completed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if completed.returncode:
         reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("error: ")
         raise OutputError(f"the Bento {_tag(bundle)} could not be built: {reason}")
