@@ -75,7 +75,7 @@ def build_standard(engine: ContainerEngine, bento: str, store: Path, tag: str, l
             # A JSON list is one of TOML's too.
             lent = json.dumps(mounts(pip_settings(), Path(folder)))
             settings.write_text(f"[containers]\nvolumes = {lent}\n", "utf-8")
-            # Docker's format, since the other one drops what it does not know.
+            # Docker's format, since the other one drops instructions that it does not know.
             environment |= {"BUILDAH_FORMAT": "docker", "CONTAINERS_CONF": str(settings)}
             if isolation():
                 environment["BUILDAH_ISOLATION"] = "chroot"

@@ -66,7 +66,7 @@ class Container(ServerProcess):
         return self.stop()
 
     def stop(self, within_s: float = 15.0) -> int:
-        """Stop the container as ``ServerProcess`` does, and remove what may be left of it."""
+        """Stop the container as ``ServerProcess`` does, and remove it."""
         code = super().stop(within_s)
         # Killing the program in the foreground would leave the container running.
         subprocess.run([self._engine.runner, "rm", "--force", self._id], capture_output=True, check=False)
@@ -133,7 +133,7 @@ def running(
         try:
             return http.ask(RawRequest(body=body, content_type=JSON_TYPE)).status == 200
         except Exception:
-            # Nothing listens yet, or what answers is not the model.
+            # Nothing listens yet, or another program answers.
             return False
 
     with ExitStack() as stack:

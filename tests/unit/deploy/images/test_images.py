@@ -1,4 +1,4 @@
-"""What images are built from, and how; whether they do what they must, `make smoke-images` says."""
+"""The ingredients and builds of images; `make smoke-images` runs them."""
 
 import dataclasses
 import json
@@ -151,7 +151,7 @@ def test_what_the_machine_says_to_pip_is_lent_to_builds_by_mounts_alone(tmp_path
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a shell script where a program is looked for; its first line of all writes what it was called with."""
+    """Put shell scripts in place of programs; each records its arguments before anything else."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
@@ -344,13 +344,13 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ({"healthy": None}, "it has no health check"),
         (
             {"wrong_labels": ["dragoman.bundle.digest", "dragoman.mlflow.run_id"]},
-            "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
+            "missing or wrong labels: dragoman.bundle.digest, dragoman.mlflow.run_id",
         ),
-        ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
-        ({"items": 0}, "it was asked nothing"),
-        ({"confinement": {}}, "the kernel was not asked about its process 1"),
+        ({"requests": 0, "requests_alike": 0}, "no request was sent to it"),
+        ({"items": 0}, "no request was sent to it"),
+        ({"confinement": {}}, "its process 1 was not looked at"),
         ({"leftovers": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
-        ({"requests_alike": 74}, "1 requests and 0 items answered otherwise than by the engine"),
+        ({"requests_alike": 74}, "1 requests and 0 items answered differently than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
         (
             {"drained": Drained(requests=48, in_flight=47, answered=47, exit_code=0)},
@@ -358,7 +358,7 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ),
         (
             {"drained": Drained(requests=48, in_flight=0, answered=48, exit_code=0)},
-            "no request was left to answer when it was told to end",
+            "no request was in flight when it got SIGTERM",
         ),
         ({"drained": Drained(requests=48, in_flight=47, answered=48, exit_code=143)}, "it ended with 143"),
     ],
