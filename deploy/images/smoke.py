@@ -26,7 +26,7 @@ from deploy.demos.settings import load_demo, training_settings
 from deploy.images.base import BASE, ensure_base
 from deploy.images.builds import OUT, SERVERS, Built, build_image, build_standard, image_build, megabytes
 from deploy.images.container import running
-from deploy.images.context import Context, lay_out
+from deploy.images.context import BuildContext, lay_out
 from deploy.images.drain import Drained, drain
 from deploy.images.engine import ContainerEngine
 from deploy.run.commands import run_command
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(console: Console, engine: ContainerEngine, context: Context, name: str, folder: Path) -> Checked:
+def _check(console: Console, engine: ContainerEngine, context: BuildContext, name: str, folder: Path) -> Checked:
     """Build one image, run it, compare its answers, and stop it with requests in flight."""
     manifest, is_standard = context.manifest, name == STANDARD
     items = load_corpus(manifest.task).items(ITEMS)

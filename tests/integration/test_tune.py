@@ -107,7 +107,7 @@ def test_the_best_trial_becomes_a_registered_candidate_that_names_its_study(sear
     assert bundle.manifest.provenance.study == lineage
     assert version_line == f"registered: translation-en-de/1 bundle {bundle.manifest.version}"
     version = searched.client.get_model_version_by_alias("translation-en-de", "candidate")
-    assert version.tags["study"] == lineage
+    assert f"- study: `{lineage}`" in version.description.splitlines()
     run = searched.client.get_run(bundle.manifest.provenance.mlflow_run_id)
     assert run.data.tags["study"] == "toy"
     config = yaml.safe_load((bundle.path / "config.yaml").read_text(encoding="utf-8"))

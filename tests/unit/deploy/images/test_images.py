@@ -16,7 +16,7 @@ from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import main
 from deploy.images.builds import Built, build_image, image_build, labels
 from deploy.images.container import Container, running
-from deploy.images.context import Context, lay_out, torchserve_packages
+from deploy.images.context import BuildContext, lay_out, torchserve_packages
 from deploy.images.drain import Drained
 from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
 from deploy.images.smoke import STANDARD, Checked, leftovers
@@ -166,10 +166,12 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 
 
 @pytest.fixture
-def context(tiny_bundle: Path, tmp_path: Path) -> Context:
+def context(tiny_bundle: Path, tmp_path: Path) -> BuildContext:
     manifest = open_bundle(tiny_bundle).manifest
     packaged = Packaged(mar=tmp_path, bento="-")
-    return Context(path=tmp_path / "laid-out", store=tmp_path, packaged=packaged, bundle=tiny_bundle, manifest=manifest)
+    return BuildContext(
+        path=tmp_path / "laid-out", store=tmp_path, packaged=packaged, bundle=tiny_bundle, manifest=manifest
+    )
 
 
 PYTORCH = "https://download.pytorch.org/whl/cpu"
@@ -180,7 +182,7 @@ def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
     engine_name: str,
     wheel: bool,
     programs: Callable[[str, str], Path],
-    context: Context,
+    context: BuildContext,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -200,7 +202,7 @@ def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
 
 
 def test_docker_gets_the_environments_places_of_packages_by_name_and_what_is_given(
-    programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch
+    programs: Callable[[str, str], Path], context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:password@mirror.example/simple")
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
@@ -278,7 +280,11 @@ INSPECTED = {
 
 @pytest.mark.parametrize("runner", INSPECTED)
 def test_an_image_runs_confined_and_its_health_check_is_run_inside(
-    runner: str, programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: str,
+    programs: Callable[[str, str], Path],
+    context: BuildContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.delenv("CONTAINERS_CONF", raising=False)
     monkeypatch.setattr(Container, "wait_until", lambda self, is_ready, within_s: self.wait())
