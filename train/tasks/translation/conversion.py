@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dragoman.engines.seq2seq import VOCABULARY_MAP
 from dragoman.strict import Setting
 from dragoman.text.tokenizer import EOS_ID, UNK_ID, Tokenizer
-
-ENGINE = "ct2-int8"
-VOCABULARY_MAP = "vmap.txt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dragoman.engines.seq2seq import CONVERSION
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Batch, Indices, Lengths
@@ -178,12 +179,12 @@ class Translation(Task):
 
         Both sides count, since names are copied from sources.
         """
-        from train.tasks.translation.conversion import ENGINE, convert
+        from train.tasks.translation.conversion import convert
 
         pieces = None
         if self.config.export.target_vocabulary == "corpus":
             pieces = frozenset(
                 int(piece) for side in ("input_ids", "labels") for piece in np.unique(np.concatenate(training[side]))
             )
-        convert(model_dir, folder / ENGINE, target_pieces=pieces)
-        return {ENGINE: folder / ENGINE}
+        convert(model_dir, folder / CONVERSION, target_pieces=pieces)
+        return {CONVERSION: folder / CONVERSION}
