@@ -1,6 +1,6 @@
 """``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted.
 
-As process 1 of a container it lets TorchServe answer what it has begun before it stops it.
+As process 1 of a container it lets TorchServe answer the requests in flight before it stops it.
 """
 
 import argparse
@@ -62,11 +62,8 @@ def main() -> int:
                 server.wait()
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
-                    print(
-                        f"the workers were still busy after {arguments.drain_within:g} seconds; what they have not "
-                        "answered is lost",
-                        file=sys.stderr,
-                    )
+                    busy_s = f"{arguments.drain_within:g} seconds"
+                    print(f"workers still busy after {busy_s}; their requests are lost", file=sys.stderr)
                 raise
             code = server.stop()
             raise UnavailableError(

@@ -12,7 +12,7 @@ import ctranslate2
 from dragoman.bundle.store import Bundle
 from dragoman.engines.cpu import kernel_settings, processor, usable_cores
 from dragoman.engines.mixing import BY_WIDTH, FREE, DecodingKind, Verdict, check_mixing, decoding_kinds, random_batches
-from dragoman.engines.seq2seq import CONVERSION, VOCABULARY_MAP, Decoding, Hypothesis, OnAnswer
+from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.verdicts import settled_verdict
 from dragoman.errors import ConfigError, InferenceError
 from dragoman.items.sizes import Capacity
@@ -31,6 +31,8 @@ from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
 log = logging.getLogger(__name__)
 
+CONVERSION = "ct2-int8"
+VOCABULARY_MAP = "vmap.txt"
 # Beyond so many workers the requests of a moment no longer fill as many batches.
 MAX_CPU_WORKERS = 16
 # The multiples are coarse for long sources, of which there are few: with finer ones they would not share batches.

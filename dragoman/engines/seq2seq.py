@@ -8,10 +8,6 @@ from dragoman.engines.selection import Engine
 from dragoman.strict import Setting
 
 MAX_LENGTH_PENALTY = 5.0
-# The engine folder of a bundle with CTranslate2's weights, and the file in it that lists the pieces of outputs. Not
-# in ``ct2``, so that an export can name them without importing CTranslate2.
-CONVERSION = "ct2-int8"
-VOCABULARY_MAP = "vmap.txt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A version as MLflow's page shows it: tags to filter by, and a description for people."""
 
 import contextlib
+import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -117,4 +118,5 @@ def _cell(value: Any) -> str:
     text = " ".join(text.split())
     if len(text) > LONGEST_CELL:
         text = text[: LONGEST_CELL - 1] + "…"
-    return text.replace("|", r"\|")
+    # Samples are anybody's text: neither the end of a cell nor a tag.
+    return html.escape(text, quote=False).replace("|", r"\|")

@@ -115,12 +115,12 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
 def test_a_description_shows_the_samples_of_the_run_and_stays_as_a_person_left_it(sqlite_uri, make_bundle):
     registry = Registry.open(sqlite_uri, create=True)
     bundle = make_bundle(50.0)
-    rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "ä"} for row in range(5)]
+    rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "<ä>"} for row in range(5)]
     (bundle.path.parent / "samples.json").write_text(json.dumps(rows), encoding="utf-8")
     name = registry.register(bundle).name
     shown = registry.client.get_model_version(name, "1").description
     assert "| source | reference | hypothesis |" in shown
-    assert rf"| line 2 \| end | {'x' * 159}… | ä |" in shown
+    assert rf"| line 2 \| end | {'x' * 159}… | &lt;ä&gt; |" in shown
     assert "line 3" not in shown
     assert len(shown) <= 5000
     registry.client.update_model_version(name, "1", "Ours.")

@@ -79,7 +79,7 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 
 class Workers:
-    """The same command, started several times, and again whenever it was killed."""
+    """Processes of one command, restarted whenever they were killed."""
 
     def __init__(self, command: list[str], folder: Path) -> None:
         self._command, self._folder = command, folder

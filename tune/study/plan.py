@@ -35,8 +35,9 @@ DEFINITION, TOKEN, WORKERS = "definition", "token", "workers"
 #        └──────────────────────── reconcile plans the next attempt ────────────────────────┘
 #
 # Each arrow is one transaction of Optuna's. What lies between two of them, reconcile finds again: it looks at the
-# trials alone, never at what it did itself, so that it may be cut off anywhere and repeated by anybody. The study's
-# lock saves workers from doing the same at once; correctness does not hang on it (see storage for who does).
+# trials alone, never at what it did itself, so that it may be cut off anywhere and repeated by any worker. The study's
+# lock keeps workers from doing the same at once; if it is lost with its connection, the storage still creates no
+# attempt twice.
 
 
 @dataclass(kw_only=True)

@@ -43,7 +43,8 @@ class NothingWaitsError(Exception):
 #                            same values, and only its reply was lost. The second claim says no: that trial runs
 #                            without heartbeats, and its silence gives it back.
 #   create_new_trial         A unique index over the names of attempts makes the second creation fail, whoever tries
-#                            it. Locks would not do: they die with the connection, which is the very case.
+#                            it. Locks would not do: they die with the connection, which is the very case. The price:
+#                            Optuna can copy a study to another database only.
 class PatientStorage:
     """Optuna's storage, each of whose methods waits for a lost database, for two minutes at most."""
 
@@ -58,7 +59,12 @@ class PatientStorage:
         self._optuna = optuna.storages.get_storage(plain)
         self.last_trouble = float("-inf")
         """When (``time.monotonic``) the database was last found not to answer."""
-        self._given_up = False
+        # Optuna's cache answers many calls by itself, which says nothing about the database; a statement does.
+        self._given_up, self._statements = False, 0
+        sqlalchemy.event.listen(self.engine, "after_cursor_execute", self._count_statement)
+
+    def _count_statement(self, *event: object) -> None:
+        self._statements += 1
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -113,6 +119,7 @@ class PatientStorage:
             self.last_trouble = time.monotonic()
             self._optuna.remove_session()
 
+        statements = self._statements
         try:
             result = answered(
                 attempt, self.engine.url, pauses(self.patience_seconds), is_lost=self._is_lost, waiting=waiting
@@ -120,7 +127,8 @@ class PatientStorage:
         except UnavailableError:
             self._given_up = True
             raise
-        self._given_up = False
+        if self._statements > statements:
+            self._given_up = False
         return result
 
     def _is_lost(self, error: Exception) -> bool:

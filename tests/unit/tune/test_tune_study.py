@@ -50,7 +50,7 @@ SPACE = (
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with Optuna's tables, which take their time to make."""
+    """Make a database with Optuna's tables, which take their time."""
     path = tmp_path_factory.mktemp("empty") / "optuna.db"
     open_storage(parse_url(f"sqlite:///{path}")).engine.dispose()
     return path
@@ -58,7 +58,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def join_study(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JoinStudy:
-    """Joins a study in a database of its own, without training anything."""
+    """Return a function that joins a study in a database of its own, without training anything."""
     monkeypatch.chdir(tmp_path)
 
     def joined(*arguments: str, database: str = "optuna.db") -> Joined:
@@ -284,10 +284,10 @@ def report(units: int, chrf: float, *, validation: bool = True) -> CurvePoint:
 
 class Alive(Heartbeat):
     def __init__(self) -> None:
-        """Gives no signs of life, and never loses its trial."""
+        """Send no heartbeats, and never lose the trial."""
 
     def check(self) -> None:
-        """Nothing happened."""
+        """Find the trial unharmed."""
 
 
 def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(join_study: JoinStudy) -> None:
@@ -499,6 +499,7 @@ def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_o
     with pytest.raises(UnavailableError):
         storage._retry(lost)
     assert len(calls) == 1
+    storage.remove_session()  # needs no database
     assert storage.patience_seconds == 0
     storage.get_all_studies()
     assert storage.patience_seconds == 0.3

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dragoman.engines.seq2seq import CONVERSION
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Batch, Indices, Lengths
@@ -179,6 +178,7 @@ class Translation(Task):
 
         Both sides count, since names are copied from sources.
         """
+        from dragoman.engines.ct2 import CONVERSION
         from train.tasks.translation.conversion import convert
 
         pieces = None

@@ -1,4 +1,4 @@
-"""What TorchServe is started with: loopback addresses, one archive, one store, and ports that are free."""
+"""TorchServe's settings: loopback addresses, one archive, one store, and ports that are free."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def manifest(tiny_bundle: Path) -> Manifest:
 
 
 def _read(text: str) -> dict[str, str]:
-    """The keys and values as Java reads them, whose escapes are JSON's."""
+    """Read keys and values as Java does, whose escapes are JSON's."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {key: json.loads(f'"{value}"') for key, _, value in (line.partition("=") for line in lines)}
 
