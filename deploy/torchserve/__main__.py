@@ -73,7 +73,7 @@ def _archive(path: Path) -> Path:
     archives = sorted(path.glob("*.mar"))
     if len(archives) != 1:
         found = ", ".join(archive.name for archive in archives) or "none"
-        raise DataError(f"{path} must hold one .mar, found {found}; give --mar the file itself, or a directory with one")
+        raise DataError(f"{path} must hold one .mar, found {found}; give --mar the file, or a directory with one")
     return archives[0]
 
 
