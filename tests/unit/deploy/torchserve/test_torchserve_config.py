@@ -87,7 +87,7 @@ def test_free_ports_are_free_and_differ() -> None:
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as user:
         port = user.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use, give another metrics port"):
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use: .* --metrics-port"):
             dataclasses.replace(Ports.free(), metrics=port).check()
 
 
