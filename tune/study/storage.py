@@ -54,7 +54,7 @@ class PatientStorage:
         # pool_pre_ping: a connection that a restart has cut is replaced before it is used.
         arguments = {"pool_pre_ping": True, "connect_args": connect_arguments(url)}
         plain = optuna.storages.RDBStorage(text, engine_kwargs=arguments)
-        self.engine = plain.engine
+        self.engine, self._plain = plain.engine, plain
         # With Optuna's cache, or each look at the study would read all of it.
         self._optuna = optuna.storages.get_storage(plain)
         self.last_trouble = float("-inf")
@@ -76,6 +76,11 @@ class PatientStorage:
     def patience_seconds(self) -> float:
         """The time to wait for the database: none from when it was given up until it answers."""
         return 0.0 if self._given_up else PATIENCE_SECONDS
+
+    def remove_session(self) -> None:
+        """Close the database session of this thread."""
+        # Not through the cache, which does not pass it on.
+        self._plain.remove_session()
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """End or claim a trial; an end whose reply was lost is recognized."""
@@ -117,7 +122,7 @@ class PatientStorage:
                     f"the storage {shown(self.engine.url)} does not answer ({reason}); waiting for it", file=sys.stderr
                 )
             self.last_trouble = time.monotonic()
-            self._optuna.remove_session()
+            self.remove_session()
 
         statements = self._statements
         try:
