@@ -98,11 +98,10 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
         return list(json.loads(path.read_text(encoding="utf-8")))
     example = task_class(bundle.manifest.task).example_item
     try:
-        predictor = dragoman.load(bundle)
+        with contextlib.closing(dragoman.load(bundle)) as predictor:
+            (outcome,) = predictor([example])
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    with contextlib.closing(predictor):
-        (outcome,) = predictor([example])
     return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
 
 

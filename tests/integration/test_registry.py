@@ -141,6 +141,9 @@ def test_versions_that_were_registered_before_are_listed_with_their_scores(sqlit
     assert header.split()[4:6] == ["chrF", "BLEU"]
     assert other.split()[1:6] == ["2", "-", "-", "-", "-"]
     assert ours.split()[1:6] == ["1", bundle.manifest.version, "candidate", "50.00", "25.00"]
+    registry.client.delete_logged_model(registry.find(name, "1").model_id)
+    assert main(["list", name, "--tracking-uri", sqlite_uri]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[1:4] == ["1", bundle.manifest.version, "candidate"]
 
 
 def test_a_run_names_the_corpora_it_reads_once_and_the_command_that_made_it(uri):
