@@ -17,6 +17,14 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+# Files of tests lie in memory where there is room: SQLite and bundles wait for the disk at each commit, for a third of
+# the suite's time. Not where programs cannot be started from there, as in many containers.
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 << 30
+if MEMORY.is_dir():
+    room = os.statvfs(MEMORY)
+    if room.f_bavail * room.f_frsize >= ROOM_BYTES and not room.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")

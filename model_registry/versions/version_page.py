@@ -50,26 +50,31 @@ def description(bundle: Bundle, number: int) -> str:
     """Describe a version in Markdown: scores, a sample, the commands that fetch and serve it, and its lineage."""
     manifest = bundle.manifest
     reference, label = f"{manifest.name}/{number}", f"{manifest.name}-{manifest.version}"
-    header = ("metric", "score", "95 % interval", "test set (items)", "engine", "signature")
+    task = task_class(manifest.task)
+    header = ("metric", "score", "95 % interval", "test set (items)")
+    named = manifest.scores[:MOST_SCORES]
     scores = [
         (
             score.metric,
             f"{score.value:.2f}",
             f"{score.low:.2f} to {score.high:.2f}",
             f"{score.test_set} ({score.items})",
-            score.engine,
-            f"`{score.signature}`",
         )
-        for score in manifest.scores[:MOST_SCORES]
+        for score in named
     ]
+    # Below the table, since they are wider than a page.
+    signatures = dict.fromkeys(f"- {one.metric} on {one.engine}: `{one.signature}`" for one in named)
     samples = _samples(bundle)[:MOST_SAMPLES]
-    shown = _table(list(samples[0]), [list(row.values()) for row in samples]) if samples else ["There is none."]
+    # In the order of the task, which a file of JSON with sorted keys does not keep.
+    order = list(task.sample("", "", ""))
+    columns = sorted(samples[0], key=lambda name: order.index(name) if name in order else len(order)) if samples else []
+    shown = _table(columns, [[row[name] for name in columns] for row in samples]) if samples else ["There is none."]
     lines = [
-        f"{task_class(manifest.task).card(manifest).what}. The model card is `MODEL_CARD.md` among the files.",
+        f"{task.card(manifest).what}. The model card is `MODEL_CARD.md` among the files.",
         "",
         "### Scores",
         "",
-        *(_table(header, scores) if scores else ["Not scored."]),
+        *([*_table(header, scores), "", *signatures] if scores else ["Not scored."]),
         "",
         "### Sample",
         "",
