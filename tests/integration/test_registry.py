@@ -116,8 +116,13 @@ def test_a_description_shows_the_samples_of_the_run_and_stays_as_a_person_left_i
     registry = Registry.open(sqlite_uri, create=True)
     bundle = make_bundle(50.0)
     rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "<ä>"} for row in range(5)]
-    (bundle.path.parent / "samples.json").write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
+    samples = bundle.path.parent / "samples.json"
+    samples.write_text('{"by": "somebody else"}', encoding="utf-8")
     name = registry.register(bundle).name
+    assert "| input | output |" in registry.client.get_model_version(name, "1").description
+    registry.client.update_model_version(name, "1", "")
+    samples.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
+    registry.register(bundle)
     shown = registry.client.get_model_version(name, "1").description
     assert "| source | reference | hypothesis |" in shown
     assert rf"| line 2 \| end | {'x' * 159}… | &lt;ä&gt; |" in shown
