@@ -65,8 +65,10 @@ def description(bundle: Bundle, number: int) -> str:
     # Below the table, since they are wider than a page.
     signatures = dict.fromkeys(f"- {one.metric} on {one.engine}: `{one.signature}`" for one in named)
     samples = _samples(bundle)[:MOST_SAMPLES]
-    # In the order of the task, which a file of JSON with sorted keys does not keep.
-    order = list(task.sample("", "", ""))
+    # In the order of the task, which a file of JSON with sorted keys does not keep; not of one that takes no texts.
+    order: list[str] = []
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        order = list(task.sample("", "", ""))
     columns = sorted(samples[0], key=lambda name: order.index(name) if name in order else len(order)) if samples else []
     shown = _table(columns, [[row[name] for name in columns] for row in samples]) if samples else ["There is none."]
     lines = [
@@ -100,14 +102,17 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
     """Read the samples of the bundle's training run, or else let the bundle answer its task's example."""
     path = bundle.path.parent / SAMPLES
     if path.is_file():
-        return list(json.loads(path.read_text(encoding="utf-8")))
+        with contextlib.suppress(ValueError):
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            # A bundle may lie anywhere, and the file beside it be somebody else's.
+            if isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+                return rows
     example = task_class(bundle.manifest.task).example_item
     try:
-        predictor = dragoman.load(bundle)
+        with contextlib.closing(dragoman.load(bundle)) as predictor:
+            (outcome,) = predictor([example])
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    with contextlib.closing(predictor):
-        (outcome,) = predictor([example])
     return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
 
 

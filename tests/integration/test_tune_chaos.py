@@ -17,12 +17,16 @@ from pathlib import Path
 import optuna
 import pytest
 import requests
+import sqlalchemy
 from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 
+from dragoman.errors import ConfigError
 from tests.conftest import ROOT
 from tests.integration.postgres import Postgres, free_port
 from tests.toy_corpus import write_toy_corpus
+from tune.study.storage import ATTEMPTS_INDEX, open_storage
 
 KILLS = int(os.environ.get("TUNE_KILLS", "5"))
 WORKERS, TRIALS = 4, max(8, KILLS)
@@ -62,6 +66,25 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
+
+
+def test_a_role_that_does_not_own_the_tables_reads_without_the_index_and_works_with_it(postgres: Postgres) -> None:
+    owner, worker = (make_url(postgres.url).set(username=name) for name in ("tuner", "worker"))
+    open_storage(owner).engine.dispose()
+    engine = sqlalchemy.create_engine(owner)
+    with engine.begin() as connection:
+        for statement in (
+            "CREATE ROLE worker LOGIN",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker",
+            f"DROP INDEX {ATTEMPTS_INDEX}",
+        ):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+    assert open_storage(worker, reading=True).get_all_studies() == []
+    with pytest.raises(ConfigError, match=r"worker may not create it .*let the owner .*CREATE UNIQUE INDEX"):
+        open_storage(worker)
+    open_storage(owner).engine.dispose()
+    assert open_storage(worker).get_all_studies() == []
 
 
 def answers(url: str) -> bool:
