@@ -8,7 +8,7 @@ back::
 
     ContractMiddleware  hides the content type from BentoML, gives foreign errors the contract's form
       Dragoman.answer   borrows the current model and its batcher, reads the body, notices when the client leaves
-        answer_with     parses in a thread, waits for batches, renders
+        answer_with     parses (long bodies in a thread), waits for batches, renders
 """
 
 import asyncio

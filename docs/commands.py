@@ -18,7 +18,7 @@ from train.config.compose import compose_config
 from tune.search.definition import load_definition
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 # A new value begins a command; what stands before it are the variables of its environment.
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 # Commands inside the Compose stack, whose services are named after ours.
@@ -39,7 +39,8 @@ def command_lines(text: str) -> list[str]:
     for _, language, block in FENCE.findall(text):
         if language in ("", "sh"):
             lines += re.sub(r"\\\n\s*", " ", block).splitlines()
-    return [line.strip() for line in [*lines, *INLINE.findall(FENCE.sub("", text))]]
+    # Code within a sentence may go on in the next line.
+    return [" ".join(line.split()) for line in [*lines, *INLINE.findall(FENCE.sub("", text))]]
 
 
 def own_commands(line: str) -> list[list[str]]:

@@ -22,6 +22,7 @@ from tune.search.help import help_text as tune_help
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
+WIDTH = 120
 NOTE = "<!-- Written by `python -m docs.reference` from the code: change the code, not this page. -->\n"
 TRAIN_AND_TUNE = """\
 `python -m train` and `python -m tune` take settings, `key=value`, and no options: [Settings](settings.md) lists them,
@@ -278,10 +279,14 @@ def _paragraphs(text: str | None) -> Iterator[str]:
     """Give a description, or a docstring in reStructuredText, as paragraphs of Markdown; commands in a block."""
     for paragraph in (text or "").strip().split("\n\n"):
         lines = textwrap.dedent(paragraph).splitlines()
+        shown = [line.replace("``", "`").replace("<", "&lt;") for line in lines]
         if lines and all(line.startswith("python -m ") for line in lines):
             yield from ["```", *lines, "```", ""]
+        elif any(line.startswith(" ") for line in lines):
+            yield from [*shown, ""]
         else:
-            yield from [*(line.replace("``", "`").replace("<", "&lt;") for line in lines), ""]
+            # Wrapped anew: where a command wraps its text may depend on the terminal.
+            yield from [*textwrap.wrap(" ".join(shown), WIDTH, break_long_words=False, break_on_hyphens=False), ""]
 
 
 def main() -> None:

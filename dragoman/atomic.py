@@ -65,7 +65,8 @@ def file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose a writable place") from error
     finally:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        # Whatever prevents this, a read-only file system say, was an error above already.
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 
@@ -109,5 +110,5 @@ def _sync(path: Path) -> None:
 
 
 def _name_beside(path: Path) -> Path:
-    # Long enough that no two are ever equal; whoever met one that exists would fail, not overwrite it.
+    # Long enough that no two are ever equal.
     return path.parent / f".{path.name}.{secrets.token_hex(8)}"

@@ -48,6 +48,10 @@ def parse(value: object, kind: Any) -> Parsed:
     return Parsed(value=_parse(value, kind, "", problems), problems=problems)
 
 
+# Each function below adds to ``problems`` and goes on, so that a person sees all faults at once; its value counts only
+# if it added none. ``where`` is the path of a value in the file, such as ``train.optimizer.lr``.
+
+
 def _parse(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
     if value == MISSING:
         problems.append(f"{where} is required and not set{_about(kind)}")
@@ -64,8 +68,12 @@ def _parse(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         count = len(problems)
         parsed = _parse(value, inner, where, problems)
         for note in notes:
-            if isinstance(note, Setting) and len(problems) == count:
-                _check_range(parsed, note, where, problems)
+            # A value of the wrong type is one problem, not two; "auto" and null are in no range.
+            if isinstance(note, Setting) and len(problems) == count and isinstance(parsed, int | float):
+                low = note.minimum is not None and parsed < note.minimum
+                high = note.maximum is not None and parsed > note.maximum
+                if low or high:
+                    problems.append(f"{where} must be {describe_range(note)}, got {parsed!r}")
         return parsed
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _parse_dataclass(value, kind, where, problems)
@@ -76,6 +84,7 @@ def _parse_dataclass(value: Any, kind: type, where: str, problems: list[str]) ->
     if not isinstance(value, Mapping):
         problems.append(f"{where} must be a group of settings, got {value!r}")
         return None
+    # The annotations are the schema: unknown keys and missing ones are found by their names.
     hints = typing.get_type_hints(kind, include_extras=True)
     for key in value:
         if key not in hints:
@@ -100,6 +109,7 @@ def _parse_plain(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         return None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
+        # Python takes True for 1, and a person does not.
         if value in arguments and type(value) in {type(argument) for argument in arguments}:
             return value
     elif origin is tuple:
@@ -121,15 +131,6 @@ def _parse_plain(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         return value
     problems.append(f"{where} must be {describe(kind)}, got {value!r}")
     return None
-
-
-def _check_range(value: Any, setting: Setting, where: str, problems: list[str]) -> None:
-    if value is None or isinstance(value, str):
-        return
-    low = setting.minimum is not None and value < setting.minimum
-    high = setting.maximum is not None and value > setting.maximum
-    if low or high:
-        problems.append(f"{where} must be {describe_range(setting)}, got {value!r}")
 
 
 def describe_range(setting: Setting) -> str:

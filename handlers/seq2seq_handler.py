@@ -122,8 +122,11 @@ class Seq2SeqHandler:
                 if len(row) == 1 and key in BODY_KEYS:
                     return RawRequest(body=bytes(row[key]), content_type=JSON_TYPE)
                 return RawRequest(form=_fields(row))
-            # TorchServe keeps the case in which the client wrote a header's name.
-            sent = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+            # TorchServe keeps the case in which the client wrote a header's name. Of two the first counts.
+            sent: dict[str, str] = {}
+            for name, value in headers.items():
+                if isinstance(value, str):
+                    sent.setdefault(name.lower(), value)
             content_type, length = sent.get("content-type"), sent.get("content-length", "")
             if content_type is None or not content_type.lower().startswith(FORM_TYPE):
                 return RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)

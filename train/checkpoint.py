@@ -4,7 +4,6 @@ A model's tensors are its whole state dictionary: buffers, such as the running s
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragoman import atomic
+from dragoman.bundle.store import file_sha256
 from dragoman.errors import DataError
 
 MODEL = "model.safetensors"
@@ -75,7 +75,7 @@ class Checkpoints:
             for tensors, file in ((whole_state(model), MODEL), (moments, OPTIMIZER)):
                 save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / file)
             (folder / STATE).write_text(atomic.to_json(dataclasses.asdict(state)), encoding="utf-8")
-            digests = {name: _sha256(folder / name) for name in (MODEL, OPTIMIZER, STATE)}
+            digests = {name: file_sha256(folder / name) for name in (MODEL, OPTIMIZER, STATE)}
             (folder / DIGESTS).write_text(atomic.to_json(digests), encoding="utf-8")
         # The best checkpoint that a kept one knows stays too: after damage to the last, its predecessor needs it.
         kept = set(self.steps()[-self._keep :])
@@ -128,7 +128,7 @@ class Checkpoints:
 
 def whole_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Collect the parameters and buffers of a model; one that has several names comes once, under its first."""
-    # T5's embeddings, for example, are shared by encoder and decoder; safetensors refuses a tensor under two names.
+    # Embeddings, for example, may be shared by encoder and decoder; safetensors refuses a tensor under two names.
     found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         found.setdefault(id(tensor), (name, tensor.detach()))
@@ -144,11 +144,6 @@ def set_state(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> No
 def _undamaged(folder: Path) -> bool:
     try:
         digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
-        return bool(digests) and all(_sha256(folder / name) == digest for name, digest in digests.items())
+        return bool(digests) and all(file_sha256(folder / name) == digest for name, digest in digests.items())
     except (OSError, ValueError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -110,7 +110,7 @@ def best(arguments: Sequence[str]) -> int:
 
     url = parse_url(options.storage)
     check(url, None, create=False)
-    storage = open_storage(url)
+    storage = open_storage(url, reading=True)
     study = load_study(storage, options.study)
     chosen = choose_trial(study, int(which) if which is not None else None)
     for trial in best_trials(study) if which is None else [chosen]:

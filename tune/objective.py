@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,18 +55,16 @@ class TrialRun:
     display: Display
     heart: Heartbeat
     recorder: TrialRecorder | None = None
-
-    def __post_init__(self) -> None:
-        stored = self.joined.study.get_trials(deepcopy=False)[self.trial.number]
-        self.history: list[int] = stored.system_attrs.get("retry_history", [])
-        """The numbers of the attempts before this one."""
-        self._constraints = dict(stored.constraints)
+    history: list[int] = field(default_factory=list)
+    """The numbers of the attempts before this one, once ``values`` has read them."""
 
     def values(self) -> list[float]:
         """Train and measure; raises TrialPruned, TrialLostError, StoppedError, or what was wrong with the settings."""
         joined, trial, definition = self.joined, self.trial, self.joined.definition
         config = compose_config(trial_settings(definition.search, suggest(definition.space, trial)))
         study = joined.study.study_name
+        stored = joined.study.get_trials(deepcopy=False)[trial.number]
+        self.history, known = stored.system_attrs.get("retry_history", []), dict(stored.constraints)
         folder = trial_folder(study, trial.number)
         ancestor = inherit(folder, [trial_folder(study, number) for number in self.history], config)
         if ancestor is not None:
@@ -81,7 +79,7 @@ class TrialRun:
         measured = self._measured(config, folder)
         for name, limit in definition.constraints.items():
             # An attempt that died at the very end may have noted it already, and its successor inherits it.
-            if name not in self._constraints:
+            if name not in known:
                 trial.set_constraint(name, measured[name] - limit)
         return [measured[name] for name in joined.objectives]
 

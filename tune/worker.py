@@ -18,7 +18,7 @@ from tune.results.display import SearchDisplay, describe
 from tune.results.pictures import draw
 from tune.study.folder import drop_checkpoints, study_folder, trial_folder
 from tune.study.heartbeat import Heartbeat, TrialLostError
-from tune.study.plan import Joined, plan_trials, reconcile, running_elsewhere
+from tune.study.plan import Joined, listen, plan_trials, reconcile, running_elsewhere
 from tune.study.planned_trials import (
     ERROR,
     HANDED_BACK,
@@ -119,7 +119,8 @@ class Worker:
     def _work(self, trial: Trial) -> None:
         joined = self._joined
         self._display.begin(trial.number, summary(joined.study, joined.objectives))
-        with Heartbeat(trial, every_seconds=joined.definition.search.heartbeat_seconds) as heart:
+        every = joined.definition.search.heartbeat_seconds
+        with Heartbeat(trial, every_seconds=every, listen=lambda: listen(joined)) as heart:
             run = TrialRun(joined=joined, trial=trial, corpora=self._corpora, display=self._display, heart=heart)
             try:
                 self._carry_out(run)

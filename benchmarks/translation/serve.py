@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.translation.serve", description=__doc__)
     parser.add_argument("--bundle", required=True, type=Path, help="the bundle that every server serves")
     parser.add_argument("--quick", action="store_true", help="three minutes: one round, fewer loads, short ones")
-    parser.add_argument("--rounds", type=int, help=f"visits to each server (default: {FULL.rounds}, with --quick 1)")
+    parser.add_argument("--rounds", type=int, help=f"tests of each server (default: {FULL.rounds}, with --quick 1)")
     parser.add_argument(
         "--data",
         type=Path,

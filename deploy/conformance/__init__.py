@@ -1,1 +1,1 @@
-"""One corpus of requests, asked of the core and of every server, and every difference told."""
+"""One corpus of requests, sent to the core and to every server, with every difference reported."""

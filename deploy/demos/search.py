@@ -25,7 +25,7 @@ VERDICTS = {
 
 
 def main() -> int:
-    """Run every step; 0 whatever the comparison says, since nothing depends on it."""
+    """Run every step; 0 for any verdict of the comparison."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     started = time.monotonic()

@@ -37,7 +37,7 @@ exit status: 64 wrong command line, secret or port, 65 damaged state, 73 cannot 
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until interrupted or terminated."""
     options = _parser().parse_args()
     secret = _secret(options.secret_file)
     # So written that it holds for nan as well.

@@ -2,7 +2,7 @@
 
 The conformance suite packages the bundle by itself, serves it both ways and compares. Only a bundle that passes is
 packaged for everybody, so that neither the output directory nor BentoML's store ever holds an artifact that failed. The
-same bundle gives the same archive, byte for byte, so what is published is what was tested.
+same bundle gives the same archive, byte for byte, so the published one is the tested one.
 """
 
 import dataclasses
@@ -83,7 +83,7 @@ class Builder:
             self._written(functools.partial(self._keep, outcome))
 
     def _written(self, write: Callable[[], Kept]) -> Kept | None:
-        """Use the journal, again and again while it cannot be written; None when told to end meanwhile."""
+        """Use the journal, again and again while it cannot be written; None when stopped meanwhile."""
         while True:
             try:
                 return write()
@@ -93,16 +93,16 @@ class Builder:
                 return None
 
     def _keep(self, outcome: Event) -> None:
-        told = outcome.reason
+        message = outcome.reason
         if outcome.state == "waiting":
             pause_s = pause_after(outcome.postponed)
             self._journal.postpone(outcome, pause_s)
-            told = f"{told}; trying again in {pause_s:g} seconds"
+            message = f"{message}; trying again in {pause_s:g} seconds"
         else:
             self._journal.finish(outcome)
         if outcome.state == "passed":
-            told = f"version {outcome.built_version}, bundle {outcome.bundle}, is published"
-        self._report(f"{outcome.model}: {outcome.state}: {told}; log: {outcome.log}")
+            message = f"version {outcome.built_version}, bundle {outcome.bundle}, is published"
+        self._report(f"{outcome.model}: {outcome.state}: {message}; log: {outcome.log}")
 
     def _build(self, event: Event) -> Event:
         self._work.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ class Builder:
             Path(event.log or os.devnull).open("wb") as log,
         ):
             fetched = self._step("model_registry", "fetch", f"{event.model}@champion", "--out", folder, log=log)
-            # The event may be old by now: what is built is the champion of this moment, and written down as that.
+            # The event may be old by now: the champion of this moment is built, and recorded as that.
             bundle = Path(fetched.value("bundle"))
             self._step("deploy.conformance", "--bundle", str(bundle), log=log)
             self._step("model_registry", "package", str(bundle), "--out", str(self._out), log=log)

@@ -37,7 +37,7 @@ REMEMBERED = timedelta(seconds=2 * MAX_AGE_LIMIT_S)
 class Event:
     """A move of ``champion`` to ``version``, and its outcome.
 
-    ``built_version`` is what was champion by the time it was built, ``bundle`` the version of its bundle, and
+    ``built_version`` was champion by the time of the build, ``bundle`` is the version of its bundle, and
     ``postponed`` how often an outage has put the build off.
     """
 
@@ -145,7 +145,7 @@ class Journal:
             return sorted(self._events.values(), key=lambda event: event.order, reverse=True)
 
     def close(self) -> None:
-        """Let ``take`` return; what is not finished stays pending."""
+        """Let ``take`` return; unfinished events stay pending."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -11,13 +11,13 @@ from dragoman.errors import DragomanError
 ID_HEADER = "x-mlflow-delivery-id"
 TIME_HEADER = "x-mlflow-timestamp"
 SIGNATURE_HEADER = "x-mlflow-signature"
-# No dot may stand in either: what is signed is "id.time.body", and only so can it be split in one way alone.
+# No dot may stand in either: "id.time.body" is signed, which can be split in only one way then.
 # The id also becomes a file's name.
 DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
 # The clocks of two machines may differ by this much.
 AHEAD_S = 5
-# The oldest delivery that a receiver may be told to accept; the journal must know all that could come again.
+# The greatest age that --max-age may allow; the journal must know every delivery that could come again.
 MAX_AGE_LIMIT_S = 3600.0
 
 
@@ -35,7 +35,7 @@ def check_delivery(headers: Mapping[str, str], body: bytes, *, secret: bytes, no
     timestamp = _header(headers, TIME_HEADER, TIMESTAMP)
     expected = sign_delivery(delivery_id, timestamp, body, secret=secret)
     given = headers.get(SIGNATURE_HEADER, "")
-    # Signature first: what the clock here says is only for those who know the secret.
+    # Signature first: only those who know the secret learn of the clock here.
     if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape")):
         raise UnauthorizedError(
             f"the header {SIGNATURE_HEADER} does not match the body; give MLflow's webhook and this receiver one secret"

@@ -1,1 +1,1 @@
-"""Container images: what they are built from, building them, and running them as a cluster would."""
+"""Container images: their ingredients, their builds, and test runs under the conditions of a cluster."""

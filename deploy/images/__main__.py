@@ -1,4 +1,4 @@
-"""``python -m deploy.images BUNDLE``: the images of both servers over a bundle, or over what NAME@ALIAS stands for.
+"""``python -m deploy.images BUNDLE``: build the images of both servers over a bundle or NAME@ALIAS.
 
 With ``--all`` those of the registry and of training too, under the same tag: the ones that compose and the manifests
 name. Every command is shown as it is run; a user with Docker may run the printed ones by hand.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.images.base import BASE
-from deploy.images.context import Context
+from deploy.images.context import BuildContext
 from deploy.images.engine import Build, ContainerEngine, isolation, run_logged
 from deploy.images.machine_settings import has_cpu_torch, mounts, pip_settings
 from deploy.run.commands import ROOT
@@ -36,7 +36,7 @@ class Built:
     above_base: int
 
 
-def image_build(context: Context, name: str, arguments: Mapping[str, str]) -> Build:
+def image_build(context: BuildContext, name: str, arguments: Mapping[str, str]) -> Build:
     """Describe the build of an image: a server's from the laid-out folder, another from the repository."""
     manifest, is_server = context.manifest, name in SERVERS
     return Build(
@@ -49,7 +49,7 @@ def image_build(context: Context, name: str, arguments: Mapping[str, str]) -> Bu
     )
 
 
-def build_image(engine: ContainerEngine, build: Build, context: Context) -> Built:
+def build_image(engine: ContainerEngine, build: Build, context: BuildContext) -> Built:
     """Build an image with what this machine lends to builds, and measure it; its base is the build argument BASE.
 
     Raises StepFailedError with the end of its log, which lies beside the laid-out folder.
@@ -75,7 +75,7 @@ def build_standard(engine: ContainerEngine, bento: str, store: Path, tag: str, l
             # A JSON list is one of TOML's too.
             lent = json.dumps(mounts(pip_settings(), Path(folder)))
             settings.write_text(f"[containers]\nvolumes = {lent}\n", "utf-8")
-            # Docker's format, since the other one drops what it does not know.
+            # Docker's format, since the other one drops instructions that it does not know.
             environment |= {"BUILDAH_FORMAT": "docker", "CONTAINERS_CONF": str(settings)}
             if isolation():
                 environment["BUILDAH_ISOLATION"] = "chroot"

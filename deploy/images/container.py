@@ -66,7 +66,7 @@ class Container(ServerProcess):
         return self.stop()
 
     def stop(self, within_s: float = 15.0) -> int:
-        """Stop the container as ``ServerProcess`` does, and remove what may be left of it."""
+        """Stop the container as ``ServerProcess`` does, and remove it."""
         code = super().stop(within_s)
         # Killing the program in the foreground would leave the container running.
         subprocess.run([self._engine.runner, "rm", "--force", self._id], capture_output=True, check=False)
@@ -96,7 +96,7 @@ class Container(ServerProcess):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class RunningImage:
     """A container that answers; ``healthy`` is the verdict of its image's health check, None where it has none."""
 
     container: Container
@@ -109,7 +109,7 @@ class Running:
 @contextmanager
 def running(
     engine: ContainerEngine, tag: str, manifest: Manifest, *, log: Path, torchserve: bool, read_only: bool = True
-) -> Iterator[Running]:
+) -> Iterator[RunningImage]:
     """Run an image that serves a Bento or a ``.mar``; raises UnavailableError when it does not get ready."""
     (image,) = json.loads(engine.read("image", "inspect", tag, program=engine.runner))
     # After the word CMD, which says that no shell is meant; podman has the field one level higher than docker.
@@ -133,7 +133,7 @@ def running(
         try:
             return http.ask(RawRequest(body=body, content_type=JSON_TYPE)).status == 200
         except Exception:
-            # Nothing listens yet, or what answers is not the model.
+            # Nothing listens yet, or another program answers.
             return False
 
     with ExitStack() as stack:
@@ -147,7 +147,7 @@ def running(
         if torchserve:
             client = stack.enter_context(InferenceClient(f"{LOOPBACK}:{ports.grpc_inference}"))
             ways.append(OverGrpc(client, model))
-        yield Running(
+        yield RunningImage(
             container=container,
             ways=ways,
             labels=image["Config"].get("Labels") or {},

@@ -25,7 +25,7 @@ CLIENT_PACKAGES = ("grpcio", "grpcio-tools")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
+class BuildContext:
     """A laid-out folder, with the packaged bundle in a BentoML store of its own."""
 
     path: Path
@@ -35,7 +35,7 @@ class Context:
     manifest: Manifest
 
 
-def lay_out(model: str, out: Path) -> Context:
+def lay_out(model: str, out: Path) -> BuildContext:
     """Package a bundle, or the one that ``NAME@ALIAS`` names, and lay it out in ``out/NAME-VERSION``.
 
     Raises StepFailedError when it cannot be packaged (the reason is on standard error), ConfigError when it says no
@@ -71,7 +71,7 @@ def lay_out(model: str, out: Path) -> Context:
         place = error.filename or out
         raise OutputError(f"cannot write {place}: {error.strerror or error}; choose another --out") from error
     bundle = open_bundle(path / "bento" / "models" / item / "bundle")
-    return Context(path=path, store=store, packaged=packaged, bundle=bundle.path, manifest=bundle.manifest)
+    return BuildContext(path=path, store=store, packaged=packaged, bundle=bundle.path, manifest=bundle.manifest)
 
 
 def torchserve_packages() -> list[str]:

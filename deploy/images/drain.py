@@ -21,7 +21,7 @@ END_WITHIN_S = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class Drained:
-    """The outcome for the requests that were in flight when the server was told to end."""
+    """The outcome for the requests that were in flight when the server got SIGTERM."""
 
     requests: int
     in_flight: int
@@ -30,7 +30,7 @@ class Drained:
 
 
 def drain(container: Container, ways: Sequence[Endpoint], engine: Endpoint, task: str) -> Drained:
-    """Send requests to a server by all its ways, tell it to end when the first is answered, and count."""
+    """Send requests to a server by all its ways, send SIGTERM when the first is answered, and count."""
     items = load_corpus(task).items(CLIENTS * ITEMS)
     parts = [items[start : start + ITEMS] for start in range(0, len(items), ITEMS)]
     bodies = [json.dumps(task_class(task).request_for(part)).encode() for part in parts]

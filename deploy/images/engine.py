@@ -39,6 +39,9 @@ class ContainerEngine:
         self.program = program
         # Podman puts images into containers that buildah has built.
         self.runner = "docker" if program == "docker" else "podman"
+        # Podman's own defaults would raise limits, which not every machine lets it do.
+        needs_settings = self.runner == "podman" and "CONTAINERS_CONF" not in os.environ
+        self.run_environment = {"CONTAINERS_CONF": str(PODMAN_SETTINGS)} if needs_settings else {}
 
     @classmethod
     def find(cls, wanted: str | None = None, *, to_run: bool = False) -> "ContainerEngine":
@@ -78,23 +81,11 @@ class ContainerEngine:
 
     def run_words(self, *options: str) -> list[str]:
         """Return the words that run an image, up to its tag; ``run_environment`` belongs to them."""
-        words = [self.runner]
+        if self.runner == "docker":
+            return ["docker", "run", "--rm", "--no-healthcheck", *options]
         # Its other runtime, crun, refuses some machines' control groups.
-        if self.runner == "podman" and shutil.which("runc"):
-            words += ["--runtime", "runc"]
-        words += ["run", "--rm", "--no-healthcheck"]
-        if self.runner == "podman":
-            words += ["--ulimit", "host"]
-        return [*words, *options]
-
-    @property
-    def run_environment(self) -> dict[str, str]:
-        """The variables that podman needs on machines that let nobody raise a limit."""
-        return (
-            {}
-            if self.runner == "docker" or "CONTAINERS_CONF" in os.environ
-            else {"CONTAINERS_CONF": str(PODMAN_SETTINGS)}
-        )
+        runtime = ["--runtime", "runc"] if shutil.which("runc") else []
+        return ["podman", *runtime, "run", "--rm", "--no-healthcheck", "--ulimit", "host", *options]
 
     def has(self, tag: str) -> bool:
         """Tell whether an image is here."""

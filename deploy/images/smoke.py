@@ -1,4 +1,4 @@
-"""``make smoke-images``: the images built, run as a cluster would run them, asked, stopped and measured.
+"""``make smoke-images``: build the images, run them as a cluster would, compare, stop and measure them.
 
 Trains the demo's bundle unless one is given. Docker builds and runs them, or buildah and podman: each as its own user,
 without capabilities, with a read-only root file system and a tmpfs at /tmp, on the loopback interface. BentoML's own
@@ -26,7 +26,7 @@ from deploy.demos.settings import load_demo, training_settings
 from deploy.images.base import BASE, ensure_base
 from deploy.images.builds import OUT, SERVERS, Built, build_image, build_standard, image_build, megabytes
 from deploy.images.container import running
-from deploy.images.context import Context, lay_out
+from deploy.images.context import BuildContext, lay_out
 from deploy.images.drain import Drained, drain
 from deploy.images.engine import ContainerEngine
 from deploy.run.commands import run_command
@@ -65,7 +65,7 @@ class Checked:
     drained: Drained
 
     def faults(self) -> list[str]:
-        """List all that is not as it must be."""
+        """List every failed check."""
         limit, drained = SIZE_LIMITS.get(self.name), self.drained
         checks = {
             f"{megabytes(self.image.above_base)} above its base, {megabytes(limit or 0)} are allowed": limit is None
@@ -73,23 +73,23 @@ class Checked:
             "its health check fails": self.healthy is not False,
             # The standard image has none.
             "it has no health check": self.healthy is not None or self.name == STANDARD,
-            f"labels that do not say what they must: {', '.join(self.wrong_labels)}": not self.wrong_labels,
+            f"missing or wrong labels: {', '.join(self.wrong_labels)}": not self.wrong_labels,
             f"left over from the build: {', '.join(self.leftovers)}": not self.leftovers,
             f"{self.requests - self.requests_alike} requests and {self.items_different} items answered "
-            "otherwise than by the engine": self.requests_alike == self.requests and not self.items_different,
-            "it was asked nothing": self.requests > 0 and self.items > 0,
+            "differently than by the engine": self.requests_alike == self.requests and not self.items_different,
+            "no request was sent to it": self.requests > 0 and self.items > 0,
             f"{drained.answered} of {drained.requests} requests answered while it ended": drained.answered
             == drained.requests,
-            "no request was left to answer when it was told to end": drained.in_flight > 0,
+            "no request was in flight when it got SIGTERM": drained.in_flight > 0,
             f"it ended with {drained.exit_code}": drained.exit_code == 0,
-            "the kernel was not asked about its process 1": bool(self.confinement),
+            "its process 1 was not looked at": bool(self.confinement),
             **{f"not so: {name}": held for name, held in self.confinement.items()},
         }
         return [f"{self.name}: {fault}" for fault, passed in checks.items() if not passed]
 
 
 def main() -> int:
-    """Build, run and check; 1 when a limit is missed or an image does not do what it must."""
+    """Build, run and check; 1 when a check fails."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
@@ -117,8 +117,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.images.smoke",
-        description="Build the images of both servers, and BentoML's own, run them and check what they must do.",
-        epilog="exit codes: 0 all as it must be, 1 something is not, 64 wrong command line or missing tool, "
+        description="Build the images of both servers, and BentoML's own, run them and check them.",
+        epilog="exit codes: 0 all checks passed, 1 a check failed, 64 wrong command line or missing tool, "
         "69 no base image, or a container that does not get ready",
     )
     parser.add_argument("--bundle", help="a bundle directory, or NAME@champion (default: one trained here)")
@@ -131,11 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(console: Console, engine: ContainerEngine, context: Context, name: str, folder: Path) -> Checked:
-    """Build one image, run it, ask it, and stop it in the middle of its work."""
+def _check(console: Console, engine: ContainerEngine, context: BuildContext, name: str, folder: Path) -> Checked:
+    """Build one image, run it, compare its answers, and stop it with requests in flight."""
     manifest, is_standard = context.manifest, name == STANDARD
     items = load_corpus(manifest.task).items(ITEMS)
-    # What the standard image says about itself is BentoML's to choose.
+    # The standard image's labels are BentoML's to choose.
     wanted: Mapping[str, str] = {}
     if is_standard:
         build_log = context.path.with_name(f"{context.path.name}.standard.log")
@@ -203,7 +203,7 @@ def _show(console: Console, checked: Sequence[Checked]) -> None:
         held = [name for name, is_so in entry.confinement.items() if is_so]
         console.print(f"{entry.name}: the kernel says of process 1: {', '.join(held)}")
     faults = [f"[red]{fault}[/red]" for entry in checked for fault in entry.faults()]
-    console.print("\n".join(faults or ["All as it must be."]))
+    console.print("\n".join(faults or ["All checks passed."]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """``python -m deploy.torchserve --mar dist/NAME-VERSION.mar``: serve an archive until interrupted.
 
-As process 1 of a container it lets TorchServe answer what it has begun before it stops it.
+As process 1 of a container it lets TorchServe answer the requests in flight before it stops it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.run.server_process import LOOPBACK
-from deploy.torchserve.config import Ports
+from deploy.torchserve.config import PORT_OPTIONS, Ports
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.errors import DataError, UnavailableError, run_cli
@@ -20,13 +20,6 @@ from dragoman.tasks.base import task_class
 
 # `--log -`: with the output of this process.
 OWN_OUTPUT = Path("-")
-PORT_OPTIONS = {
-    "inference": "--port",
-    "grpc_inference": "--grpc-port",
-    "management": "--management-port",
-    "metrics": "--metrics-port",
-    "grpc_management": "--grpc-management-port",
-}
 
 READY = """\
 TorchServe is ready; Ctrl-C stops it. Its log: {log}
@@ -62,11 +55,8 @@ def main() -> int:
                 server.wait()
             except KeyboardInterrupt:
                 if not server.drain(arguments.drain_within):
-                    print(
-                        f"the workers were still busy after {arguments.drain_within:g} seconds; what they have not "
-                        "answered is lost",
-                        file=sys.stderr,
-                    )
+                    busy_s = f"{arguments.drain_within:g} seconds"
+                    print(f"workers still busy after {busy_s}; their requests are lost", file=sys.stderr)
                 raise
             code = server.stop()
             raise UnavailableError(
@@ -83,7 +73,7 @@ def _archive(path: Path) -> Path:
     archives = sorted(path.glob("*.mar"))
     if len(archives) != 1:
         found = ", ".join(archive.name for archive in archives) or "none"
-        raise DataError(f"{path} must hold one .mar, found {found}; mount another directory, or give --mar FILE")
+        raise DataError(f"{path} must hold one .mar, found {found}; give --mar the file, or a directory with one")
     return archives[0]
 
 

@@ -21,6 +21,14 @@ METRICS = Path(__file__).with_name("metrics.yaml")
 # How far above the bundle's limit a body may be and still get the handler's own answer.
 REQUEST_SLACK_BYTES = 1 << 20
 MAX_PORT = 65_535
+# The option of `python -m deploy.torchserve` for each field of Ports.
+PORT_OPTIONS = {
+    "inference": "--port",
+    "grpc_inference": "--grpc-port",
+    "management": "--management-port",
+    "metrics": "--metrics-port",
+    "grpc_management": "--grpc-management-port",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,10 @@ class Ports:
             users[port] = name
             address = LOOPBACK if "management" in name else host
             if not is_free(port, address):
-                raise ConfigError(f"port {port} of {address} is in use, give another {name} port or stop its user")
+                raise ConfigError(
+                    f"port {port} of {address} is in use: stop what uses it, or give another one with "
+                    f"{PORT_OPTIONS[name]}"
+                )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class FrontEnd:
 
 
 def front_end_for(table: Mapping[str, str], engine: str, *, gpus: int) -> FrontEnd | None:
-    """Return what an engine of a task's table wants; None where the archive's own numbers hold.
+    """Return the numbers that an engine of a task's table wants; None where the archive's own numbers hold.
 
     ``engine`` is the name that is configured, or ``auto``; ``gpus`` are those that the workers can compute on.
     """
@@ -45,9 +45,9 @@ def front_end_for(table: Mapping[str, str], engine: str, *, gpus: int) -> FrontE
 
 
 def configured_front_end(mar: Path) -> FrontEnd | None:
-    """Return what the configured engine wants on this machine; None where the archive's own numbers hold.
+    """Return the numbers that the configured engine wants on this machine; None where the archive's own numbers hold.
 
-    Raises what ``Archive.open`` and ``configured_engine`` raise.
+    Raises the errors of ``Archive.open`` and ``configured_engine``.
     """
     archive = Archive.open(mar)
     table = task_class(archive.manifest.task).engines

@@ -39,7 +39,7 @@ class InferenceClient:
     """
 
     def __init__(self, address: str) -> None:
-        """Connect to ``host:port``, once it is asked; raises ConfigError when torchserve or grpcio-tools is missing."""
+        """Prepare a connection to ``host:port``; raises ConfigError when torchserve or grpcio-tools is missing."""
         self._address = address
         # No proxy of the environment stands between two processes of one machine, and documents may exceed gRPC's 4 MB.
         options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1)]

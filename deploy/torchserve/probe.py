@@ -4,7 +4,7 @@ For a container's health check and readiness: TorchServe's own /ping is healthy 
 its workers have failed. Works with token authorization too, of which the starter's directory holds the keys.
 
 With ``--workers`` it only asks whether a worker has the model and the figures show no engine that fails. A full queue
-refuses the probe's request too, and whoever then stopped the server, or sent its requests to the next one, would make
+refuses the probe's request too, and stopping the server for that, or sending its requests to the next one, would make
 an outage of an overload. Where an engine has failed, the request is sent: nothing else shows that it works again.
 """
 

@@ -117,7 +117,7 @@ class TorchServeProcess(ServerProcess):
     def drain(self, within_s: float) -> bool:
         """Wait until no request is in the queue or in a worker; tell whether that was so within this time.
 
-        TorchServe itself closes every connection at once when it is told to end.
+        TorchServe itself closes every connection at once on SIGTERM.
         """
         return wait_until_idle(self._time_used, within_s)
 

@@ -20,7 +20,7 @@ class Ranked(Protocol):
 
     rank: float
     place: int
-    """Where it is in the heap, or -1."""
+    """The place in the heap, -1 outside of one."""
 
 
 T = TypeVar("T", bound=Ranked)

@@ -85,7 +85,7 @@ def write_bundle(
         )
         (root / "MODEL_CARD.md").write_text(model_card(manifest), encoding="utf-8")
         entries = tuple(
-            FileEntry(path=name, sha256=_sha256(root / name), bytes=(root / name).stat().st_size)
+            FileEntry(path=name, sha256=file_sha256(root / name), bytes=(root / name).stat().st_size)
             for name in _file_names(root)
         )
         manifest = dataclasses.replace(manifest, files=entries).sealed()
@@ -158,7 +158,8 @@ def _file_names(root: Path) -> list[str]:
     )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the digest of a file in hexadecimal, however large the file is."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -175,7 +176,7 @@ def _verify_files(bundle: Bundle) -> None:
         if (bundle.path / name).is_symlink():
             raise BundleError(f"{bundle.path / name} is a symbolic link; a bundle holds plain files only")
     for name, sha256 in expected.items():
-        digest = _sha256(bundle.path / name)
+        digest = file_sha256(bundle.path / name)
         if digest != sha256:
             raise _mismatch(bundle.path / name, sha256, digest)
 

@@ -41,7 +41,7 @@ class ContractMiddleware:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request; every error that was not made by ``mark_answered`` gets the contract's form."""
+        """Serve one request; every error without the mark of ``mark_answered`` gets the contract's form."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

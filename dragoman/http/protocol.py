@@ -4,7 +4,7 @@ The servers hand over the bytes and the content type as they came. Every error h
 ``{"error": "sentence", "code": "text_too_long", "field": "q[3]"}``, with the HTTP status that goes with the code.
 There are two ways in, over the same parsing and rendering::
 
-    answer       a batch of requests that came together (TorchServe); computes in the caller's thread
+    answer       a batch of requests that came together (TorchServe); blocks until all are computed
     answer_with  one request among others in flight (BentoML); its items share batches with theirs
 """
 

@@ -58,7 +58,6 @@ def read_payload(raw: RawRequest, *, text_field: str | None, text_fields: frozen
 
 def json_payload(text: str) -> Any:
     """Parse JSON strictly: no NaN, no key twice, no deep nesting; raises InvalidInput."""
-    beyond_measure = InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
     try:
         payload = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -67,7 +66,7 @@ def json_payload(text: str) -> Any:
         ) from error
     except (RecursionError, ValueError) as error:
         # ValueError: a number with more digits than Python converts.
-        raise beyond_measure from error
+        raise _beyond_measure() from error
     depth, level = 0, [payload]
     while level:
         # One level of lists and objects after the other, without recursion.
@@ -75,7 +74,7 @@ def json_payload(text: str) -> Any:
         depth += bool(level)
         level = [child for value in level for child in (value.values() if isinstance(value, dict) else value)]
     if depth > MAX_DEPTH:
-        raise beyond_measure
+        raise _beyond_measure()
     return payload
 
 
@@ -99,6 +98,10 @@ def not_a_form() -> InvalidInput:
 def repeated_form_field() -> InvalidInput:
     """Return the error for a form with a field twice, of which some servers keep the last only."""
     return InvalidInput("a form may hold each field once, as name=value; for several values send JSON, with a list")
+
+
+def _beyond_measure() -> InvalidInput:
+    return InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
 
 
 def _refuse_constant(name: str) -> NoReturn:

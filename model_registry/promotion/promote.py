@@ -98,6 +98,8 @@ def _judged(
     held_out: HeldOut | None,
 ) -> ChampionChange:
     """Judge a loaded candidate against the champion."""
+    ours = candidate.bundle.manifest
+    settings = settings_of(ours.task)
     with contextlib.ExitStack() as stack:
         opponent = None
         if champion is not None:
@@ -109,10 +111,9 @@ def _judged(
                     f"back, or go back: python -m model_registry rollback {champion.name}; where no earlier bundle can "
                     "be read, delete the alias champion in MLflow, and the next promotion is that of a first champion"
                 ) from error
-        ours, theirs = candidate.bundle.manifest, opponent.bundle.manifest if opponent else None
+        theirs = opponent.bundle.manifest if opponent else None
         if reason := incomparable(ours, theirs):
             return ChampionChange(version=version, verdict="rejected", reason=reason, replaced=champion)
-        settings = settings_of(ours.task)
         if held_out is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dragoman-held-out-")))
             stored = registry.held_out_files(version, folder)

@@ -74,9 +74,15 @@ class Registry:
 
     def scores(self, version: Version) -> dict[str, float]:
         """Return the headline scores of a version, metrics of the model behind it, in the order of the metrics."""
+        found: dict[str, float] = {}
         with explained(self.uri):
-            metrics = (self.client.get_logged_model(version.model_id).metrics or []) if version.model_id else []
-        found = {metric.key: metric.value for metric in metrics}
+            try:
+                metrics = (self.client.get_logged_model(version.model_id).metrics or []) if version.model_id else []
+                found = {metric.key: metric.value for metric in metrics}
+            except MlflowException as error:
+                # The model may have been deleted in MLflow; its version is listed all the same.
+                if error.error_code not in ABSENT:
+                    raise
         return {name: found.pop(name) for name in METRICS if name in found} | found
 
     def find(self, name: str, selector: str) -> Version:

@@ -1,6 +1,7 @@
 """A version as MLflow's page shows it: tags to filter by, and a description for people."""
 
 import contextlib
+import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -49,26 +50,33 @@ def description(bundle: Bundle, number: int) -> str:
     """Describe a version in Markdown: scores, a sample, the commands that fetch and serve it, and its lineage."""
     manifest = bundle.manifest
     reference, label = f"{manifest.name}/{number}", f"{manifest.name}-{manifest.version}"
-    header = ("metric", "score", "95 % interval", "test set (items)", "engine", "signature")
+    task = task_class(manifest.task)
+    header = ("metric", "score", "95 % interval", "test set (items)")
+    named = manifest.scores[:MOST_SCORES]
     scores = [
         (
             score.metric,
             f"{score.value:.2f}",
             f"{score.low:.2f} to {score.high:.2f}",
             f"{score.test_set} ({score.items})",
-            score.engine,
-            f"`{score.signature}`",
         )
-        for score in manifest.scores[:MOST_SCORES]
+        for score in named
     ]
+    # Below the table, since they are wider than a page.
+    signatures = dict.fromkeys(f"- {one.metric} on {one.engine}: `{one.signature}`" for one in named)
     samples = _samples(bundle)[:MOST_SAMPLES]
-    shown = _table(list(samples[0]), [list(row.values()) for row in samples]) if samples else ["There is none."]
+    # In the order of the task, which a file of JSON with sorted keys does not keep; not of one that takes no texts.
+    order: list[str] = []
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        order = list(task.sample("", "", ""))
+    columns = sorted(samples[0], key=lambda name: order.index(name) if name in order else len(order)) if samples else []
+    shown = _table(columns, [[row[name] for name in columns] for row in samples]) if samples else ["There is none."]
     lines = [
-        f"{task_class(manifest.task).card(manifest).what}. The model card is `MODEL_CARD.md` among the files.",
+        f"{task.card(manifest).what}. The model card is `MODEL_CARD.md` among the files.",
         "",
         "### Scores",
         "",
-        *(_table(header, scores) if scores else ["Not scored."]),
+        *([*_table(header, scores), "", *signatures] if scores else ["Not scored."]),
         "",
         "### Sample",
         "",
@@ -94,14 +102,17 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
     """Read the samples of the bundle's training run, or else let the bundle answer its task's example."""
     path = bundle.path.parent / SAMPLES
     if path.is_file():
-        return list(json.loads(path.read_text(encoding="utf-8")))
+        with contextlib.suppress(ValueError):
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            # A bundle may lie anywhere, and the file beside it be somebody else's.
+            if isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+                return rows
     example = task_class(bundle.manifest.task).example_item
     try:
-        predictor = dragoman.load(bundle)
+        with contextlib.closing(dragoman.load(bundle)) as predictor:
+            (outcome,) = predictor([example])
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    with contextlib.closing(predictor):
-        (outcome,) = predictor([example])
     return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
 
 
@@ -117,4 +128,5 @@ def _cell(value: Any) -> str:
     text = " ".join(text.split())
     if len(text) > LONGEST_CELL:
         text = text[: LONGEST_CELL - 1] + "…"
-    return text.replace("|", r"\|")
+    # Samples are anybody's text: neither the end of a cell nor a tag.
+    return html.escape(text, quote=False).replace("|", r"\|")

@@ -1,4 +1,4 @@
-"""A proxy before a real server that does what a failing network does: it loses replies, and lets requests wait."""
+"""A proxy before a real server that behaves like a failing network: it loses replies, and lets requests wait."""
 
 import socket
 import threading
@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-# Whether to lose the reply to a request, or to let it wait, given its method and path.
+# Decides by the method and path of a request whether a fault hits it.
 Lose = Callable[[str, str], bool]
 HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "content-encoding", "host", "keep-alive"}
 
 
 class FaultProxy:
-    """Forwards every request; ``lost`` counts, by the end of the path, the replies that were not passed on.
+    """A forwarder of requests; ``lost`` counts, by the end of the path, the replies that were not passed on.
 
     A request that ``stall`` holds for is kept until ``flow`` is set, and then forwarded if its client still waits. One
     that ``fail`` holds for is answered with 500.

@@ -15,7 +15,7 @@ START_SECONDS = 60
 
 
 def binaries() -> Path:
-    """Where the server's programs are; skips the test without them."""
+    """Find the server's programs; without them the test is skipped."""
     found = shutil.which("pg_ctl")
     folders = [*CANDIDATES, *([Path(found).resolve().parent] if found else [])]
     if not folders:
@@ -55,11 +55,11 @@ class Postgres:
         self._call("pg_ctl", "-D", str(self._data), "-o", self._settings, "-l", log, "-w", "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """``immediate`` is as a crash: every connection is cut, and nothing is written."""
+        """Stop the server; ``immediate`` is like a crash: every connection is cut, and nothing is written."""
         self._call("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
 
     def restart(self, down_seconds: float = 0.0) -> None:
-        """Stop as by a crash, stay away for a while, come back."""
+        """Crash, stay away for a while, and start again."""
         self.stop()
         time.sleep(down_seconds)
         self.start()

@@ -83,8 +83,8 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
     }
     lines = record["description"].splitlines()
     score = bundle.manifest.scores[0]
-    signature = score.signature.replace("|", r"\|")
-    assert f"| chrF | 61.23 | 60.23 to 62.23 | {score.test_set} (24) | ct2-int8 | `{signature}` |" in lines
+    assert f"| chrF | 61.23 | 60.23 to 62.23 | {score.test_set} (24) |" in lines
+    assert f"- chrF on ct2-int8: `{score.signature}`" in lines
     assert any(line.startswith("| BLEU | 30.62 |") for line in lines)
     sample = lines[lines.index("### Sample") + 4]
     assert sample.startswith("| Room 12, please. | ")
@@ -115,12 +115,17 @@ def test_a_version_shows_scores_lineage_signature_and_input_example(server, make
 def test_a_description_shows_the_samples_of_the_run_and_stays_as_a_person_left_it(sqlite_uri, make_bundle):
     registry = Registry.open(sqlite_uri, create=True)
     bundle = make_bundle(50.0)
-    rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "ä"} for row in range(5)]
-    (bundle.path.parent / "samples.json").write_text(json.dumps(rows), encoding="utf-8")
+    rows = [{"source": f"line {row}\n| end", "reference": "x" * 1000, "hypothesis": "<ä>"} for row in range(5)]
+    samples = bundle.path.parent / "samples.json"
+    samples.write_text('{"by": "somebody else"}', encoding="utf-8")
     name = registry.register(bundle).name
+    assert "| input | output |" in registry.client.get_model_version(name, "1").description
+    registry.client.update_model_version(name, "1", "")
+    samples.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
+    registry.register(bundle)
     shown = registry.client.get_model_version(name, "1").description
     assert "| source | reference | hypothesis |" in shown
-    assert rf"| line 2 \| end | {'x' * 159}… | ä |" in shown
+    assert rf"| line 2 \| end | {'x' * 159}… | &lt;ä&gt; |" in shown
     assert "line 3" not in shown
     assert len(shown) <= 5000
     registry.client.update_model_version(name, "1", "Ours.")
@@ -141,6 +146,9 @@ def test_versions_that_were_registered_before_are_listed_with_their_scores(sqlit
     assert header.split()[4:6] == ["chrF", "BLEU"]
     assert other.split()[1:6] == ["2", "-", "-", "-", "-"]
     assert ours.split()[1:6] == ["1", bundle.manifest.version, "candidate", "50.00", "25.00"]
+    registry.client.delete_logged_model(registry.find(name, "1").model_id)
+    assert main(["list", name, "--tracking-uri", sqlite_uri]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[1:4] == ["1", bundle.manifest.version, "candidate"]
 
 
 def test_a_run_names_the_corpora_it_reads_once_and_the_command_that_made_it(uri):

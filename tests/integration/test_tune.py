@@ -36,7 +36,7 @@ OF_THE_SEARCH = ("train.lr=", "train.validate_every_steps=")
 
 
 def settings(folder: Path, *more: str) -> list[str]:
-    """A search of seconds; everything it writes goes into the directory it is started in."""
+    """Return a search of seconds, which writes only into the directory that it is started in."""
     toy = [text for text in write_toy_corpus(folder) if not text.startswith(OF_THE_SEARCH)]
     own = ["study=toy", "settings=[]", "trial=[train.max_units=8000]", "final=[train.max_steps=30]"]
     pace = ["report_every_units=2000", "train.log_every_steps=5", "heartbeat_seconds=1", "pruner.startup_trials=2"]
@@ -58,7 +58,7 @@ def trials(folder: Path) -> list[FrozenTrial]:
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """A search by its command, with all that it left."""
+    """A search by its command, with its results."""
 
     folder: Path
     output: str
@@ -91,7 +91,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Searches in this process write below a directory of their own."""
+    """Let searches in this process write below a directory of their own."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -109,7 +109,7 @@ def test_the_best_trial_becomes_a_registered_candidate_that_names_its_study(sear
     assert bundle.manifest.provenance.study == lineage
     assert version_line == f"registered: translation-en-de/1 bundle {bundle.manifest.version}"
     version = searched.client.get_model_version_by_alias("translation-en-de", "candidate")
-    assert version.tags["study"] == lineage
+    assert f"- study: `{lineage}`" in version.description.splitlines()
     run = searched.client.get_run(bundle.manifest.provenance.mlflow_run_id)
     assert run.data.tags["study"] == "toy"
     config = yaml.safe_load((bundle.path / "config.yaml").read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def test_another_space_cannot_join(searched: Searched, here: Path) -> None:
         search([*settings(searched.folder), "space.train.lr.high=0.2", "tracking.enabled=false"])
 
 
-# Who is asked to stop uses up no retry.
+# A worker that is asked to stop uses up no retry.
 @pytest.mark.parametrize(
     ("sent", "status", "retries"), [(signal.SIGKILL, -signal.SIGKILL, 1), (signal.SIGTERM, 143, 0)]
 )

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 
+from dragoman.errors import ConfigError
 from tests.forked import Command
 from tests.integration.mlflow_server import free_port, mlflow_server
 from tests.integration.postgres import Postgres
 from tests.toy_corpus import write_toy_corpus
+from tune.study.storage import ATTEMPTS_INDEX, open_storage
 
 KILLS = int(os.environ.get("TUNE_KILLS", "5"))
 WORKERS, TRIALS = 4, max(8, KILLS)
@@ -46,6 +50,25 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.uri
 
 
+def test_a_role_that_does_not_own_the_tables_reads_without_the_index_and_works_with_it(postgres: Postgres) -> None:
+    owner, worker = (make_url(postgres.url).set(username=name) for name in ("tuner", "worker"))
+    open_storage(owner).engine.dispose()
+    engine = sqlalchemy.create_engine(owner)
+    with engine.begin() as connection:
+        for statement in (
+            "CREATE ROLE worker LOGIN",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker",
+            f"DROP INDEX {ATTEMPTS_INDEX}",
+        ):
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+    assert open_storage(worker, reading=True).get_all_studies() == []
+    with pytest.raises(ConfigError, match=r"worker may not create it .*let the owner .*CREATE UNIQUE INDEX"):
+        open_storage(worker)
+    open_storage(owner).engine.dispose()
+    assert open_storage(worker).get_all_studies() == []
+
+
 def until(true: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -54,7 +77,7 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 
 class Workers:
-    """The same command, started several times, and again whenever it was killed."""
+    """Processes of one command, restarted whenever they were killed."""
 
     def __init__(self, settings: list[str], folder: Path) -> None:
         self._settings, self._folder = settings, folder

@@ -23,7 +23,7 @@ from deploy.run.server_process import free_port
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.tasks.translation.options import Limits
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.versions.registry import Registry
 from model_registry.versions.webhooks import subscribe
 from tests.conftest import ROOT

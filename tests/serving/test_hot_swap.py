@@ -23,7 +23,7 @@ from dragoman.engines.selection import ENGINE_VARIABLE
 from dragoman.items.outcomes import Result
 from dragoman.live.pointer import FOLLOW_VARIABLE, Pointer
 from dragoman.predictor import load
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.packaging.bento import build_bento
 from model_registry.packaging.mar import build_mar
 from model_registry.versions.registry import Registry

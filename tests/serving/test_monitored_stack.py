@@ -70,7 +70,7 @@ def command_of(service: str) -> list[str]:
 
 
 def secrets(folder: Path, port: int) -> Path:
-    """The stack's own secrets, with the database at another address."""
+    """Make the stack's own secrets, with the database at another address."""
     subprocess.run([ROOT / "deploy/compose/make_secrets.sh", folder], check=True, capture_output=True)
     for name in ("mlflow_database", "optuna_database"):
         text = (folder / name).read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def secrets(folder: Path, port: int) -> Path:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Path]:
-    """The secrets of a PostgreSQL that asks for passwords, with the databases and users of the stack's script."""
+    """Start a PostgreSQL with passwords and the databases and users of the stack's script; give its secrets."""
     # Not below pytest's own directory, which only its user may enter.
     with tempfile.TemporaryDirectory(prefix="dragoman-postgres-") as name:
         folder = Path(name)
@@ -108,7 +108,7 @@ def _make_databases(postgres: Postgres, made: Path) -> None:
 
 @pytest.fixture(scope="module")
 def mlflow(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """MLflow as the stack starts it, but for the address and the place of the artifacts."""
+    """Start MLflow as the stack does, but for the address and the place of the artifacts."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     own = {
         "--host": "127.0.0.1",
@@ -199,7 +199,7 @@ def stack(mlflow: str, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_every_panel_and_every_alert_has_what_it_asks_for_on_the_running_stack(stack: Stack):
-    """Ends as soon as everything has data, so that it waits for no time but for the slowest of them."""
+    """End as soon as every expression has data."""
     waiting = [(title, text) for title, text in dashboard_expressions(RATE_INTERVAL) if title not in EMPTY_WHEN_WELL]
     # TorchServe shows a class of codes from its first answer of that class on, and it has failed nothing here.
     waiting = [(title, text) for title, text in waiting if not text.startswith(FAILED) and title != "Model changes"]
@@ -236,7 +236,7 @@ def test_every_metric_that_is_asked_for_is_one_that_a_server_shows(stack: Stack)
 
 
 async def crowd(url: str) -> list[int]:
-    """The codes of requests that come at once."""
+    """Send many requests at once and return their codes."""
     body = {"q": [f"The man {number} sees the red car." for number in range(8)], "num_beams": 4}
     limits = httpx.Limits(max_connections=CROWD)
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:

@@ -18,7 +18,7 @@ from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, fingerprin
 from dragoman.bundle.store import Bundle, open_bundle, open_unsigned
 from dragoman.errors import BundleError, ConfigError, UnavailableError
 from dragoman.live.pointer import Pointer
-from model_registry.__main__ import main
+from model_registry.command_line import main
 from model_registry.mlflow_store.tracking import TrackedRun
 from model_registry.packaging.bento import build_bento
 from model_registry.packaging.mar import build_mar

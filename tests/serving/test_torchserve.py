@@ -8,6 +8,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +36,9 @@ SENTENCE = "The man sees the red car."
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 TEXT = "text/plain"
+# More than TorchServe's queue holds (jobQueueSize in handlers/model-config.yaml).
+CLIENTS = 150
+ONE_WORKER = FrontEnd(batch_size=16, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +275,7 @@ def test_an_archive_with_an_altered_bundle_does_not_start_and_says_why(
             target.writestr(entry, content[:-1] + b"?" if entry.filename.endswith("spiece.model") else content)
 
     with pytest.raises(UnavailableError, match=r"cannot load the model: artifact digest mismatch: .*spiece\.model"):
-        TorchServeProcess(altered, log=tmp_path / log if log else None)
+        TorchServeProcess(altered, log=tmp_path / log if log else None, front_end=None if log else ONE_WORKER)
 
     assert list(short_path.iterdir()) == []
 
@@ -301,3 +307,61 @@ def test_the_command_serves_until_it_is_told_to_end(mar: Path, short_path: Path)
     assert len(children) == 3
     assert psutil.wait_procs(children, timeout=10)[1] == []
     assert [path.name for path in short_path.iterdir()] == ["log"]
+
+
+def probe(server: TorchServeProcess, *options: str) -> int:
+    ports = server.ports
+    command = [
+        *(sys.executable, "-m", "deploy.torchserve.probe", *options),
+        *("--inference-port", str(ports.inference), "--management-port", str(ports.management)),
+        *("--metrics-port", str(ports.metrics)),
+    ]
+    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode
+
+
+def test_an_overloaded_server_still_has_workers(server: TorchServeProcess) -> None:
+    assert (probe(server), probe(server, "--workers")) == (0, 0)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    stopped, refused, other = threading.Event(), threading.Event(), set()
+
+    def client(number: int) -> None:
+        texts = [f"The man {number} {line} sees the red car." for line in range(8)]
+        body = json.dumps({"q": texts, "num_beams": 4}).encode()
+        while not stopped.is_set():
+            request = urllib.request.Request(server.url, body, {"Content-Type": "application/json"})
+            try:
+                opener.open(request, timeout=60).close()
+            except urllib.error.HTTPError as error:
+                other.update({error.code} - {503})
+                refused.set()
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    for each in clients:
+        each.start()
+    try:
+        assert refused.wait(30)
+        assert [probe(server, "--workers") for _ in range(3)] == [0, 0, 0]
+    finally:
+        stopped.set()
+        for each in clients:
+            each.join()
+    assert other == set()
+
+
+# The last one, after which the server of this module is of no more use.
+def test_a_server_without_workers_is_found_out_although_torchserve_calls_itself_healthy(
+    server: TorchServeProcess,
+) -> None:
+    workers = [
+        process
+        for process in psutil.Process(server.pid).children(recursive=True)
+        if "model_service_worker" in " ".join(process.cmdline())
+    ]
+    assert len(workers) == 2
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=10)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    ping = opener.open(f"http://127.0.0.1:{server.ports.inference}/ping", timeout=5)
+    assert json.load(ping) == {"status": "Healthy"}
+    assert probe(server, "--workers") == 69

@@ -15,6 +15,7 @@ import pytest
 from deploy.run.server_process import free_port
 from deploy.torchserve import config
 from deploy.torchserve.config import Ports
+from deploy.torchserve.front_end import FrontEnd
 from deploy.torchserve.grpc_client import InferenceClient
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import open_bundle
@@ -133,7 +134,7 @@ def test_starter_and_probe_work_where_token_authorization_is_switched_on(
     )
     monkeypatch.setattr(config, "TEMPLATE", template)
     monkeypatch.setattr("tempfile.tempdir", str(short_path))
-    with TorchServeProcess(mar, log=tmp_path / "log") as server:
+    with TorchServeProcess(mar, log=tmp_path / "log", front_end=FrontEnd(batch_size=16, workers=1)) as server:
         refused = httpx.post(server.url, json={"q": "a"}, trust_env=False)
         assert refused.status_code == 400
         assert "Token Authorization failed" in json.dumps(refused.json())

@@ -37,7 +37,7 @@ def names(page: Path) -> str:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives to a page's headings."""
+    """Return the anchors that GitHub gives to a page's headings."""
     headings = HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -116,7 +116,7 @@ def test_the_files_and_targets_a_document_names_exist(page: Path):
 
 @pytest.fixture(scope="module")
 def problems() -> dict[tuple[str, ...], str]:
-    """What the commands' own parsers find wrong with the command lines of all pages."""
+    """Return the complaints of the commands' own parsers about the command lines of all pages."""
     commands = sorted({tuple(command) for page in PAGES for command in _commands(page)})
     ours = [command for command in commands if command[0] != "make"]
     assert len(ours) > 60
@@ -227,7 +227,7 @@ def test_the_readme_is_short_enough_to_be_read_to_the_end():
 
 
 class _Requests(html.parser.HTMLParser):
-    """What a browser fetches by itself when it shows a page, and the links that a reader may follow."""
+    """The addresses that a browser fetches by itself when it shows a page, and the links that a reader may follow."""
 
     def __init__(self) -> None:
         super().__init__()

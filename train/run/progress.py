@@ -12,7 +12,7 @@ from train.run.history import CurvePoint
 
 # Elsewhere than on a terminal: few enough lines for a log of hours.
 SECONDS_BETWEEN_LINES = 10.0
-# Rich counts whole units; a thousand make the bar move with every point.
+# The length of the bar, in whose units the progress is told.
 SCALE = 1000
 
 
@@ -22,7 +22,7 @@ class Display(Protocol):
     def stage(self, text: str) -> None:
         """Say what begins now."""
 
-    def show(self, report: CurvePoint) -> None:
+    def show(self, point: CurvePoint) -> None:
         """Show a point of the curves."""
 
 
@@ -54,23 +54,23 @@ class TrainingProgress:
         """Say what begins now."""
         self._console.print(text, markup=False)
 
-    def show(self, report: CurvePoint) -> None:
+    def show(self, point: CurvePoint) -> None:
         """Show a point of the curves."""
-        self._figures.update(report.figures)
-        text = self._describe(report)
+        self._figures.update(point.figures)
+        text = self._describe(point)
         if self._bar is not None:
-            self._bar.update(self._task, completed=report.progress * SCALE, description=text)
-        elif report.validation or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._bar.update(self._task, completed=point.progress * SCALE, description=text)
+        elif point.validation or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._console.print(text, markup=False)
 
-    def _describe(self, report: CurvePoint) -> str:
+    def _describe(self, point: CurvePoint) -> str:
         shown = filter(None, [_shown(name, value) for name, value in self._figures.items()])
         left = "?"
-        if report.progress > 0:
-            seconds = round(report.elapsed_seconds * (1 - report.progress) / report.progress)
+        if point.progress > 0:
+            seconds = round(point.elapsed_seconds * (1 - point.progress) / point.progress)
             left = f"{seconds // 60}:{seconds % 60:02d}"
-        return "  ".join([f"step {report.step}", f"{report.progress:.0%}", *shown, f"{left} left"])
+        return "  ".join([f"step {point.step}", f"{point.progress:.0%}", *shown, f"{left} left"])
 
 
 def _shown(name: str, value: float) -> str | None:

@@ -36,7 +36,7 @@ class FinalTraining:
         """Train the best trial once no worker has trials left, unless that is done or being done elsewhere."""
         study = joined.study
         if running_elsewhere(joined):
-            _say("other workers still have trials: whoever ends the last one trains the best settings")
+            _say("other workers still have trials: the last one to finish trains the best settings")
             return 0
         trial = choose_trial(study)
         again = f"python -m tune best --study {study.study_name} {option(joined.storage.engine.url)} then=train"

@@ -15,14 +15,16 @@ GRACE_BEATS = 3
 class SamplerSettings:
     """The choice of the settings that are tried next."""
 
-    kind: Annotated[Literal["tpe", "gp", "random"], Setting("tree-structured Parzen estimator, Gaussian process, dice")]
+    kind: Annotated[
+        Literal["tpe", "gp", "random"], Setting("Parzen estimator (TPE), Gaussian process, or random choice")
+    ]
     seed: Annotated[int, Setting("seed; each worker adds its own number to it", minimum=0)] = 0
     startup_trials: Annotated[int, Setting("random trials before the sampler learns from them", minimum=1)] = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class MedianSettings:
-    """Median pruning: ends a trial that is worse than the median of the others at the same number of units."""
+    """Median pruning: ends a trial whose best validation is worse than the median at the same number of units."""
 
     kind: Literal["median"]
     startup_trials: Annotated[int, Setting("complete trials before any is pruned", minimum=1)] = 4
@@ -37,7 +39,7 @@ class HyperbandSettings:
     min_units: Annotated[
         int | None, Setting("units before the first halving; null is one report_every_units", minimum=1)
     ] = None
-    reduction_factor: Annotated[int, Setting("one in so many survives a halving", minimum=2)] = 3
+    reduction_factor: Annotated[int, Setting("each halving keeps one trial in so many", minimum=2)] = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ PRUNERS: dict[str, type] = {
 class SearchSettings:
     """The settings of a study and of a worker; ``SearchDefinition`` adds its space and constraints."""
 
-    study: Annotated[str, Setting("name of the study; who gives the same name and storage joins it")]
+    study: Annotated[str, Setting("name of the study; workers with the same name and storage share it")]
     storage: Annotated[str, Setting("sqlite:///PATH for one worker, postgresql://USER@HOST/DATABASE for many")]
     trials: Annotated[int | None, Setting("planned trials, all workers together; null leaves it to hours", minimum=1)]
     hours: Annotated[

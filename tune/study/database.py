@@ -97,7 +97,7 @@ def answered(
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             if cause is None or not is_lost(cause):  # type: ignore[arg-type]
                 raise
-            reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+            reason = str(getattr(cause, "orig", None) or cause).partition("\n")[0]
             wait = next(left, None)
             if wait is None:
                 raise UnavailableError(f"the storage {shown(url)} does not answer ({reason}); {remedy}") from error

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -22,10 +23,10 @@ class TrialLostError(Exception):
 # since Optuna lets nobody write to an ended trial, the next beat of a worker that was only suspended fails: it has
 # lost the trial, and finds out before it writes a checkpoint or a record.
 class Heartbeat:
-    """A thread that counts up while entered."""
+    """A thread that counts up while entered, and calls ``listen`` after each beat."""
 
-    def __init__(self, trial: Trial, *, every_seconds: float) -> None:
-        self._trial, self._every = trial, every_seconds
+    def __init__(self, trial: Trial, *, every_seconds: float, listen: Callable[[], object] = lambda: None) -> None:
+        self._trial, self._every, self._listen = trial, every_seconds, listen
         self._count, self._last = 0, time.monotonic()
         self._stop, self._lost = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -51,6 +52,7 @@ class Heartbeat:
         while not self._lost.is_set() and not self._stop.wait(self._every):
             try:
                 self._beat()
+                self._listen()
             except Exception as error:
                 # The storage was patient already; if it stays away, the next report of the trial ends the worker.
                 log.warning("no heartbeat could be sent (%s)", error)

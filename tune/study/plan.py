@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -35,8 +36,9 @@ DEFINITION, TOKEN, WORKERS = "definition", "token", "workers"
 #        └──────────────────────── reconcile plans the next attempt ────────────────────────┘
 #
 # Each arrow is one transaction of Optuna's. What lies between two of them, reconcile finds again: it looks at the
-# trials alone, never at what it did itself, so that it may be cut off anywhere and repeated by anybody. The study's
-# lock saves workers from doing the same at once; correctness does not hang on it (see storage for who does).
+# trials alone, never at what it did itself, so that it may be cut off anywhere and repeated by any worker. The study's
+# lock keeps workers from doing the same at once; if it is lost with its connection, the storage still creates no
+# attempt twice.
 
 
 @dataclass(kw_only=True)
@@ -126,18 +128,27 @@ def settle(joined: Joined) -> None:
     joined.record.settle({key: found[key] for key in open_records if key in found and found[key].state != "RUNNING"})
 
 
-def _fail_silent(joined: Joined) -> None:
+def listen(joined: Joined) -> Mapping[int, float]:
+    """Note the heartbeats of the running trials; return the time since when each of them is silent.
+
+    A worker does so with each heartbeat of its own: a trial takes minutes, and who died meanwhile is found at its end.
+    """
     heard, now = joined.heard, time.monotonic()
-    joined.heard = {}
+    found = {}
     for trial in joined.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         beat = trial.user_attrs.get(BEAT)
         last, since = heard.get(trial.number, (beat, now))
-        joined.heard[trial.number] = (beat, since if beat == last else now)
-        # While the database was away nobody could be heard.
-        silent_since = max(joined.heard[trial.number][1], joined.storage.last_trouble)
-        if now - silent_since > joined.definition.search.grace_seconds:
+        found[trial.number] = (beat, since if beat == last else now)
+    joined.heard = found
+    # While the database was away nobody could be heard.
+    return {number: max(since, joined.storage.last_trouble) for number, (_, since) in found.items()}
+
+
+def _fail_silent(joined: Joined) -> None:
+    for number, silent_since in listen(joined).items():
+        if time.monotonic() - silent_since > joined.definition.search.grace_seconds:
             try:
-                joined.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                joined.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             except UpdateFinishedTrialError:
                 continue
 

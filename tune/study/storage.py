@@ -17,9 +17,16 @@ import sqlalchemy
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+)
 
-from dragoman.errors import UnavailableError
+from dragoman.errors import ConfigError, UnavailableError
 from tune.study.database import LAST_PAUSE_SECONDS, PATIENCE_SECONDS, answered, connect_arguments, pauses, shown
 from tune.study.lock import exclusive
 
@@ -43,7 +50,8 @@ class NothingWaitsError(Exception):
 #                            same values, and only its reply was lost. The second claim says no: that trial runs
 #                            without heartbeats, and its silence gives it back.
 #   create_new_trial         A unique index over the names of attempts makes the second creation fail, whoever tries
-#                            it. Locks would not do: they die with the connection, which is the very case.
+#                            it. Locks would not do: they die with the connection, which is the very case. The price:
+#                            Optuna can copy a study to another database only.
 class PatientStorage:
     """Optuna's storage, each of whose methods waits for a lost database, for two minutes at most."""
 
@@ -53,12 +61,17 @@ class PatientStorage:
         # pool_pre_ping: a connection that a restart has cut is replaced before it is used.
         arguments = {"pool_pre_ping": True, "connect_args": connect_arguments(url)}
         plain = optuna.storages.RDBStorage(text, engine_kwargs=arguments)
-        self.engine = plain.engine
+        self.engine, self._plain = plain.engine, plain
         # With Optuna's cache, or each look at the study would read all of it.
         self._optuna = optuna.storages.get_storage(plain)
         self.last_trouble = float("-inf")
         """When (``time.monotonic``) the database was last found not to answer."""
-        self._given_up = False
+        # Optuna's cache answers many calls by itself, which says nothing about the database; a statement does.
+        self._given_up, self._statements = False, 0
+        sqlalchemy.event.listen(self.engine, "after_cursor_execute", self._count_statement)
+
+    def _count_statement(self, *event: object) -> None:
+        self._statements += 1
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -70,6 +83,11 @@ class PatientStorage:
     def patience_seconds(self) -> float:
         """The time to wait for the database: none from when it was given up until it answers."""
         return 0.0 if self._given_up else PATIENCE_SECONDS
+
+    def remove_session(self) -> None:
+        """Close the database session of this thread."""
+        # Not through the cache, which does not pass it on.
+        self._plain.remove_session()
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """End or claim a trial; an end whose reply was lost is recognized."""
@@ -111,8 +129,9 @@ class PatientStorage:
                     f"the storage {shown(self.engine.url)} does not answer ({reason}); waiting for it", file=sys.stderr
                 )
             self.last_trouble = time.monotonic()
-            self._optuna.remove_session()
+            self.remove_session()
 
+        statements = self._statements
         try:
             result = answered(
                 attempt, self.engine.url, pauses(self.patience_seconds), is_lost=self._is_lost, waiting=waiting
@@ -120,7 +139,8 @@ class PatientStorage:
         except UnavailableError:
             self._given_up = True
             raise
-        self._given_up = False
+        if self._statements > statements:
+            self._given_up = False
         return result
 
     def _is_lost(self, error: Exception) -> bool:
@@ -131,22 +151,34 @@ class PatientStorage:
         )
 
 
-def open_storage(url: URL) -> PatientStorage:
-    """Open the storage behind a URL that was checked; tables and index are created where they are missing."""
+def open_storage(url: URL, *, reading: bool = False) -> PatientStorage:
+    """Open the storage behind a URL that was checked; tables and, unless for ``reading``, the index are created.
+
+    Raises ConfigError where the index is missing in tables that another role owns.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
     try:
         # Workers that start together would create the same tables.
         with exclusive(engine, "schema"):
             storage = PatientStorage(url)
-            # Looked for first: creating an index, even one that exists, is a right of the tables' owner alone.
-            if not any(index["name"] == ATTEMPTS_INDEX for index in sqlalchemy.inspect(engine).get_indexes(ATTRIBUTES)):
-                with engine.begin() as connection:
-                    connection.execute(
-                        sqlalchemy.text(
-                            f"CREATE UNIQUE INDEX {ATTEMPTS_INDEX} ON {ATTRIBUTES} (value_json) WHERE key = '{ATTEMPT}'"
-                        )
-                    )
+            if not reading:
+                _create_index(engine)
             return storage
     finally:
         engine.dispose()
+
+
+def _create_index(engine: sqlalchemy.Engine) -> None:
+    # Looked for first: creating an index, even one that exists, is a right of the tables' owner alone.
+    if any(index["name"] == ATTEMPTS_INDEX for index in sqlalchemy.inspect(engine).get_indexes(ATTRIBUTES)):
+        return
+    statement = f"CREATE UNIQUE INDEX {ATTEMPTS_INDEX} ON {ATTRIBUTES} (value_json) WHERE key = '{ATTEMPT}'"
+    try:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(statement))
+    except ProgrammingError as error:
+        raise ConfigError(
+            f"the storage {shown(engine.url)} lacks an index, and {engine.url.username} may not create it "
+            f"({str(error.orig).strip()}); let the owner of its tables do so: {statement}"
+        ) from error

@@ -194,8 +194,8 @@ class Lane:
         return min(capacity, next((count for count in self._pace.slot_counts if count >= slots), capacity))
 
     def _step(self) -> None:
-        items = self._items.values()
         """Compute one step of all slots in use, and start copying its report to the host."""
+        items = self._items.values()
         count = self._slot_count(max(self._items) + 1)
         # Attention must see the longest source, and all tokens of the item that has been in its slot longest.
         oldest = self._steps - min(item.began for item in items) + 1

@@ -36,7 +36,7 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def compose(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``docker compose``, which needs no engine to read a file."""
+    """Run ``docker compose``, which needs no engine to read a file."""
     if not shutil.which("docker"):
         pytest.skip("the docker client is not installed")
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
@@ -127,9 +127,8 @@ def test_only_the_edges_are_published_and_the_rest_has_no_way_out():
 
 
 def test_what_is_trained_inside_is_registered_and_promoted_inside_by_the_commands_of_the_documentation():
-    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-    section = text.partition("## Everything on one machine")[2].partition("\n## ")[0]
-    commands = re.findall(r"^docker compose -f deploy/compose.yaml run --rm (\S+) (.*)$", section, re.MULTILINE)
+    text = (ROOT / "docs" / "how-to" / "compose.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^docker compose -f deploy/compose.yaml run --rm (\S+) (.*)$", text, re.MULTILINE)
     assert [name for name, _ in commands] == ["train", "registry", "registry", "tune"]
     asked = [
         command_line.parser().parse_args(shlex.split(words, comments=True))

@@ -52,6 +52,12 @@ def test_an_unwritable_place_is_named(tmp_path: Path):
         pass
 
 
+def test_the_error_is_named_where_not_even_the_temporary_name_can_be_looked_up(tmp_path: Path):
+    # As on a read-only file system, where removing a file that was never made is an error of its own.
+    with pytest.raises(OutputError, match=r"cannot write .*name too long"):
+        atomic.write_text(tmp_path / ("x" * 250), "x")
+
+
 def test_what_is_no_plain_file_is_never_replaced(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):

@@ -25,7 +25,7 @@ from tune.study import database
 from tune.study.database import check, option, parse_url
 from tune.study.heartbeat import BEAT, Heartbeat, TrialLostError
 from tune.study.lock import exclusive
-from tune.study.plan import Joined, join, plan_trials, reconcile
+from tune.study.plan import Joined, join, listen, plan_trials, reconcile
 from tune.study.planned_trials import (
     ERROR,
     HANDED_BACK,
@@ -50,7 +50,7 @@ SPACE = (
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with Optuna's tables, which take their time to make."""
+    """Make a database with Optuna's tables, which take their time."""
     path = tmp_path_factory.mktemp("empty") / "optuna.db"
     open_storage(parse_url(f"sqlite:///{path}")).engine.dispose()
     return path
@@ -58,7 +58,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def join_study(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JoinStudy:
-    """Joins a study in a database of its own, without training anything."""
+    """Return a function that joins a study in a database of its own, without training anything."""
     monkeypatch.chdir(tmp_path)
 
     def joined(*arguments: str, database: str = "optuna.db") -> Joined:
@@ -234,6 +234,20 @@ def test_a_trial_whose_worker_fell_silent_is_found_but_not_right_after_the_datab
         trial.report(1.0, 1)
 
 
+def test_a_worker_listens_to_the_others_while_it_trains(join_study: JoinStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = join_study("trials=2")
+    other, own = claim(joined), claim(joined)
+    other.set_user_attr(BEAT, 1)
+    reconcile(joined)
+    other.set_user_attr(BEAT, 2)  # its last
+    with Heartbeat(own, every_seconds=0.01, listen=lambda: listen(joined)):
+        time.sleep(0.2)
+        later = time.monotonic() + joined.definition.search.grace_seconds + 1
+        monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later)
+        reconcile(joined)
+    assert [trial.state.name for trial in joined.study.get_trials()] == ["FAIL", "RUNNING", "WAITING"]
+
+
 def test_a_worker_that_was_taken_for_dead_learns_it(join_study: JoinStudy) -> None:
     joined = join_study("trials=1")
     trial = claim(joined)
@@ -284,10 +298,10 @@ def report(units: int, chrf: float, *, validation: bool = True) -> CurvePoint:
 
 class Alive(Heartbeat):
     def __init__(self) -> None:
-        """Gives no signs of life, and never loses its trial."""
+        """Send no heartbeats, and never lose the trial."""
 
     def check(self) -> None:
-        """Nothing happened."""
+        """Find the trial unharmed."""
 
 
 def test_reports_are_steps_of_units_on_a_common_grid_and_go_on_over_the_folds(join_study: JoinStudy) -> None:
@@ -499,9 +513,15 @@ def test_a_storage_that_stays_away_is_told_without_its_password_and_waited_for_o
     with pytest.raises(UnavailableError):
         storage._retry(lost)
     assert len(calls) == 1
+    has_session = storage._plain.scoped_session.registry.has
+    assert not has_session()
+    storage.remove_session()  # needs no database
     assert storage.patience_seconds == 0
     storage.get_all_studies()
     assert storage.patience_seconds == 0.3
+    assert has_session()
+    storage.remove_session()
+    assert not has_session()
 
 
 def test_a_lock_of_a_database_that_is_away_is_told_without_its_password() -> None:

@@ -1,4 +1,4 @@
-"""Whole studies in Optuna's own hands, with a formula in the place of training."""
+"""Whole studies, with a formula in the place of training."""
 
 import fcntl
 import math
@@ -35,7 +35,7 @@ def score(lr: float) -> float:
 
 
 def formula(config: Config, path: Path, recorder: Any, *, watch: Any, **rest: Any) -> Fitted:
-    """Validations that rise evenly to what the learning rate is worth."""
+    """Report validations that rise evenly to the score of the learning rate."""
     assert config.train.max_units is not None
     assert config.train.validate_every_units is not None
     for units in range(config.train.validate_every_units, config.train.max_units + 1, 1000):
@@ -102,7 +102,7 @@ def test_wilcoxons_test_stops_a_trial_that_is_worse_on_every_fold(start: Start) 
 
 
 class Notes(UnrecordedStudy):
-    """Remembers what it was told, and in which state the trial was when its record was left."""
+    """A record that remembers its calls, and the state of the trials when one was abandoned."""
 
     def __init__(self) -> None:
         self.joined: Joined | None = None

@@ -1,24 +1,11 @@
 """The conversion of a trained T5 to CTranslate2 with int8 weights, which the CPU engine opens."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from dragoman.strict import Setting
+from ctranslate2.converters import TransformersConverter
+
+from dragoman.engines.ct2 import VOCABULARY_MAP
 from dragoman.text.tokenizer import EOS_ID, UNK_ID, Tokenizer
-
-ENGINE = "ct2-int8"
-VOCABULARY_MAP = "vmap.txt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """Settings of the conversion."""
-
-    target_vocabulary: Annotated[
-        Literal["all", "corpus"],
-        Setting("pieces that int8 translations may hold: all, or those of the training corpus (faster: fewer logits)"),
-    ]
 
 
 def convert(model_dir: Path, destination: Path, *, target_pieces: frozenset[int] | None) -> None:
@@ -28,8 +15,6 @@ def convert(model_dir: Path, destination: Path, *, target_pieces: frozenset[int]
     spelt) and of the end alone: a vocabulary map whose one entry goes with every source. Candidates that depended on
     the source, as in Marian's shortlists, would make a translation depend on what else is in its batch.
     """
-    from ctranslate2.converters import TransformersConverter
-
     TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
     if target_pieces is not None:
         tokenizer = Tokenizer(model_dir / "spiece.model")

@@ -2,14 +2,13 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dragoman.engines.seq2seq import Decoding
 from dragoman.strict import Setting, Variants
 from dragoman.tasks.translation.options import Limits
 from train.config.settings import Config, TaskSettings
 from train.tasks.translation.cleaning import CleaningSettings
-from train.tasks.translation.conversion import ExportSettings
 from train.tasks.translation.model_settings import MODEL_KINDS, PretrainedModel
 
 ENGLISH_TO_GERMAN = "translate English to German: "
@@ -30,6 +29,16 @@ def data_settings(kind: str) -> type:
     module, _, name = DATA_KINDS[kind].partition(":")
     found: type = getattr(importlib.import_module(f"train.tasks.translation.sources.{module}"), name)
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """Settings of the conversion."""
+
+    target_vocabulary: Annotated[
+        Literal["all", "corpus"],
+        Setting("pieces that int8 translations may hold: all, or those of the training corpus (faster: fewer logits)"),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,12 +178,13 @@ class Translation(Task):
 
         Both sides count, since names are copied from sources.
         """
-        from train.tasks.translation.conversion import ENGINE, convert
+        from dragoman.engines.ct2 import CONVERSION
+        from train.tasks.translation.conversion import convert
 
         pieces = None
         if self.config.export.target_vocabulary == "corpus":
             pieces = frozenset(
                 int(piece) for side in ("input_ids", "labels") for piece in np.unique(np.concatenate(training[side]))
             )
-        convert(model_dir, folder / ENGINE, target_pieces=pieces)
-        return {ENGINE: folder / ENGINE}
+        convert(model_dir, folder / CONVERSION, target_pieces=pieces)
+        return {CONVERSION: folder / CONVERSION}

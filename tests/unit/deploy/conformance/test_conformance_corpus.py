@@ -90,7 +90,7 @@ def test_two_answers_are_the_same_but_for_scores_that_are_close(ours: dict, thei
 
 
 class Doubling(Task):
-    """A task that nobody has heard of: its outputs are its inputs, twice."""
+    """An unknown task, whose outputs are its inputs, twice."""
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""What images are built from, and how; whether they do what they must, `make smoke-images` says."""
+"""The ingredients and builds of images; `make smoke-images` runs them."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import main
 from deploy.images.builds import Built, build_image, image_build, labels
 from deploy.images.container import Container, running
-from deploy.images.context import Context, lay_out, torchserve_packages
+from deploy.images.context import BuildContext, lay_out, torchserve_packages
 from deploy.images.drain import Drained
 from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
 from deploy.images.smoke import STANDARD, Checked, leftovers
@@ -151,7 +151,7 @@ def test_what_the_machine_says_to_pip_is_lent_to_builds_by_mounts_alone(tmp_path
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a shell script where a program is looked for; its first line of all writes what it was called with."""
+    """Put shell scripts in place of programs; each records its arguments before anything else."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
@@ -166,10 +166,12 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 
 
 @pytest.fixture
-def context(tiny_bundle: Path, tmp_path: Path) -> Context:
+def context(tiny_bundle: Path, tmp_path: Path) -> BuildContext:
     manifest = open_bundle(tiny_bundle).manifest
     packaged = Packaged(mar=tmp_path, bento="-")
-    return Context(path=tmp_path / "laid-out", store=tmp_path, packaged=packaged, bundle=tiny_bundle, manifest=manifest)
+    return BuildContext(
+        path=tmp_path / "laid-out", store=tmp_path, packaged=packaged, bundle=tiny_bundle, manifest=manifest
+    )
 
 
 PYTORCH = "https://download.pytorch.org/whl/cpu"
@@ -180,7 +182,7 @@ def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
     engine_name: str,
     wheel: bool,
     programs: Callable[[str, str], Path],
-    context: Context,
+    context: BuildContext,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -200,7 +202,7 @@ def test_only_a_folder_with_its_wheel_takes_the_place_of_the_index_of_cpu_torch(
 
 
 def test_docker_gets_the_environments_places_of_packages_by_name_and_what_is_given(
-    programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch
+    programs: Callable[[str, str], Path], context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:password@mirror.example/simple")
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
@@ -278,7 +280,11 @@ INSPECTED = {
 
 @pytest.mark.parametrize("runner", INSPECTED)
 def test_an_image_runs_confined_and_its_health_check_is_run_inside(
-    runner: str, programs: Callable[[str, str], Path], context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    runner: str,
+    programs: Callable[[str, str], Path],
+    context: BuildContext,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.delenv("CONTAINERS_CONF", raising=False)
     monkeypatch.setattr(Container, "wait_until", lambda self, is_ready, within_s: self.wait())
@@ -344,13 +350,13 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ({"healthy": None}, "it has no health check"),
         (
             {"wrong_labels": ["dragoman.bundle.digest", "dragoman.mlflow.run_id"]},
-            "labels that do not say what they must: dragoman.bundle.digest, dragoman.mlflow.run_id",
+            "missing or wrong labels: dragoman.bundle.digest, dragoman.mlflow.run_id",
         ),
-        ({"requests": 0, "requests_alike": 0}, "it was asked nothing"),
-        ({"items": 0}, "it was asked nothing"),
-        ({"confinement": {}}, "the kernel was not asked about its process 1"),
+        ({"requests": 0, "requests_alike": 0}, "no request was sent to it"),
+        ({"items": 0}, "no request was sent to it"),
+        ({"confinement": {}}, "its process 1 was not looked at"),
         ({"leftovers": ["/usr/bin/gcc"]}, "left over from the build: /usr/bin/gcc"),
-        ({"requests_alike": 74}, "1 requests and 0 items answered otherwise than by the engine"),
+        ({"requests_alike": 74}, "1 requests and 0 items answered differently than by the engine"),
         ({"confinement": {"not root": False}}, "not so: not root"),
         (
             {"drained": Drained(requests=48, in_flight=47, answered=47, exit_code=0)},
@@ -358,7 +364,7 @@ def test_the_standard_image_needs_no_health_check() -> None:
         ),
         (
             {"drained": Drained(requests=48, in_flight=0, answered=48, exit_code=0)},
-            "no request was left to answer when it was told to end",
+            "no request was in flight when it got SIGTERM",
         ),
         ({"drained": Drained(requests=48, in_flight=47, answered=48, exit_code=143)}, "it ended with 143"),
     ],

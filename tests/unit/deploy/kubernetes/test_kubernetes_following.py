@@ -53,7 +53,7 @@ def test_the_champion_waits_for_its_followers_first_word_and_the_candidate_for_a
     )
 
     def start() -> list[bool]:
-        """Whether the server beside the follower may start: the champion's, the candidate's."""
+        """Tell whether the server beside the follower may start: the champion's, the candidate's."""
         commands = [each["startupProbe"]["exec"]["command"] for each in (champion, candidate)]
         here = [[word.replace("/models/", f"{tmp_path}/") for word in command] for command in commands]
         programs = {"python": sys.executable}

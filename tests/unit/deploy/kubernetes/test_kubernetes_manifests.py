@@ -1,4 +1,4 @@
-"""What the Kubernetes manifests mean: that they fit each other, the servers and the commands they start."""
+"""The Kubernetes manifests fit each other, the servers and the commands they start."""
 
 import re
 from typing import Any

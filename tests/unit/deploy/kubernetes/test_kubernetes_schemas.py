@@ -26,7 +26,7 @@ CHECKOV = TOOLS / "bin" / "checkov"
 
 
 def everything() -> list[dict[str, Any]]:
-    """Every object once; and the Deployment that KServe makes of an InferenceService, since the tools know no other."""
+    """Collect every object once, with the Deployment of an InferenceService, since the tools know no other kind."""
     objects = [each for name in APPLIED for each in render(name)]
     (predictor,) = (each for each in pods(objects) if each.owner["kind"] == "InferenceService")
     fields_of_pods = {name for version in VERSIONS for name in _pod_spec_schema(version)["properties"]}
@@ -71,7 +71,7 @@ def test_a_misspelt_field_is_found(version: str) -> None:
 
 
 def _kserve_schema() -> dict[str, Any]:
-    """What KServe's own Python models say about an InferenceService, as a JSON schema; pods are checked elsewhere."""
+    """Make a JSON schema of KServe's own Python models of an InferenceService; pods are checked elsewhere."""
     classes = _tables_of_classes(next(TOOLS.glob("lib/python*/site-packages/kserve/models")))
 
     def of_type(name: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _kserve_schema() -> dict[str, Any]:
 
 
 def _tables_of_classes(models: Path) -> dict[str, dict[str, dict[str, str]]]:
-    """The two tables of each model: names in Python to types, and to names in JSON. Nothing of KServe is imported."""
+    """Read two tables of each model: names in Python to types, and to names in JSON. Nothing of KServe is imported."""
     tables: dict[str, dict[str, dict[str, str]]] = {}
     for path in models.glob("v1beta1_*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -1,4 +1,4 @@
-"""What TorchServe is started with: loopback addresses, one archive, one store, and ports that are free."""
+"""TorchServe's settings: loopback addresses, one archive, one store, and ports that are free."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def manifest(tiny_bundle: Path) -> Manifest:
 
 
 def _read(text: str) -> dict[str, str]:
-    """The keys and values as Java reads them, whose escapes are JSON's."""
+    """Read keys and values as Java does, whose escapes are JSON's."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {key: json.loads(f'"{value}"') for key, _, value in (line.partition("=") for line in lines)}
 
@@ -87,7 +87,7 @@ def test_free_ports_are_free_and_differ() -> None:
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as user:
         port = user.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use, give another metrics port"):
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 is in use: .* --metrics-port"):
             dataclasses.replace(Ports.free(), metrics=port).check()
 
 

@@ -9,7 +9,7 @@ from deploy.torchserve.server import QUIET_S, wait_until_idle
 
 
 class Clock:
-    """A clock on which a pause takes no time of the test's."""
+    """A simulated clock, on which pauses take no real time."""
 
     now = 0.0
 
@@ -20,11 +20,11 @@ class Clock:
         self.now += seconds
 
     def looking(self) -> float:
-        """The processor time of a worker that is at work for 10 of every 210 milliseconds."""
+        """Give the processor time of a worker that computes for 10 of every 210 milliseconds."""
         return 0.01 * (self.now // 0.21) + min(self.now % 0.21, 0.01)
 
     def finishing(self) -> float:
-        """The processor time of a worker that is at work for a second, and then no more."""
+        """Give the processor time of a worker that computes for a second, and then no more."""
         return min(self.now, 1.0)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
+from dragoman.engines.ct2 import CONVERSION
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
-from train.tasks.translation.conversion import ENGINE, convert
+from train.tasks.translation.conversion import convert
 
 DECODING = Decoding(max_new_tokens=16)
 
@@ -20,7 +21,7 @@ def plain(tiny_bundle) -> Bundle:
 
 def restricted(plain: Bundle, folder: Path, pieces: frozenset[int]) -> Bundle:
     """Return the same model, whose int8 engine may answer with these pieces."""
-    convert(plain.model_dir, folder / ENGINE, target_pieces=pieces)
+    convert(plain.model_dir, folder / CONVERSION, target_pieces=pieces)
     return rebundled(plain, folder)
 
 
@@ -36,7 +37,7 @@ def rebundled(plain: Bundle, folder: Path) -> Bundle:
         provenance=manifest.provenance,
         scores=[],
         model_dir=plain.model_dir,
-        engines={ENGINE: folder / ENGINE},
+        engines={CONVERSION: folder / CONVERSION},
         config_yaml="name: tiny-en-de\n",
     )
 

@@ -57,9 +57,10 @@ class Table:
         value: Any = row
         for key in [column] if column in row else column.split("."):
             if not isinstance(value, Mapping) or key not in value:
+                header = ", or give the file a first line that names its columns" if self.format == "tsv" else ""
                 raise DataError(
                     f"{path} has no column {column!r}; it has {', '.join(_columns(row))}; "
-                    "set data.source_column and data.target_column"
+                    f"set data.source_column and data.target_column{header}"
                 )
             value = value[key]
         if value is not None and not isinstance(value, str):
