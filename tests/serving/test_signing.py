@@ -23,6 +23,7 @@ from model_registry.mlflow_store.tracking import TrackedRun
 from model_registry.packaging.bento import build_bento
 from model_registry.packaging.mar import build_mar
 from model_registry.versions.following import follow
+from tests.integration.mlflow_server import free_port, mlflow_server, new_store
 from tests.signing_keys import KeyPair, write_key_pair
 
 SENTENCE = "The man sees the red car."
@@ -54,13 +55,11 @@ def unsigned(tiny_bundle: Path, tmp_path: Path) -> Path:
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "server":
         return str(request.getfixturevalue("mlflow_server_uri"))
-    return f"sqlite:///{tmp_path}/mlflow.db"
+    return new_store(tmp_path / "mlflow.db")
 
 
 @pytest.fixture(scope="module")
 def mlflow_server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from tests.integration.mlflow_server import free_port, mlflow_server
-
     with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as server:
         yield server.uri
 
@@ -125,7 +124,7 @@ def test_a_configured_key_does_not_stand_in_the_way_of_training(tmp_path: Path):
 def test_signing_anew_with_another_key_reaches_the_registry_the_copies_and_the_bento_store(
     signed, keys, tmp_path, monkeypatch, capsys
 ):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     folder = tmp_path / "another"
     folder.mkdir()
@@ -159,7 +158,7 @@ def test_signing_anew_with_another_key_reaches_the_registry_the_copies_and_the_b
 def test_a_signature_by_a_strangers_key_does_not_spoil_the_copy_that_servers_follow(
     signed, keys, tmp_path, monkeypatch
 ):
-    uri, into, strangers = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "into", tmp_path / "strangers"
+    uri, into, strangers = new_store(tmp_path / "mlflow.db"), tmp_path / "into", tmp_path / "strangers"
     strangers.mkdir()
     run(uri, "register", signed)
     now, looks = 0.0, 0
