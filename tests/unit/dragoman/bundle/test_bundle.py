@@ -102,7 +102,9 @@ def test_a_manifest_with_a_name_that_no_bundle_may_have_is_refused_however_well_
 
 def test_a_manifest_nested_without_end_is_refused(copy: Path):
     path = copy / "manifest.json"
-    deep = '{"a": ' * 600 + "1" + "}" * 600
+    # So deep that it can be read and not be written, from Python 3.13 on.
+    depth = 600 if sys.version_info < (3, 13) else 3_000
+    deep = '{"a": ' * depth + "1" + "}" * depth
     path.write_text(path.read_text().replace('"limits": {', f'"limits": {{"deep": {deep},', 1))
     with pytest.raises(BundleError, match="nested too deeply"):
         open_bundle(copy)
