@@ -1,4 +1,5 @@
 import shutil
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -240,10 +241,19 @@ def test_a_worker_listens_to_the_others_while_it_trains(join_study: JoinStudy, m
     other.set_user_attr(BEAT, 1)
     reconcile(joined)
     other.set_user_attr(BEAT, 2)  # its last
-    with Heartbeat(own, every_seconds=0.01, listen=lambda: listen(joined)):
-        time.sleep(0.2)
+    listened = threading.Event()
+
+    def listening() -> None:
+        listen(joined)
+        listened.set()
+
+    with Heartbeat(own, every_seconds=0.01, listen=listening):
+        assert listened.wait(30)
         later = time.monotonic() + joined.definition.search.grace_seconds + 1
         monkeypatch.setattr("tune.study.plan.time.monotonic", lambda: later)
+        for _ in range(2):  # the first may have begun by the old clock
+            listened.clear()
+            assert listened.wait(30)
         reconcile(joined)
     assert [trial.state.name for trial in joined.study.get_trials()] == ["FAIL", "RUNNING", "WAITING"]
 
