@@ -6,11 +6,13 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dragoman import errors
+
 if TYPE_CHECKING:
     from dragoman.items.outcomes import Failure, Result
     from dragoman.predictor import Predictor, load
 
-__all__ = ["Failure", "Predictor", "Result", "load"]
+__all__ = ["Failure", "Predictor", "Result", "errors", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,12 @@ def test_a_small_part_of_the_core_is_imported_without_the_predictor():
     assert finished.stdout.strip() == "['dragoman', 'dragoman.atomic', 'dragoman.errors']"
 
 
+def test_the_errors_are_there_before_anything_is_loaded():
+    program = "import dragoman; print(dragoman.errors.ConfigError.__name__)"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert finished.stdout.strip() == "ConfigError", finished.stderr
+
+
 def test_a_missing_engine_is_told_with_what_to_install(tiny_bundle: Path):
     program = BLOCKER.format(blocked={"torch", "ctranslate2"}) + (
         "import dragoman\n"
