@@ -10,6 +10,7 @@ import copy
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import optuna
@@ -125,16 +126,18 @@ class PatientStorage:
         def waiting(reason: str, pause: float) -> None:
             # Told once, not at every try.
             if time.monotonic() - self.last_trouble > 2 * LAST_PAUSE_SECONDS:
-                print(
-                    f"the storage {shown(self.engine.url)} does not answer ({reason}); waiting for it", file=sys.stderr
-                )
+                _say_waiting(self.engine.url, reason)
             self.last_trouble = time.monotonic()
             self.remove_session()
 
         statements = self._statements
         try:
             result = answered(
-                attempt, self.engine.url, pauses(self.patience_seconds), is_lost=self._is_lost, waiting=waiting
+                attempt,
+                self.engine.url,
+                pauses(self.patience_seconds),
+                is_lost=partial(_is_lost, self.engine.url),
+                waiting=waiting,
             )
         except UnavailableError:
             self._given_up = True
@@ -143,30 +146,48 @@ class PatientStorage:
             self._given_up = False
         return result
 
-    def _is_lost(self, error: Exception) -> bool:
-        if self.engine.name == "sqlite":
-            return "locked" in str(error) or "busy" in str(error)
-        return isinstance(error, OperationalError | InterfaceError | PendingRollbackError) or (
-            isinstance(error, DBAPIError) and error.connection_invalidated
-        )
-
 
 def open_storage(url: URL, *, reading: bool = False) -> PatientStorage:
     """Open the storage behind a URL that was checked; tables and, unless for ``reading``, the index are created.
 
-    Raises ConfigError where the index is missing in tables that another role owns.
+    A database that goes away meanwhile is waited for. Raises ConfigError where the index is missing in tables that
+    another role owns, UnavailableError when the database stays away.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     engine = sqlalchemy.create_engine(url, connect_args=connect_arguments(url))
-    try:
+
+    def attempt() -> PatientStorage:
         # Workers that start together would create the same tables.
         with exclusive(engine, "schema"):
             storage = PatientStorage(url)
             if not reading:
                 _create_index(engine)
             return storage
+
+    try:
+        return answered(
+            attempt,
+            url,
+            pauses(PATIENCE_SECONDS),
+            # The lock dies with its connection: then two may create the same, and the second has only to look again.
+            is_lost=lambda error: _is_lost(url, error) or "already exists" in str(error),
+            waiting=lambda reason, pause: _say_waiting(url, reason),
+        )
     finally:
         engine.dispose()
+
+
+def _is_lost(url: URL, error: Exception) -> bool:
+    """Tell an error of a database that is away, or busy for a moment, from one that waiting does not repair."""
+    if url.get_backend_name() == "sqlite":
+        return "locked" in str(error) or "busy" in str(error)
+    return isinstance(error, OperationalError | InterfaceError | PendingRollbackError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def _say_waiting(url: URL, reason: str) -> None:
+    print(f"the storage {shown(url)} does not answer ({reason}); waiting for it", file=sys.stderr)
 
 
 def _create_index(engine: sqlalchemy.Engine) -> None:

@@ -495,6 +495,27 @@ def test_a_creation_whose_confirmation_was_lost_makes_one_trial(
     assert len(joined.study.get_trials()) == 2
 
 
+@pytest.mark.parametrize("statement", ["CREATE TABLE studies", "CREATE UNIQUE INDEX"])
+def test_a_database_that_goes_away_while_it_is_opened_is_waited_for(
+    statement: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = []
+
+    def fail_once(connection: object, cursor: object, text: str, *rest: object) -> None:
+        if statement in text and not failed:
+            failed.append(text)
+            raise OperationalError(text, {}, Exception("database is locked"))
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", fail_once)
+    try:
+        storage = open_storage(parse_url(f"sqlite:///{tmp_path / 'optuna.db'}"))
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", fail_once)
+    assert failed
+    assert "does not answer (database is locked); waiting for it" in capsys.readouterr().err
+    assert storage.get_all_studies() == []
+
+
 def test_an_error_that_waiting_does_not_repair_is_raised_at_once(join_study: JoinStudy) -> None:
     joined = join_study("trials=1")
     with joined.storage.engine.begin() as connection:
