@@ -106,7 +106,7 @@ def _failed(guards: Sequence[Guard]) -> str:
         note = f" ({guard.note})" if guard.note and guard.value is not None else ""
         told.append(f"its {guard.name} {value}, accepted is {guard.accepted}{note}")
     more = len(guards) - MOST_NAMED
-    return " and ".join(told) + (f" and {more} more guards failed" if more > 0 else "")
+    return " and ".join(told) + (f" and {more} more failed" if more > 0 else "")
 
 
 def _first(
