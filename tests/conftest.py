@@ -62,6 +62,15 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[st
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
 
 
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    """Write the bundle of a classifier with random weights, and the limits that bundles have by default."""
+    from dragoman.tasks.text_classification.options import Limits
+    from tests.tiny_classifier import write_tiny_classifier
+
+    return write_tiny_classifier(tmp_path_factory.mktemp("classifier"), toy_sentences, limits=Limits())
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """Make a folder with a name so short that TorchServe's sockets below it stay within 107 bytes."""
