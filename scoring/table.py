@@ -10,6 +10,9 @@ METRICS = {
     "chrF": "scoring.translation:ChrF",
     "BLEU": "scoring.translation:Bleu",
     "BLEU-lc": "scoring.translation:LowerCasedBleu",
+    "accuracy": "scoring.classification:Accuracy",
+    "macro-F1": "scoring.classification:MacroF1",
+    "ECE": "scoring.classification:CalibrationError",
 }
 
 GUARDS = {

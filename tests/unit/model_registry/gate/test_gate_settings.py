@@ -68,7 +68,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         "margni is not a setting; the top level takes alpha, changed_in_batches_share",
         "did you mean margin?",
         "margin is required and not set (what a candidate may lose, or must gain, in the metric's unit)",
-        "metric must be one of chrF, BLEU, BLEU-lc, got 'TER'",
+        "metric must be one of chrF, BLEU, BLEU-lc, accuracy, macro-F1, ECE, got 'TER'",
         "alpha must be a number, got 'small'",
         "resamples must be a whole number, got True",
         "guards.speed is not a setting; guards takes brevity_penalty, copied_share",

@@ -9,7 +9,8 @@ from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
 from train.config.compose import compose_config
 from train.data.corpus import CleanCorpus, Splits, folds, hold_out
-from train.tasks.translation.pairs import lines_of, oriented, read_aligned
+from train.data.table import lines_of
+from train.tasks.translation.pairs import oriented, read_aligned
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
 
