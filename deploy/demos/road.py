@@ -64,16 +64,18 @@ def main() -> int:
     ):
         items, tie = [item.input for item in held_out], load_corpus(bundle.manifest.task).tie
         reports = compare_items(items, task, tie, InProcess(predictor), servers, console.print)
-        outcomes = predictor(items[:SHOWN])
+        # From all over the set, which may be sorted by what its references say.
+        samples = held_out[:: max(1, len(held_out) // SHOWN)][:SHOWN]
+        outcomes = predictor([item.input for item in samples])
 
     rows = [
         task.sample(item.input, item.reference, task.output(outcome.value) if isinstance(outcome, Result) else None)
-        for item, outcome in zip(held_out[:SHOWN], outcomes, strict=True)
+        for item, outcome in zip(samples, outcomes, strict=True)
     ]
-    samples = Table(*rows[0], title="Held-out items", title_justify="left")
+    table = Table(*rows[0], title="Held-out items", title_justify="left")
     for row in rows:
-        samples.add_row(*map(cell, row.values()))
-    console.print(samples)
+        table.add_row(*map(cell, row.values()))
+    console.print(table)
     console.print(item_table(reports))
     _show_scores(console, bundle.manifest)
     missed = shortcomings(demo, bundle.manifest)
