@@ -1,19 +1,31 @@
-"""Metrics of classifications: accuracy, macro-F1 as scikit-learn defines it, and the expected calibration error.
+"""Metrics and guards of classifications: accuracy, macro-F1 as scikit-learn defines it, the expected calibration error.
 
 An output is ``{label: probability}``, the most probable label first, or ``{}`` for an item that was refused, which is
 wrong. A reference is a label.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy
 
-from scoring.base import Counts, Metric
+from scoring.base import Counts, Metric, Missing, PairedTest
 
-# Guo et al. 2017, and most of those who report calibration.
+# As in Guo et al. 2017, and with most of those who report calibration since.
 BINS = 15
+# With fewer items of a class, its figures say more about the choice of items than about the model.
+LEAST_ITEMS = 30
 
 Output = Mapping[str, float]
+
+
+class Labelled(Protocol):
+    """The part of a classification that guards look at."""
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
 
 
 class Accuracy(Metric):
@@ -33,6 +45,12 @@ class Accuracy(Metric):
     def signature(self) -> str:
         """Name the answer that counts, and what a refusal is."""
         return "accuracy|top:1|refused:wrong"
+
+    def paired_test(self, candidate: Counts, champion: Counts) -> PairedTest:
+        """Compute McNemar's test, exactly: by the binomial distribution of the items that only one gets right."""
+        better = int((candidate[:, 0] > champion[:, 0]).sum())
+        worse = int((candidate[:, 0] < champion[:, 0]).sum())
+        return PairedTest(name="exact McNemar", better=better, worse=worse, p=_sign_test(better, worse))
 
 
 class MacroF1(Metric):
@@ -101,3 +119,41 @@ class CalibrationError(Metric):
 def predicted(output: Output) -> str | None:
     """Return the label of an output, or None for an item that was refused."""
     return next(iter(output), None)
+
+
+def class_recall(
+    inputs: Sequence[Any], values: Sequence[Labelled | None], references: Sequence[str]
+) -> dict[str, float | Missing]:
+    """Return the share of each class's items that are given its label, in points."""
+    rows = zip(values, references, strict=True)
+    right = Counter(reference for value, reference in rows if value is not None and value.label == reference)
+    return {
+        label: 100 * right[label] / items if items >= LEAST_ITEMS else Missing(f"too few ({items})")
+        for label, items in _classes(references)
+    }
+
+
+def predicted_ratio(
+    inputs: Sequence[Any], values: Sequence[Labelled | None], references: Sequence[str]
+) -> dict[str, float | Missing]:
+    """Divide the number of items that are given each label by the number of those that should be."""
+    answered = Counter(value.label for value in values if value is not None)
+    return {
+        label: answered[label] / items if items >= LEAST_ITEMS else Missing(f"too few ({items})")
+        for label, items in _classes(references)
+    }
+
+
+def _classes(references: Sequence[str]) -> list[tuple[str, int]]:
+    """Count the items of each class, the largest first."""
+    return sorted(Counter(references).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _sign_test(better: int, worse: int) -> float:
+    """Return the two-sided p-value of so many successes and failures, at even odds."""
+    tosses, tail, ways = better + worse, 0, 1
+    # Whole numbers of any size, so that nothing is rounded before the division.
+    for count in range(min(better, worse) + 1):
+        tail += ways
+        ways = ways * (tosses - count) // (count + 1)
+    return min(1.0, tail / 2 ** (tosses - 1)) if tosses else 1.0

@@ -21,6 +21,8 @@ GUARDS = {
     "empty_share": "scoring.translation:empty_share",
     "copied_share": "scoring.translation:copied_share",
     "repeated_share": "scoring.translation:repeated_share",
+    "class_recall": "scoring.classification:class_recall",
+    "predicted_ratio": "scoring.classification:predicted_ratio",
 }
 
 
