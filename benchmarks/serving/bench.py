@@ -24,8 +24,9 @@ from benchmarks.environment import machine, versions
 from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.ours import OurBento, OurTorchServe
 from benchmarks.serving.comparison import BENTO, MAR, ServingTarget, Tree, medians, ratios
-from benchmarks.serving.load_test import FULL, QUICK, Figures, LoadPlan, LoadTest, LoadTestResult, Workloads
+from benchmarks.serving.load_test import FULL, QUICK, Figures, LoadPlan, LoadTest, LoadTestResult
 from benchmarks.serving.tables import Words, show
+from benchmarks.serving.workloads import Workloads
 from deploy.run.commands import run_quietly
 from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
@@ -41,13 +42,14 @@ Outputs = Mapping[int, Any]
 class TaskBench:
     """The part of the benchmark that a task gives.
 
-    ``load_workloads`` reads the folder of corpora; ``peers`` are the servers beside ours; ``limits`` is a module like
-    those over ``benchmarks.serving.limits``; ``quality`` gets outputs by index, references, and our Bento's outputs;
-    ``counter`` makes a function that counts an output's tokens, None where an output has none.
+    ``load_workloads`` gets the folder of corpora and the bundle. ``peers`` are the servers beside ours. ``limits`` is a
+    module whose command calls ``benchmarks.serving.limits.print_limits``. ``quality`` gets outputs by index,
+    references, and our Bento's outputs. ``counter`` makes a function that counts an output's tokens, None where an
+    output has none.
     """
 
     words: Words
-    load_workloads: Callable[[Path], Workloads]
+    load_workloads: Callable[[Path, Bundle], Workloads]
     peers: Callable[[LoadPlan], Sequence[Peer]]
     limits: str
     quality: Callable[[Outputs, Sequence[Any], Outputs], Mapping[str, float]]
@@ -196,11 +198,12 @@ def run_bench(task: TaskBench, parser: argparse.ArgumentParser) -> int:
         out.parent.mkdir(exist_ok=True)
     atomic.check_writable(out)
     console = Console(highlight=False, soft_wrap=True)
-    workloads = task.load_workloads(options.data)
+    bundle = open_bundle(options.bundle)
+    workloads = task.load_workloads(options.data, bundle)
     # A task need not have items of every kind.
     plan = replace(plan, other=plan.other and bool(workloads.other), mixed=plan.mixed and bool(workloads.long))
     with tempfile.TemporaryDirectory(prefix="dragoman-bench-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(task, open_bundle(options.bundle), plan, workloads, Path(folder), console)
+        bench = Bench(task, bundle, plan, workloads, Path(folder), console)
         try:
             bench.run()
         finally:

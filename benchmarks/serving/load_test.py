@@ -14,6 +14,7 @@ from benchmarks.peers.base import Peer, RunningPeer
 from benchmarks.serving.load_figures import first_outputs, load_figures
 from benchmarks.serving.load_generator import Answer, Load, Stream, StreamAnswers, Traffic
 from benchmarks.serving.resources import OtherLoad, peak_memory
+from benchmarks.serving.workloads import Workloads
 from deploy.run.commands import StepFailedError, run_quietly
 from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
@@ -26,23 +27,6 @@ WARM_UP_SHARE = 0.2
 MIXED_SHARE = 0.3
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workloads:
-    """A test set with its references, and inputs of which only the speed is measured.
-
-    ``other`` are of another kind than the test set, ``short`` ones cost less than those, and ``long`` ones cost
-    ``long_cost`` where an item of the test set costs ``cost``, in any unit. No item has a line end.
-    """
-
-    items: tuple[str, ...]
-    references: tuple[Any, ...]
-    other: tuple[str, ...] = ()
-    short: tuple[str, ...] = ()
-    long: tuple[str, ...] = ()
-    cost: float = 1.0
-    long_cost: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

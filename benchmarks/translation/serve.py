@@ -58,7 +58,7 @@ BENCH = TaskBench(
         long="documents",
         quality={"bleu": "BLEU", "chrf": "chrF"},
     ),
-    load_workloads=load_workloads,
+    load_workloads=lambda data, bundle: load_workloads(data),
     peers=peers,
     limits="benchmarks.translation.limits",
     quality=quality,

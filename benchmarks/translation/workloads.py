@@ -4,10 +4,10 @@ Documents are made of captions: a model that was trained on Multi30k talks witho
 document must follow from its number of words.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.serving.load_test import Workloads
+from benchmarks.serving.workloads import Workloads, documents
 from dragoman.errors import DataError
 from dragoman.text.lines import read_lines
 from dragoman.text.tokenizer import Tokenizer
@@ -37,18 +37,6 @@ def load_workloads(data: Path) -> Workloads:
         cost=WORDS_PER_SENTENCE,
         long_cost=DOCUMENT_WORDS,
     )
-
-
-def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
-    """Join sentences in order until each text has at least ``words`` words; the incomplete rest is dropped."""
-    texts: list[str] = []
-    part: list[str] = []
-    for sentence in sentences:
-        part.append(sentence)
-        if sum(len(text.split()) for text in part) >= words:
-            texts.append(" ".join(part))
-            part = []
-    return tuple(texts)
 
 
 def token_counter(bundle_dir: Path) -> Callable[[str], int]:

@@ -7,8 +7,8 @@ import pytest
 from benchmarks.serving.comparison import BENTO, CORE, MAR, ServingTarget, medians, ratios
 from benchmarks.serving.load_figures import load_figures, percentile
 from benchmarks.serving.load_generator import Answer, StreamAnswers
+from benchmarks.serving.workloads import documents
 from benchmarks.translation.targets import targets
-from benchmarks.translation.workloads import documents
 
 
 def _answer(due: float, answered: float, status: int = 200) -> Answer:
