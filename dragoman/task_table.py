@@ -11,6 +11,7 @@ from dragoman.errors import BundleError
 
 TASKS = {
     "translation": "dragoman.tasks.translation.task:TranslationTask",
+    "text_classification": "dragoman.tasks.text_classification.task:TextClassification",
 }
 
 

@@ -178,7 +178,7 @@ class Translation(Task):
 
         Both sides count, since names are copied from sources.
         """
-        from dragoman.engines.ct2 import CONVERSION
+        from dragoman.engines.ct2_batches import CONVERSION
         from train.tasks.translation.conversion import convert
 
         pieces = None
