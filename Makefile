@@ -77,11 +77,11 @@ $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
-bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; TASK=name ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.$(or $(TASK),translation).serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; TASK, ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.$(TASK).serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
-	$(BIN)/python -m benchmarks.$(or $(TASK),translation).serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.$(TASK).serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .

@@ -24,20 +24,28 @@ from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
 from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
+from dragoman.task_table import TASKS
 from model_registry.packaging.requirements import task_requirements
-from tests.conftest import ROOT
+from tests.conftest import BUNDLES, ROOT
 
 
-def test_both_server_images_are_laid_out_from_one_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
-    context = lay_out(str(tiny_bundle), tmp_path)
-    manifest = open_bundle(tiny_bundle).manifest
+@pytest.mark.parametrize("task", TASKS)
+def test_both_server_images_are_laid_out_from_one_bundle(
+    task: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bundle: Path = request.getfixturevalue(BUNDLES[task])
+    context = lay_out(str(bundle), tmp_path)
+    manifest = open_bundle(bundle).manifest
 
     assert open_bundle(context.bundle).manifest == manifest
     of_the_bento = (context.path / "bento" / "env" / "python" / "requirements.txt").read_text()
     assert of_the_bento.count("bentoml==") == 1
+    of_torchserve = (context.path / "requirements-torchserve.txt").read_text()
     needed = task_requirements(manifest.task)
     assert of_the_bento.startswith(needed)
-    assert (context.path / "requirements-torchserve.txt").read_text().startswith(needed)
+    assert of_torchserve.startswith(needed)
+    foreign = {line for other in TASKS for line in task_requirements(other).splitlines()} - set(needed.splitlines())
+    assert not foreign & {*of_the_bento.splitlines(), *of_torchserve.splitlines()}
     assert [mar.name for mar in (context.path / "mar").iterdir()] == [f"{manifest.name}-{manifest.version}.mar"]
     started = subprocess.run(
         [sys.executable, "-m", "deploy.torchserve", "--help"],

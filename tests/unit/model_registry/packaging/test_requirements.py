@@ -14,10 +14,8 @@ from dragoman.errors import ConfigError
 from dragoman.task_table import TASKS, extra_of, find_task
 from model_registry.packaging.mar import build_mar
 from model_registry.packaging.requirements import task_requirements
-from tests.conftest import ROOT
+from tests.conftest import BUNDLES, ROOT
 
-# The fixture of a small bundle of each task.
-BUNDLES = {"translation": "tiny_bundle"}
 # Answers on a machine without torch, as a server on a CPU is, and prints what the core's own modules import.
 ANSWERING = """
 import builtins, json, sys
