@@ -23,7 +23,7 @@ def main() -> int:
     """Run the corpus, and the items of a file if one is given; 1 when any answer differs."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
-    bundle = arguments.bundle or _newest_bundle(arguments.task)
+    bundle = arguments.bundle or newest_bundle(arguments.task)
     items = _items(arguments.items) if arguments.items else []
     with _servers(arguments, bundle, console) as servers:
         conformance = compare(bundle, servers, items, console.print)
@@ -31,7 +31,7 @@ def main() -> int:
     return 0 if conformance.is_complete else 1
 
 
-def _newest_bundle(task: str | None) -> Path:
+def newest_bundle(task: str | None) -> Path:
     """Find the newest bundle of the runs, of one task if it is named."""
     manifests = sorted(Path("runs").glob(f"*/bundle/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in manifests:

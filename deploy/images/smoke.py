@@ -102,7 +102,7 @@ def main() -> int:
             settings = training_settings(arguments.task, load_demo(arguments.task), arguments.minutes)
             trained = run_command("-m", "train", *settings, f"run_dir={run_dir}", "tracking.enabled=false")
             bundle = trained.value("bundle")
-        items = _items(Path(bundle))
+        items = held_out_items(Path(bundle))
         context = lay_out(bundle, arguments.out)
         checked = []
         with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _items(bundle: Path) -> list[str | bytes]:
+def held_out_items(bundle: Path) -> list[str | bytes]:
     """Read held-out items of the run that wrote a bundle; none where it is not in its run's folder any more."""
     held_out = bundle.parent / "held_out" / "test.parquet"
     return [item.input for item in read_held_out(held_out)[:ITEMS]] if held_out.exists() else []

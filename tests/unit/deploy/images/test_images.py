@@ -19,13 +19,14 @@ from deploy.images.container import Container, running
 from deploy.images.context import BuildContext, lay_out
 from deploy.images.drain import Drained
 from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
-from deploy.images.smoke import STANDARD, Checked, leftovers
+from deploy.images.smoke import ITEMS, STANDARD, Checked, held_out_items, leftovers
 from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
 from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
 from dragoman.task_table import TASKS
 from model_registry.packaging.requirements import task_requirements
+from scoring.held_out import HeldOutItem, write_held_out
 from tests.conftest import BUNDLES, ROOT
 
 
@@ -339,6 +340,14 @@ CHECKED = Checked(
     items_different=0,
     drained=Drained(requests=48, in_flight=47, answered=48, exit_code=0),
 )
+
+
+def test_the_items_that_images_get_are_the_held_out_ones_of_the_bundles_run(tmp_path: Path) -> None:
+    items = [HeldOutItem(id=str(number), input=f"text {number}", reference="a") for number in range(ITEMS + 1)]
+    write_held_out(tmp_path / "run" / "held_out" / "test.parquet", items)
+    assert held_out_items(tmp_path / "run" / "bundle") == [item.input for item in items[:ITEMS]]
+    # A bundle elsewhere, or NAME@champion.
+    assert held_out_items(Path("some-model@champion")) == []
 
 
 def test_an_image_that_does_what_it_must_has_no_faults_even_when_it_starts_slowly() -> None:
