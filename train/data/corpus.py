@@ -84,7 +84,7 @@ class CleanCorpus:
                 dropped = ", ".join(f"{reason} {count}" for reason, count in counts if count)
                 raise DataError(
                     f"the {name} split of {splits.name} has nothing left of {reports[name].read} examples"
-                    f"{f' (dropped: {dropped}); loosen cleaning.* or' if dropped else ';'} give more data"
+                    f"{f' (dropped: {dropped}); loosen the cleaning or' if dropped else ';'} give more data"
                 )
         digests = digest_splits(splits)
         return cls(splits=splits, digests=digests, reports=reports, details=details or {}, summary=summary)

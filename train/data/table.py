@@ -28,7 +28,7 @@ ENDINGS: dict[str, Format] = {
 }
 # Tried in this order; the one that finds the most columns in the header is taken.
 DELIMITERS = ",;\t|"
-# The csv module's limit guards against a lost quotation mark, which strict parsing reports; articles may be long.
+# The csv module's limit guards against a lost quotation mark, which strict parsing reports; texts may be long.
 LARGEST_CELL = 2**31 - 1
 # Without a header, the first row of texts stands for the names of columns, and a message would quote all of it.
 LONGEST_NAME = 60
