@@ -60,7 +60,7 @@ class Export:
         compared: list[Score] = []
         outputs: dict[str, list[Row]] = {}
         answered: dict[str, Answered] = {}
-        baselines = self.task.baselines(splits.train)
+        baselines = self.task.baselines(splits.train) if splits.train else ()
         with tempfile.TemporaryDirectory(prefix="dragoman-export-") as folder:
             bundle = self.write(Path(folder) / "bundle", scores=[])
             # Nobody can have signed what was written a moment ago.

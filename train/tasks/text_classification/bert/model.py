@@ -15,6 +15,7 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
+from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
 from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config
 
@@ -85,20 +86,27 @@ def scratch_model(
 
 
 def pretrained_model(
-    settings: PretrainedModel, labels: Sequence[str], *, named: bool, positions: int, seed: int
+    settings: PretrainedModel, labels: Sequence[str] | None, *, named: bool, positions: int, seed: int
 ) -> PreparedModel:
     """Load a model, with its head where that is for these labels, in whatever order; raises DataError.
 
     With ``named``, labels were given in the order of the outputs, which counts where the head has no names for them.
+    None takes the labels of the head, which then must be there.
     """
     found = find_pretrained(settings.path, settings.revision, FILES)
     given = _read_config(found.folder)
     head = _head_labels(given, labels, named=named)
+    names = head or labels
+    if names is None:
+        raise DataError(
+            f"{found.folder} has no classifier of one class of several, but an encoder or another head; train it: "
+            "python -m train task=text_classification model=bert_base model.path=DIRECTORY data=…"
+        )
     config = transformers.BertConfig(
         **{key: given[key] for key in GEOMETRY if key in given},
         hidden_dropout_prob=settings.dropout,
         attention_probs_dropout_prob=settings.dropout,
-        **_fixed(head or labels),
+        **_fixed(names),
     )
     if positions > config.max_position_embeddings:
         raise DataError(
@@ -118,7 +126,7 @@ def pretrained_model(
         tokenizer=tokenizer,
         tokenizer_json=tokenizer_json,
         mask_id=Tokenizer.from_str(tokenizer_json.decode("utf-8")).token_to_id("[MASK]"),
-        labels=tuple(head or labels),
+        labels=tuple(names),
         has_head=head is not None,
         base_model=found.base_model,
     )
@@ -151,7 +159,8 @@ def parameter_groups(model: Any, settings: PretrainedModel | ScratchModel) -> li
 
 def write_model(model: Any, tokenizer_json: bytes, folder: Path) -> None:
     """Write weights, configuration and tokenizer in Hugging Face layout; the same weights give the same bytes."""
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     (folder / TOKENIZER).write_bytes(tokenizer_json)
     config = tokenizer_config(model.config.max_position_embeddings)
     (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
@@ -184,7 +193,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: bool) -> tuple[str, ...] | None:
+def _head_labels(config: Mapping[str, Any], labels: Sequence[str] | None, *, named: bool) -> tuple[str, ...] | None:
     """Return the labels of a checkpoint's head in its order if it is for these labels, or None."""
     if "BertForSequenceClassification" not in (config.get("architectures") or ()):
         return None
@@ -193,7 +202,7 @@ def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: boo
     # Two outputs without names are the default of the format, and not written.
     names: Mapping[str, str] = config.get("id2label") or {str(row): f"{NAMELESS}{row}" for row in range(2)}
     own = tuple(names[row] for row in sorted(names, key=int))
-    if sorted(own) == sorted(labels):
+    if labels is None or sorted(own) == sorted(labels):
         return own
     nameless = all(name == f"{NAMELESS}{row}" for row, name in enumerate(own))
     return tuple(labels) if nameless and named and len(own) == len(labels) else None
@@ -201,24 +210,19 @@ def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: boo
 
 def _load(found: Pretrained, config: Any, *, seed: int, with_head: bool) -> Any:
     """Read the weights; those of the head and of a pooler that is not there are random."""
-    transformers.utils.logging.disable_progress_bar()
-    # Its warning of weights that are new or unused is about what we ask for.
-    verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
     torch.manual_seed(seed)
     try:
-        model, info = transformers.BertForSequenceClassification.from_pretrained(
-            found.folder,
-            config=config,
-            local_files_only=True,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=not with_head,
-            output_loading_info=True,
-        )
+        with quiet():
+            model, info = transformers.BertForSequenceClassification.from_pretrained(
+                found.folder,
+                config=config,
+                local_files_only=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=not with_head,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"cannot load the model in {found.folder}: {str(error).splitlines()[0]}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(verbosity)
     allowed = () if with_head else ("classifier.", "bert.pooler.")
     missing = sorted(name for name in info["missing_keys"] if not name.startswith(allowed or "-"))
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith("classifier."))
