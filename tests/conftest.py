@@ -28,6 +28,8 @@ if MEMORY.is_dir():
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")
+# The fixture of a small bundle of each task.
+BUNDLES = {"translation": "tiny_bundle", "text_classification": "tiny_classifier"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
