@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from dragoman.errors import DataError
 from dragoman.tasks.text_classification.options import Options
@@ -19,7 +18,7 @@ from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Answered, Baseline, Encoded, Task, padded
 from train.tasks.text_classification.baselines import fit_baselines
 from train.tasks.text_classification.bert.settings import ScratchModel
-from train.tasks.text_classification.calibration import TextLogits, fit_temperature, probabilities
+from train.tasks.text_classification.calibration import WindowLogits, fit_temperature, probabilities
 from train.tasks.text_classification.cleaning import class_names, clean
 from train.tasks.text_classification.examples import LabelledText
 from train.tasks.text_classification.settings import TextClassificationConfig
@@ -117,9 +116,9 @@ class TextClassification(Task):
     def _require_head(self, made: "PreparedModel") -> None:
         if not made.has_head:
             raise DataError(
-                f"{self.config.model.path} has no classifier for the classes {', '.join(made.labels)}, and one of random "
-                "weights would be packed; train it, or give one for these classes (where its outputs have no names: "
-                "classes.names=[…] in their order)"
+                f"{self.config.model.path} has no classifier for the classes {', '.join(made.labels)}, and one of "
+                "random weights would be packed; train it, or give one for these classes (where its outputs have no "
+                "names: classes.names=[…] in their order)"
             )
 
     def assets(self) -> Mapping[str, bytes]:
@@ -183,13 +182,14 @@ class TextClassification(Task):
         """Give the probabilities of the labels by the first window of each text."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         rows = logits.double().cpu().numpy()
-        whole = np.ones(1)
-        return [self._output(TextLogits(rows=row[np.newaxis], weights=whole)) for row in rows]
+        return self._outputs(WindowLogits(rows=rows, weights=np.ones(len(rows)), starts=np.arange(len(rows))))
 
-    def _output(self, text: TextLogits) -> dict[str, float]:
-        """Make the output of a text as the metrics take it."""
-        found = probabilities(text, self.temperature)
-        return {self.labels[row]: float(found[row]) for row in np.argsort(-found, kind="stable")}
+    def _outputs(self, windows: WindowLogits) -> list[dict[str, float]]:
+        """Make the outputs of texts as the metrics take them."""
+        return [
+            {self.labels[row]: float(found[row]) for row in np.argsort(-found, kind="stable")}
+            for found in probabilities(windows, self.temperature)
+        ]
 
     # The weights that were chosen
 
@@ -197,15 +197,16 @@ class TextClassification(Task):
         """Fit the temperature to validation texts; returns it with the calibration error before and after."""
         stride = max(1, len(validation) // CALIBRATION_TEXTS)
         chosen = validation[::stride]
-        texts = self._text_logits(model, [text for text, _ in chosen])
+        windows = self._window_logits(model, [text for text, _ in chosen])
         labels = [label for _, label in chosen]
-        error, figures = metric("ECE"), {}
-        figures["calibration/ece_before"] = score_of(error, [self._output(text) for text in texts], labels)
-        self.temperature = fit_temperature(texts, [self.labels.index(label) for label in labels])
-        figures["calibration/ece_after"] = score_of(error, [self._output(text) for text in texts], labels)
-        return {**figures, "calibration/temperature": self.temperature}
+        error = metric("ECE")
+        before = score_of(error, self._outputs(windows), labels)
+        self.temperature = fit_temperature(windows, [self.labels.index(label) for label in labels])
+        after = score_of(error, self._outputs(windows), labels)
+        found = {"temperature": self.temperature, "ece_before": before, "ece_after": after}
+        return {f"calibration/{name}": value for name, value in found.items()}
 
-    def _text_logits(self, model: Any, texts: Sequence[str]) -> list[TextLogits]:
+    def _window_logits(self, model: Any, texts: Sequence[str]) -> WindowLogits:
         """Compute the logits of every window of the texts, as they are served."""
         import torch
 
@@ -223,19 +224,16 @@ class TextClassification(Task):
         ]
         ids = [np.array(window.ids) for text in cuts for window in text]
         lengths = np.array([[len(row)] for row in ids], dtype=np.int64)
-        logits: npt.NDArray[np.float64] = np.zeros((len(ids), len(self.labels)))
+        logits = np.zeros((len(ids), len(self.labels)))
         with torch.no_grad():
             for rows in cut(by_length(np.arange(len(ids)), lengths), lengths, self.config.train.batch_units):
                 stacked = torch.from_numpy(padded([ids[row] for row in rows], self.tokenizer.pad_id))
                 mask = _mask([len(ids[row]) for row in rows])
                 found = model(input_ids=stacked.to(device), attention_mask=mask.to(device)).logits
                 logits[rows] = found.double().cpu().numpy()
-        texts_logits, start = [], 0
-        for text in cuts:
-            new = np.array([window.new_tokens for window in text], dtype=np.float64)
-            texts_logits.append(TextLogits(rows=logits[start : start + len(text)], weights=new / new.sum()))
-            start += len(text)
-        return texts_logits
+        weights = [window.new_tokens / sum(part.new_tokens for part in text) for text in cuts for window in text]
+        starts = np.cumsum([0, *(len(text) for text in cuts[:-1])])
+        return WindowLogits(rows=logits, weights=np.array(weights), starts=starts)
 
     def baselines(self, training: Sequence[LabelledText]) -> Sequence[Baseline]:
         """Fit the majority class and a linear SVM over words."""
