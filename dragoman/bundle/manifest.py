@@ -35,7 +35,10 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
+    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``.
+
+    ``imported`` tells weights that came as they are from those that were trained here.
+    """
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None
@@ -43,6 +46,7 @@ class Provenance:
     corpus_fingerprint: str
     base_model: BaseModel | None = None
     study: str | None = None
+    imported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +93,21 @@ class Manifest:
 
     def sealed(self) -> Self:
         """Return the same manifest with its digest and version computed from its content."""
-        content = dataclasses.asdict(self)
+        content = self._content()
         del content["version"], content["digest"]
         digest = hashlib.sha256(to_json(content).encode("utf-8")).hexdigest()
         return dataclasses.replace(self, version=digest[:VERSION_LENGTH], digest=digest)
 
     def to_json(self) -> str:
         """Return the canonical text of ``manifest.json``."""
-        return to_json(dataclasses.asdict(self))
+        return to_json(self._content())
+
+    def _content(self) -> dict[str, Any]:
+        # A field that came later is left out where it says nothing: manifests of before keep their bytes and digests.
+        content = dataclasses.asdict(self)
+        if not self.provenance.imported:
+            del content["provenance"]["imported"]
+        return content
 
     def identity(self) -> dict[str, Any]:
         """Return the model's name and version, in the form in which every answer of a server carries them."""
@@ -137,8 +148,8 @@ class Manifest:
         if isinstance(schema, int) and schema < SCHEMA:
             raise BundleError(
                 f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
-                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other "
-                "settings that RUN_DIR/config.yaml names"
+                "from its run: python -m train import task=… model.path=RUN_DIR/bundle/model, with the name and the "
+                "model's settings that RUN_DIR/config.yaml names"
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")

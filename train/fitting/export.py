@@ -17,7 +17,7 @@ from scoring.held_out import label
 from train.config.compose import CONFIG_DIR, config_digest, to_yaml
 from train.config.settings import Config
 from train.data.corpus import Splits, held_out_items
-from train.fitting.prepare import Prepared
+from train.fitting.prepare import Imported, Prepared
 from train.run.scores import scores
 from train.tasks.base import Task
 
@@ -37,7 +37,7 @@ class Judged:
     @property
     def samples(self) -> list[Row]:
         """Sample rows of the first set."""
-        rows = next(iter(self.outputs.values()))
+        rows: Sequence[Row] = next(iter(self.outputs.values()), [])
         chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
         return [rows[row] for row in sorted(chooser.sample(range(len(rows)), min(SAMPLES, len(rows))))]
 
@@ -58,7 +58,7 @@ class Export:
             # Nobody can have signed what was written a moment ago.
             predictor = load(open_unsigned(bundle.path), device="cpu")
             try:
-                for name, examples in [*splits.tests.items(), ("validation", splits.validation)]:
+                for name, examples in splits.held_out():
                     answered = answer_all(predictor, [item for item, _ in examples]).plain
                     found += scores(
                         (*self.task.metrics, *splits.further_metrics),
@@ -77,7 +77,7 @@ class Export:
 
 
 @contextmanager
-def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterator[Export]:
+def exporting(prepared: Prepared | Imported, config: Config, run_id: str | None) -> Iterator[Export]:
     """Write and convert the weights as they are now, in a folder that is there while the block lasts."""
     task = prepared.task
     provenance = Provenance(
@@ -87,12 +87,13 @@ def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterato
         corpus_fingerprint=prepared.corpus.fingerprint,
         base_model=task.base_model,
         study=config.study,
+        imported=isinstance(prepared, Imported),
     )
     with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
         folder, model_dir = Path(temporary), Path(temporary) / "model"
         model_dir.mkdir()
         task.write_model(prepared.model, model_dir)
-        engines = task.convert(model_dir, folder, prepared.learner.training)
+        engines = task.convert(model_dir, folder, prepared.training)
         write = partial(
             write_bundle,
             name=config.name,

@@ -1,6 +1,5 @@
 """The T5 that is trained: made from random weights or pretrained ones, written in Hugging Face layout."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import transformers
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError
-from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.data.pretrained import find_pretrained
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
@@ -95,9 +93,8 @@ def _tokenizer(vocabulary: bytes) -> Tokenizer:
 
 
 def _pretrained(settings: PretrainedModel) -> PreparedModel:
-    found = find_pretrained(settings.path, settings.revision, HUB_FILES)
+    found = find_pretrained(settings.path, settings.revision, HUB_FILES, task="translation")
     folder = found.folder
-    _require_t5(folder)
     try:
         model = transformers.T5ForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, dropout_rate=settings.dropout
@@ -109,18 +106,3 @@ def _pretrained(settings: PretrainedModel) -> PreparedModel:
     if tokenizer.size > model.config.vocab_size:
         raise DataError(f"{folder} has {tokenizer.size} pieces but weights for {model.config.vocab_size}")
     return PreparedModel(model=model, tokenizer=tokenizer, vocabulary=vocabulary, base_model=found.base_model)
-
-
-def _require_t5(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        found = config.get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"cannot read {folder / 'config.json'}: {error}") from error
-    if found != "t5":
-        raise DataError(f"{folder} holds a model of type {found!r}; a T5 (model_type t5) is needed")
-    # The bundle would refuse them too, but only after training.
-    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS["t5"]):
-        raise DataError(
-            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(unknown)}; remove them"
-        )

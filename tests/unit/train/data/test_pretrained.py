@@ -1,8 +1,11 @@
+import shlex
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dragoman.errors import DataError
 from train.data.pretrained import files_digest, find_pretrained
@@ -55,3 +58,36 @@ def test_what_is_no_model_is_refused_with_what_is_missing(tmp_path: Path) -> Non
         find_pretrained(str(tmp_path / "none"), None, FILES)
     with pytest.raises(DataError, match=r"model\.revision is for models of the hub"):
         find_pretrained(str(model(tmp_path / "small")), "main", FILES)
+
+
+def test_a_directory_without_weights_is_told_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(DataError, match=r"lacks config\.json, weights; .* has config\.json, weights, .*is README\.md"):
+        find_pretrained(str(tmp_path), None, FILES)
+
+
+def test_pickled_weights_are_refused_with_the_line_that_converts_them(tmp_path: Path) -> None:
+    first, second = torch.ones(2, 3), torch.zeros(4)
+    torch.save({"first": first, "same": first, "second": second}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match="is a pickle, which may run code and is not read: convert it") as refused:
+        find_pretrained(str(tmp_path), None, ("model.safetensors",))
+    _, _, command = str(refused.value).partition("python -c ")
+    exec(shlex.split(command)[0])
+    found = load_file(tmp_path / "model.safetensors")
+    assert found.keys() == {"first", "same", "second"}
+    assert torch.equal(found["same"], first)
+    assert find_pretrained(str(tmp_path), None, ("model.safetensors",)).folder == tmp_path
+
+
+def test_a_model_of_another_family_is_named_with_those_that_the_task_takes(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    for text, message in (
+        ('{"model_type": "bart"}', r"a model of type 'bart'; translation takes t5 \(model_type\)$"),
+        ("{}", "a model of type None; translation takes t5"),
+        ('{"model_type": "t5", "auto_map": {}}', "keys that do not describe a t5: auto_map; remove them"),
+        ("[]", r"cannot read .*config\.json"),
+        ("{", r"cannot read .*config\.json"),
+    ):
+        config.write_text(text)
+        with pytest.raises(DataError, match=message):
+            find_pretrained(str(tmp_path), None, FILES, task="translation")
