@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -86,7 +85,7 @@ def _answer_lines(
                     print(f"line {number}: {outcome.error}", file=sys.stderr)
                     answer = ""
                 else:
-                    answer = _as_line(task.output(outcome.value))
+                    answer = task.line(task.output(outcome.value))
             output.write(f"{answer}\n".encode())
         output.flush()
         done += len(chunk)
@@ -97,9 +96,3 @@ def _answer_lines(
     if show_progress:
         print(file=sys.stderr)
     return failed
-
-
-def _as_line(output: Any) -> str:
-    if isinstance(output, str) and not {"\n", "\r"} & set(output):
-        return output
-    return json.dumps(output, ensure_ascii=False)

@@ -62,6 +62,18 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[st
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
 
 
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    """Write a text classifier whose weights are random."""
+    from tests.tiny_classifier import write_tiny_classifier
+
+    return write_tiny_classifier(tmp_path_factory.mktemp("tiny"), toy_sentences)
+
+
+# The fixture of a small bundle of each task.
+BUNDLES = {"translation": "tiny_bundle", "text_classification": "tiny_classifier"}
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """Make a folder with a name so short that TorchServe's sockets below it stay within 107 bytes."""

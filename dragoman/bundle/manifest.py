@@ -76,7 +76,8 @@ class FileEntry:
 class Manifest:
     """Everything a bundle says about its model; ``digest`` covers all the rest and ``version`` is its beginning.
 
-    ``options`` and ``limits`` are the task's own: its class reads them (``dragoman.tasks.base``).
+    ``options`` and ``limits`` are the task's own: its class reads them (``dragoman.tasks.base``). ``baselines`` are
+    scores of simple methods, trained on the same examples, whose name each has as its ``engine``.
     """
 
     schema: int = SCHEMA
@@ -86,6 +87,7 @@ class Manifest:
     limits: Mapping[str, Any]
     provenance: Provenance
     scores: tuple[Score, ...]
+    baselines: tuple[Score, ...] = ()
     engines: tuple[str, ...]
     files: tuple[FileEntry, ...]
     version: str = ""
@@ -103,11 +105,21 @@ class Manifest:
         return to_json(self._content())
 
     def _content(self) -> dict[str, Any]:
-        # A field that came later is left out where it says nothing: manifests of before keep their bytes and digests.
         content = dataclasses.asdict(self)
+        # Left out where they say nothing: a bundle from before there were any keeps its digest.
+        if not self.baselines:
+            del content["baselines"]
         if not self.provenance.imported:
             del content["provenance"]["imported"]
         return content
+
+    def with_baselines(self) -> list[Score]:
+        """List every score, followed by those of the baselines on the same test set and by the same metric."""
+        found: list[Score] = []
+        for score in self.scores:
+            place = (score.test_set, score.metric)
+            found += [score, *(other for other in self.baselines if (other.test_set, other.metric) == place)]
+        return found
 
     def identity(self) -> dict[str, Any]:
         """Return the model's name and version, in the form in which every answer of a server carries them."""

@@ -82,7 +82,7 @@ def _score_table(manifest: Manifest) -> list[str]:
     rows = [
         f"| {score.metric} | {score.value:.2f} | {score.low:.2f} to {score.high:.2f} | {score.test_set} "
         f"({score.items}) | {score.engine} | `{score.signature}` |"
-        for score in manifest.scores
+        for score in manifest.with_baselines()
     ]
     return [
         "| metric | score | 95 % interval | test set (items) | engine | signature |",

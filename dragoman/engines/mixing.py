@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dragoman.errors import ConfigError, DragomanError
 
@@ -61,7 +62,9 @@ class Verdict:
 
 _is_unhurried: ContextVar[bool] = ContextVar("is_unhurried", default=False)
 
-Compute = Callable[[Sequence[Sequence[int]], DecodingKind], Sequence[object]]
+# A way of computing that uses kernels of its own, such as a DecodingKind; a check tries all that an engine has.
+Kind = TypeVar("Kind")
+Compute = Callable[[Sequence[Sequence[int]], Kind], Sequence[object]]
 
 
 def configured_mixing() -> str:
@@ -81,17 +84,26 @@ def decoding_kinds(max_beams: int) -> list[DecodingKind]:
     return [*greedy, DecodingKind(num_beams=max_beams)] if max_beams > 1 else greedy
 
 
-def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) -> list[list[list[int]]]:
+def random_batches(
+    *,
+    widest: int,
+    first_id: int,
+    end_id: int,
+    vocabulary: int,
+    sources: int = SOURCES,
+    common_length: int = COMMON_LENGTH,
+    costs: Sequence[int] = BATCH_COSTS,
+) -> list[list[list[int]]]:
     """Return the sources of a check in batches, with random ids and lengths from 1 to ``widest``."""
     chooser = random.Random(0)  # noqa: S311
     batches: list[list[list[int]]] = [[]]
     width = 0
-    for place in range(SOURCES):
-        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, COMMON_LENGTH))
+    for place in range(sources):
+        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, common_length))
         source = [*(chooser.randrange(first_id, vocabulary) for _ in range(length - 1)), end_id]
         width = max(width, length)
         # A source alone in its batch would show nothing.
-        most = BATCH_COSTS[(len(batches) - 1) % len(BATCH_COSTS)]
+        most = costs[(len(batches) - 1) % len(costs)]
         if len(batches[-1]) > 1 and width * (len(batches[-1]) + 1) > most:
             batches.append([])
             width = length
@@ -115,13 +127,13 @@ def budget_s() -> float:
 
 
 def check_mixing(
-    compute: Compute, batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[DecodingKind], *, threads: int
+    compute: Compute[Kind], batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[Kind], *, threads: int
 ) -> Verdict:
     """Check that ``compute`` gives each source the same outputs alone and in its batch, with ``threads`` at a time."""
     started = time.monotonic()
     deadline, has_failed = started + budget_s(), False
 
-    def count_differences(batch: Sequence[Sequence[int]], kind: DecodingKind) -> int | None:
+    def count_differences(batch: Sequence[Sequence[int]], kind: Kind) -> int | None:
         """Count the sources of a batch whose outputs differ from those alone; None when the check is over."""
         nonlocal has_failed
         alone: list[object] = []

@@ -559,7 +559,7 @@ def test_a_model_configuration_that_no_bundle_takes_is_refused_before_training(
     (pretrained / "config.json").write_text(json.dumps({**known, "auto_map": {}}), encoding="utf-8")
     settings = [setting for setting in corpus if not setting.startswith("model.")]
     config = compose_config([*settings, "model=t5_small", f"model.path={pretrained}", f"run_dir={tmp_path / 'run'}"])
-    with pytest.raises(DataError, match="do not describe a t5: auto_map"):
+    with pytest.raises(DataError, match="do not describe a T5: auto_map"):
         start(config, lambda facts: Unrecorded())
 
 

@@ -1,6 +1,7 @@
 """The settings of ``python -m train import``: a model that exists already, and the test set that scores it."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,15 @@ def compose_import(settings: Sequence[str]) -> Config:
         problems.append("model.path is required: the directory of the model, or its name on the Hugging Face hub")
     if problems:
         raise config_error(problems)
-    chosen = any(text.startswith("model=") for text in others)
-    config = compose_config(others if chosen or choice is None else [f"model={choice}", *others])
-    if not any(text.startswith("model.name=") for text in others):
-        name = Path(config.model.path).resolve().name
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=name))
-    if not any(text.startswith("tracking.experiment=") for text in others):
+    path = next(text.partition("=")[2] for text in others if text.startswith("model.path="))
+    model_name = Path(path.strip("'\"")).resolve().name
+    # A bundle may be named after its corpus; in the place of that stands the model.
+    plain = re.sub("[^a-z0-9]+", "-", model_name.lower()).strip("-") or "model"
+    defaults = {"model": choice, "++model.name": f"'{model_name}'", "++data.name": f"'{plain}'"}
+    named = {text.lstrip("+").partition("=")[0] for text in others}
+    added = [f"{key}={value}" for key, value in defaults.items() if key.lstrip("+") not in named]
+    config = compose_config([*added, *others])
+    if "tracking.experiment" not in named:
         # There `register` looks for a model that no training has made.
         tracking = dataclasses.replace(config.tracking, experiment=config.name)
         config = dataclasses.replace(config, tracking=tracking)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,10 @@ class Pretrained:
     base_model: BaseModel
 
 
-def find_pretrained(path: str, revision: str | None, files: Sequence[str], *, task: str | None = None) -> Pretrained:
-    """Find a model with these files, of a family that the task takes.
+def find_pretrained(
+    path: str, revision: str | None, files: Sequence[str], *, task: str, hints: Mapping[str, str] | None = None
+) -> Pretrained:
+    """Find a model with these files, of a family that the task takes; ``hints`` say what to do where one is missing.
 
     Raises DataError for a wrong path or model, UnavailableError where the hub is needed.
     """
@@ -49,10 +51,10 @@ def find_pretrained(path: str, revision: str | None, files: Sequence[str], *, ta
         # The hub's cache keeps each snapshot in a folder that is named by its commit.
         commit, name = folder.name, path
     # Before the files: a model of another family has others, and lacks these rightly.
-    if task is not None and (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file():
         _require_family(folder, task)
     if missing := [file for file in files if not (folder / file).is_file()]:
-        raise DataError(_lacking(folder, missing, files))
+        raise DataError(_lacking(folder, missing, files, hints or {}))
     base = BaseModel(name=name, revision=commit, digest=files_digest(folder, files))
     return Pretrained(folder=folder, base_model=base)
 
@@ -79,14 +81,9 @@ def _require_family(folder: Path, task: str) -> None:
         raise DataError(
             f"{folder} holds a model of type {found!r}; {task} takes {' or '.join(accepted)} (model_type){hint}"
         )
-    # The bundle would refuse them too, but only after training.
-    if unknown := sorted(set(config) - accepted[found]):
-        raise DataError(
-            f"{folder / CONFIG} holds keys that do not describe a {found}: {', '.join(unknown)}; remove them"
-        )
 
 
-def _lacking(folder: Path, missing: Sequence[str], files: Sequence[str]) -> str:
+def _lacking(folder: Path, missing: Sequence[str], files: Sequence[str], hints: Mapping[str, str]) -> str:
     there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     listed = ", ".join([*there[:MOST_NAMES], *(["…"] if len(there) > MOST_NAMES else [])])
     text = f"{folder} lacks {', '.join(missing)}; a model to start from has {', '.join(files)}, and there is "
@@ -95,7 +92,7 @@ def _lacking(folder: Path, missing: Sequence[str], files: Sequence[str]) -> str:
     if WEIGHTS in missing and pickle.is_file():
         command = CONVERSION.format(pickle=pickle, weights=folder / WEIGHTS)
         text += f'; {pickle.name} is a pickle, which may run code and is not read: convert it, python -c "{command}"'
-    return text
+    return "; ".join([text, *(hints[name].format(folder=folder) for name in missing if name in hints)])
 
 
 def _download(repository: str, revision: str | None, files: Sequence[str]) -> Path:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 from dragoman import atomic
-from dragoman.bundle.manifest import Score
 from train.config.compose import to_yaml
 from train.config.imports import ImportedData, without_folders
 from train.config.settings import Config
@@ -16,7 +15,8 @@ from train.fitting.prepare import Imported
 from train.run import record
 from train.run.progress import TrainingProgress
 from train.run.recorder import OpenRecorder
-from train.run.run_dir import RunDir, new_run_dir, write_held_out, write_outputs, write_samples
+from train.run.run_dir import RunDir, new_run_dir, write_held_out, write_outputs, write_pictures, write_samples
+from train.run.scores import score_table
 from train.tasks.base import task_class
 
 UNSCORED = (
@@ -50,11 +50,9 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
             write_samples(written, judged.samples)
             write_outputs(written, judged.outputs)
             write_held_out(written, corpus.splits)
+            write_pictures(written, task.pictures(judged.answered))
             export.write(written.bundle, scores=judged.scores)
-    for line in map(_line, judged.scores):
-        display.stage(line)
-    if not judged.scores:
-        display.stage(UNSCORED)
+    display.stage(score_table(judged.scores, []) if judged.scores else UNSCORED)
 
     # 3. Send.
     record.open_and_send(run, named, corpus.as_dict(), open_recorder)
@@ -67,8 +65,3 @@ def _corpus(data: ImportedData, examples: Sequence[Example]) -> CleanCorpus:
     splits = Splits(name=data.name, train=[], validation=[], tests={"test": examples} if examples else {})
     reports = {name: SplitReport(read=len(found)) for name, found in splits.held_out()}
     return CleanCorpus(splits=splits, digests=digest_splits(splits), reports=reports)
-
-
-def _line(score: Score) -> str:
-    interval = f"{score.low:.2f} to {score.high:.2f}"
-    return f"{score.metric} {score.value:.2f} ({interval}) on {score.items} items of {score.test_set}"

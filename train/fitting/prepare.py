@@ -55,6 +55,11 @@ def prepare(task: Task, corpus: CleanCorpus, settings: TrainSettings, run: RunDi
     learner = TaskLearner(task, corpus.splits, settings)
     corpus.reports["train"].dropped[f"too_many_{learner.unit}s"] = learner.too_long
     weights = sum(parameter.numel() for parameter in model.parameters())
-    parts = (f"{learner.size:,} training examples", task.summary(), f"{weights / 1e6:.2f} million weights")
+    parts = (
+        f"{learner.size:,} training examples",
+        corpus.summary,
+        task.summary(),
+        f"{weights / 1e6:.2f} million weights",
+    )
     display.stage(f"{', '.join(part for part in parts if part)}; run: {run.path}")
     return Prepared(task=task, corpus=corpus, model=model, learner=learner)

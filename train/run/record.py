@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from train.config.compose import config_digest, flatten
 from train.config.settings import IMPORTED, Config
 from train.run.history import read_history
 from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
-from train.run.run_dir import RunDir, read_corpus_report
+from train.run.run_dir import RunDir, read_corpus_report, read_figures
 
 # A server that does not answer is asked again for this long: a restart of it takes less.
 PATIENCE_SECONDS = 60.0
@@ -110,18 +111,20 @@ def send(run: RunDir, recorder: Recorder) -> None:
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     last = (read_history(run) or [{"step": 0, "units": 0}])[-1]
-    scores = open_unsigned(run.bundle).manifest.scores
+    manifest = open_unsigned(run.bundle).manifest
+    figures = {**read_figures(run), **final_figures(manifest.scores), **baseline_figures(manifest.baselines)}
     samples = json.loads(run.samples.read_text(encoding="utf-8"))
 
     def files() -> None:
         for path in filter(Path.exists, (run.config, run.corpus, run.curves)):
             recorder.artifact(path)
-        for path in sorted(run.held_out.iterdir()):
-            recorder.artifact(path, run.held_out.name)
+        for folder in (run.held_out, run.pictures):
+            for path in sorted(folder.iterdir()) if folder.exists() else ():
+                recorder.artifact(path, folder.name)
 
     steps: list[Callable[[], object]] = [
         files,
-        lambda: recorder.metrics(final_figures(scores), step=last["step"], units=last["units"]),
+        lambda: recorder.metrics(figures, step=last["step"], units=last["units"]),
         lambda: recorder.log_bundle(run.bundle),
         lambda: recorder.table("samples.json", samples),
     ]
@@ -141,6 +144,16 @@ def final_figures(scores: Sequence[Score]) -> dict[str, float]:
     for score in scores:
         # The digest in a test set's label would make a new curve of every corpus.
         figures.setdefault(f"{score.test_set.partition('@')[0]}/{score.metric}".lower(), score.value)
+    return figures
+
+
+def baseline_figures(scores: Sequence[Score]) -> dict[str, float]:
+    """Take the scores of baselines under the name of the test set, the baseline and the metric."""
+    figures: dict[str, float] = {}
+    for score in scores:
+        # MLflow's names have letters, digits and few signs.
+        name = re.sub(r"[^a-z0-9]+", "-", score.engine.lower()).strip("-")
+        figures[f"{score.test_set.partition('@')[0]}/{name}/{score.metric}".lower()] = score.value
     return figures
 
 

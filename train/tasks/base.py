@@ -5,8 +5,8 @@ A subclass names its settings and metrics and writes ``read``, ``make_model``, `
 Nothing heavy is imported with this module, since settings are checked before torch is loaded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
 Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 """Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
+
+Answered = tuple[Sequence[Any], Sequence[Any]]
+"""The outputs for a held-out set, as metrics take them, and the references, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A simple method that was fitted to the training examples, beside whose scores those of the model are shown.
+
+    ``answer`` turns inputs into outputs; ``metrics`` are those that can score them.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    answer: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 class Task:
@@ -142,6 +157,20 @@ class Task:
     def outputs(self, model: Any, batch: Batch) -> Sequence[Any]:
         """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
+
+    # The weights that were chosen
+
+    def finish(self, model: Any, validation: Sequence[Example]) -> Mapping[str, float]:
+        """Fit what depends on the chosen weights, such as a temperature; returns figures for the record of the run."""
+        return {}
+
+    def baselines(self, training: Sequence[Example]) -> Sequence[Baseline]:
+        """Fit simple methods to the training examples, the most trivial first; by default there are none."""
+        return ()
+
+    def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
+        """Draw the outputs for the held-out sets, as PNG files by their names; by default nothing."""
+        return {}
 
     # The bundle
 

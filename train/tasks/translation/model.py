@@ -1,5 +1,6 @@
 """The T5 that is trained: made from random weights or pretrained ones, written in Hugging Face layout."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import transformers
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError
+from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.data.pretrained import find_pretrained
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
@@ -19,6 +21,7 @@ from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vo
 # T5's own vocabulary has 32,000 pieces and 128 rows more; a vocabulary given by path keeps that so that its pieces fit.
 T5_PIECES, T5_ROWS = 32_000, 32_128
 HUB_FILES = ["config.json", "model.safetensors", SPIECE]
+HINTS = {SPIECE: f"{SPIECE} is in the T5 that it was fine-tuned from: copy it (tokenizer.json cannot stand for it)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +96,14 @@ def _tokenizer(vocabulary: bytes) -> Tokenizer:
 
 
 def _pretrained(settings: PretrainedModel) -> PreparedModel:
-    found = find_pretrained(settings.path, settings.revision, HUB_FILES, task="translation")
+    found = find_pretrained(settings.path, settings.revision, HUB_FILES, task="translation", hints=HINTS)
     folder = found.folder
+    unknown = set(json.loads((folder / "config.json").read_text(encoding="utf-8"))) - MODEL_CONFIG_KEYS["t5"]
+    if unknown:
+        # The bundle would refuse them too, but only after training.
+        raise DataError(
+            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(sorted(unknown))}; remove them"
+        )
     try:
         model = transformers.T5ForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, dropout_rate=settings.dropout

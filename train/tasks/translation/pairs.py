@@ -5,16 +5,9 @@ from pathlib import Path
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
-from dragoman.text.lines import read_lines
-from train.data.corpus import Splits, hold_out
+from train.data.table import lines_of
 
 Pair = tuple[str, str]
-
-
-def lines_of(path: Path) -> list[str]:
-    """Read the lines of a text file; ``path`` may also stand for ``path.gz``. Raises DataError."""
-    zipped = path.with_name(path.name + ".gz")
-    return list(read_lines(zipped if zipped.is_file() and not path.is_file() else path))
 
 
 def read_aligned(source: Path, target: Path) -> list[Pair]:
@@ -39,32 +32,4 @@ def oriented(pairs: Sequence[Pair], languages: Languages, held: Languages, name:
     raise ConfigError(
         f"{name} holds {held.source} and {held.target}, but task.source={languages.source} and "
         f"task.target={languages.target} are asked for; use these two languages or another data=…"
-    )
-
-
-def with_held_out(
-    name: str,
-    train: Sequence[Pair],
-    validation: Sequence[Pair] | None,
-    test: Sequence[Pair] | None,
-    *,
-    validation_size: int,
-    test_size: int,
-    seed: int,
-) -> Splits:
-    """Complete the splits of files of the user's own: a split without a file is held out of ``train``."""
-    if validation is not None and test is not None:
-        return Splits(name=name, train=train, validation=validation, tests={"test": test})
-    splits = hold_out(
-        name,
-        train,
-        validation_size=validation_size if validation is None else 0,
-        test_size=test_size if test is None else 0,
-        seed=seed,
-    )
-    return Splits(
-        name=name,
-        train=splits.train,
-        validation=splits.validation if validation is None else validation,
-        tests=splits.tests if test is None else {"test": test},
     )

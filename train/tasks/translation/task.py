@@ -12,11 +12,13 @@ from dragoman.tasks.translation.options import Languages, Options, Preprocessing
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Batch, Indices, Lengths
 from train.data.corpus import CleanCorpus, Splits
+from train.data.table import TableFile, format_of
 from train.tasks.base import Encoded, Task
 from train.tasks.translation.cleaning import clean
 from train.tasks.translation.model_settings import ScratchModel
 from train.tasks.translation.pairs import Pair, read_aligned
 from train.tasks.translation.settings import TranslationConfig
+from train.tasks.translation.sources.table import read_pairs
 from train.tasks.translation.vocabulary import SPIECE
 
 if TYPE_CHECKING:
@@ -54,9 +56,15 @@ class Translation(Task):
 
     @classmethod
     def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Pair]:
-        """Read two text files whose lines correspond; raises DataError."""
+        """Read two text files whose lines correspond, or two columns of a table; raises ConfigError or DataError."""
+        if columns is not None and len(files) == 1:
+            table = TableFile(path=files[0], format=format_of(files[0], setting="its name"))
+            return read_pairs(table, columns, settings="columns, INPUT and REFERENCE")
         if len(files) != 2:
-            raise ConfigError(f"give a test set of two files, whose lines correspond: a reference beside {files[0]}")
+            raise ConfigError(
+                f"give a test set of two files, whose lines correspond: a reference beside {files[0]}; of a table, say "
+                "which columns are input and reference"
+            )
         return read_aligned(*files)
 
     @property
@@ -182,7 +190,7 @@ class Translation(Task):
 
         Both sides count, since names are copied from sources.
         """
-        from dragoman.engines.ct2 import CONVERSION
+        from dragoman.engines.ct2_batches import CONVERSION
         from train.tasks.translation.conversion import convert
 
         pieces = None

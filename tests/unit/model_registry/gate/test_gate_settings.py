@@ -65,13 +65,13 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     message = str(refusal.value)
     assert "has 9 wrong settings" in message
     for part in (
-        "margni is not a setting; the top level takes alpha, changed_in_batches_share",
+        "margni is not a setting; the top level takes above_baseline, alpha, changed_in_batches_share",
         "did you mean margin?",
         "margin is required and not set (what a candidate may lose, or must gain, in the metric's unit)",
-        "metric must be one of chrF, BLEU, BLEU-lc, got 'TER'",
+        "metric must be one of chrF, BLEU, BLEU-lc, accuracy, macro-F1, ECE, got 'TER'",
         "alpha must be a number, got 'small'",
         "resamples must be a whole number, got True",
-        "guards.speed is not a setting; guards takes brevity_penalty, copied_share",
+        "guards.speed is not a setting; guards takes brevity_penalty, class_recall, copied_share",
         "guards.empty_share.max must be a number or null, got 'few'",
         "guards.repeated_share.most is not a setting",
         "changed_in_batches_share.max must be between 0 and 1, got 7",

@@ -1,6 +1,8 @@
 import dataclasses
 import gzip
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ import pytest
 from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.translation.options import Languages
 from train.config.compose import compose_config
-from train.data.corpus import CleanCorpus, Splits, folds, hold_out
-from train.tasks.translation.pairs import lines_of, oriented, read_aligned
+from train.data.corpus import CleanCorpus, Example, Splits, folds, hold_out
+from train.data.table import lines_of
+from train.tasks.translation.pairs import oriented, read_aligned
 
 ENGLISH_GERMAN = Languages(source="en", target="de")
 
@@ -233,3 +236,53 @@ def test_files_of_ones_own_are_found_in_the_data_folder_too(
     monkeypatch.setenv("DRAGOMAN_DATA", str(tmp_path))
     splits = read(*settings)
     assert sorted([*splits.train, *splits.validation, *splits.tests["test"]]) == sorted(pairs)
+
+
+def labelled(**counts: int) -> list[tuple[str, str]]:
+    return [(f"{label} {number}", label) for label, count in counts.items() for number in range(count)]
+
+
+def classes(examples: Sequence[Example]) -> Counter[str]:
+    return Counter(label for _, label in examples)
+
+
+def test_a_stratified_hold_out_gives_every_class_its_share_and_one_at_least() -> None:
+    def split() -> Splits:
+        examples = labelled(a=600, b=290, c=100, d=7, e=3)
+        return hold_out("x", examples, validation_size=100, test_size=50, seed=0, stratified=True)
+
+    splits = split()
+    assert splits.stratified
+    assert classes(splits.validation) == {"a": 59, "b": 29, "c": 10, "d": 1, "e": 1}
+    assert classes(splits.tests["test"]) == {"a": 29, "b": 14, "c": 5, "d": 1, "e": 1}
+    assert classes(splits.train) == {"a": 512, "b": 247, "c": 85, "d": 5, "e": 1}
+    assert splits == split()
+
+
+def test_a_small_stratified_hold_out_grows_for_its_classes() -> None:
+    examples = labelled(**dict.fromkeys("abcde", 4))
+    splits = hold_out("x", examples, validation_size=9, test_size=9, seed=0, stratified=True)
+    assert [set(classes(part).values()) for _, part in splits.items()] == [{2}, {1}, {1}]
+
+
+def test_an_input_of_two_classes_and_a_class_of_two_inputs_stay_in_training() -> None:
+    examples = [*labelled(a=40, b=2), *((f"both {number}", label) for number in range(9) for label in "ab")]
+    splits = hold_out("x", examples, validation_size=4, test_size=4, seed=0, stratified=True)
+    assert (classes(splits.validation), classes(splits.tests["test"])) == ({"a": 4}, {"a": 4})
+    assert classes(splits.train) == {"a": 32 + 9, "b": 2 + 9}
+
+
+def test_folds_of_stratified_splits_share_out_every_class() -> None:
+    splits = hold_out("x", labelled(a=90, b=30, c=9), validation_size=9, test_size=9, seed=0, stratified=True)
+    parts = [classes(part.validation) for part in folds(splits, count=3, seed=0)]
+    for label in "abc":
+        counts = [part[label] for part in parts]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_the_report_of_a_corpus_has_room_for_what_a_task_finds() -> None:
+    splits = Splits(name="x", train=[("a", "b")], validation=[("c", "d")], tests={"test": [("e", "f")]})
+    plain, told = CleanCorpus.of(splits), CleanCorpus.of(splits, details={"test": {"flaws": {"odd": 1}}})
+    assert told.as_dict()["splits"]["test"]["flaws"] == {"odd": 1}  # type: ignore[index]
+    assert told.fingerprint == plain.fingerprint
+    assert "flaws" not in str(plain.as_dict())

@@ -43,3 +43,13 @@ def test_translations_are_read_from_two_files_line_by_line(tmp_path: Path) -> No
     assert read_test_set(files, None, Translation.read_files) == [("one", "eins"), ("two", "zwei")]
     with pytest.raises(ConfigError, match="give a test set of two files"):
         read_test_set(files[:1], None, Translation.read_files)
+
+
+def test_translations_are_read_from_two_columns_of_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "t.tsv"
+    table.write_text("id\tenglish\tgerman\n1\tone\teins\n", encoding="utf-8")
+    assert read_test_set([table], ["english", "german"], Translation.read_files) == [("one", "eins")]
+    with pytest.raises(ConfigError, match="of a table, say which columns"):
+        read_test_set([table], None, Translation.read_files)
+    with pytest.raises(DataError, match="has no column 'french'"):
+        read_test_set([table], ["english", "french"], Translation.read_files)

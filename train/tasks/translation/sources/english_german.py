@@ -9,7 +9,8 @@ from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
 from train.data.corpus import Splits, hold_out
 from train.data.folder import find_data
-from train.tasks.translation.pairs import Pair, lines_of, oriented, read_aligned
+from train.data.table import lines_of
+from train.tasks.translation.pairs import Pair, oriented, read_aligned
 
 HELD = Languages(source="en", target="de")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from dragoman.errors import ConfigError
 from dragoman.strict import Setting
 from dragoman.tasks.translation.options import Languages
-from train.data.corpus import Splits
+from train.data.corpus import Splits, with_held_out
 from train.data.folder import find_data
-from train.tasks.translation.pairs import Pair, read_aligned, with_held_out
+from train.tasks.translation.pairs import Pair, read_aligned
 
 
 @dataclass(frozen=True, kw_only=True)

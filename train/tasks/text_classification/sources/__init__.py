@@ -1,0 +1,1 @@
+"""The corpora of labelled texts that a training can read."""
