@@ -108,7 +108,7 @@ class TextClassification(Task):
         return model
 
     def import_model(self) -> "torch.nn.Module":
-        """Load a classifier; its classes are ``classes.names`` in the order of its outputs, or what it calls them itself."""
+        """Load a classifier, whose classes are ``classes.names`` in the order of its outputs, or its own names."""
         from train.tasks.text_classification.bert.model import imported_model
 
         names = self.config.classes.names and class_names(EMPTY, self.config.classes)
