@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 TASK ?= translation
 TASKS := $(basename $(notdir $(wildcard configs/task/*.yaml)))
 $(if $(filter $(TASK),$(TASKS)),,$(error TASK must be one of $(TASKS), got $(TASK)))
-# As the task's own settings name its models; asked only where a command needs it.
-NAME ?= $(shell $(BIN)/python -c 'from omegaconf import OmegaConf; print(OmegaConf.load("configs/task/$(TASK).yaml").name)')
+# The name that the task's demo gives its model; asked only where a command needs it.
+NAME ?= $(shell $(BIN)/python -c 'from deploy.demos.settings import load_demo, training_settings as words; \
+	from train.config.compose import compose_config; \
+	print(compose_config(words("$(TASK)", load_demo("$(TASK)"))).name)')
 STORAGE ?= sqlite:///optuna.db
 TRACKING ?= $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 export MLFLOW_DISABLE_TELEMETRY := true

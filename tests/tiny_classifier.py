@@ -85,7 +85,7 @@ def _write_weights(model_dir: Path, seed: int, width: int, labels: tuple[str, ..
         # The converter asks for it, and transformers no longer has it.
         position_embedding_type="absolute",
         # Large for weights of this size, so that texts get different answers.
-        initializer_range=0.4,
+        initializer_range=0.2,
         id2label=dict(enumerate(labels)),
         label2id={label: place for place, label in enumerate(labels)},
     )

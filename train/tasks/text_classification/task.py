@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -99,11 +99,14 @@ class TextClassification(Task):
     def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
         """Build a BERT, or load one; a new one's vocabulary is learned from the training texts."""
         made = self._prepare(splits, assets)
+        self.weights = _class_weights(self.config.classes.weights, made.labels, splits.train)
+        return self._take(made)
+
+    def _take(self, made: "PreparedModel") -> "torch.nn.Module":
         if made.mask_id is None and self.config.model.masked_tokens:
             raise DataError("the tokenizer has no [MASK]; set model.masked_tokens=0")
         self.tokenizer, self.tokenizer_json, self.mask_id = made.tokenizer, made.tokenizer_json, made.mask_id or 0
         self.labels, self.base_model = made.labels, made.base_model
-        self.weights = self._class_weights(splits.train)
         model: torch.nn.Module = made.model
         return model
 
@@ -112,11 +115,7 @@ class TextClassification(Task):
         from train.tasks.text_classification.bert.model import imported_model
 
         names = self.config.classes.names and class_names(EMPTY, self.config.classes)
-        made = imported_model(self.config.model, names, positions=self.config.windows.tokens)
-        self.tokenizer, self.tokenizer_json, self.labels = made.tokenizer, made.tokenizer_json, made.labels
-        self.base_model = made.base_model
-        model: torch.nn.Module = made.model
-        return model
+        return self._take(imported_model(self.config.model, names, positions=self.config.windows.tokens))
 
     def _prepare(self, splits: Splits, assets: Path | None) -> "PreparedModel":
         from train.tasks.text_classification.bert import model, vocabulary
@@ -134,20 +133,9 @@ class TextClassification(Task):
         if self.config.train.max_steps == 0 and not made.has_head:
             raise DataError(
                 f"{settings.path} has no classifier for the classes {', '.join(labels)}, and train.max_steps=0 would "
-                "pack a random one; train it, or give one that was trained for these classes (without names for its "
-                "outputs: classes.names=[…] in their order)"
+                "pack a random one; train it, or import one that was trained for these classes (python -m train import)"
             )
         return made
-
-    def _class_weights(self, training: Sequence[LabelledText]) -> "torch.Tensor":
-        """Weigh the classes so that the training texts weigh 1 in the mean."""
-        import torch
-
-        rows = {label: row for row, label in enumerate(self.labels)}
-        counts = np.bincount([rows[label] for _, label in training], minlength=len(rows)).astype(np.float64)
-        power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[self.config.classes.weights]
-        weights = np.maximum(counts, 1.0) ** -power
-        return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
 
     def assets(self) -> Mapping[str, bytes]:
         """Give the tokenizer."""
@@ -304,10 +292,23 @@ class TextClassification(Task):
 
     def convert(self, model_dir: Path, folder: Path, training: Encoded) -> Mapping[str, Path]:
         """Convert to CTranslate2, with the classifier beside."""
-        from train.tasks.text_classification.bert.conversion import CONVERSION, convert
+        from dragoman.engines.ct2_batches import CONVERSION
+        from train.tasks.text_classification.bert.conversion import convert
 
         convert(model_dir, folder / CONVERSION)
         return {CONVERSION: folder / CONVERSION}
+
+
+def _class_weights(
+    kind: Literal["none", "sqrt", "balanced"], labels: Sequence[str], training: Sequence[LabelledText]
+) -> "torch.Tensor":
+    """Weigh the classes so that the training texts weigh 1 in the mean."""
+    import torch
+
+    rows = {label: row for row, label in enumerate(labels)}
+    counts = np.bincount([rows[label] for _, label in training], minlength=len(rows)).astype(np.float64)
+    weights = np.maximum(counts, 1.0) ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
+    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
 
 
 def _mask(lengths: Sequence[int]) -> "torch.Tensor":

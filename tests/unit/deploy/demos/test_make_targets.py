@@ -5,8 +5,10 @@ import subprocess
 
 import pytest
 
+from deploy.demos.settings import load_demo, training_settings
 from dragoman.task_table import TASKS
 from tests.conftest import ROOT
+from train.config.compose import compose_config
 
 COMMANDS = {
     "demo": "-m deploy.demos.road --task {task}",
@@ -30,12 +32,9 @@ def test_every_target_of_a_task_names_the_task(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_models_name_is_that_of_the_tasks_settings_unless_it_is_given(task: str) -> None:
-    settings = (ROOT / "configs" / "task" / f"{task}.yaml").read_text(encoding="utf-8")
-    (written,) = (line.removeprefix("name: ") for line in settings.splitlines() if line.startswith("name: "))
-    name = shown("history", f"TASK={task}").stdout.split()[-1]
-    assert name == written or ("$" in written and name.startswith(written.partition("$")[0]))
-    assert "$" not in name
+def test_a_models_name_is_that_of_the_tasks_demo_unless_it_is_given(task: str) -> None:
+    composed = compose_config(training_settings(task, load_demo(task)))
+    assert shown("history", f"TASK={task}").stdout.split()[-1] == composed.name
     assert shown("history", f"TASK={task}", "NAME=other").stdout.split()[-1] == "other"
 
 

@@ -344,6 +344,7 @@ CHECKED = Checked(
 
 def test_the_items_that_images_get_are_the_held_out_ones_of_the_bundles_run(tmp_path: Path) -> None:
     items = [HeldOutItem(id=str(number), input=f"text {number}", reference="a") for number in range(ITEMS + 1)]
+    (tmp_path / "run" / "held_out").mkdir(parents=True)
     write_held_out(tmp_path / "run" / "held_out" / "test.parquet", items)
     assert held_out_items(tmp_path / "run" / "bundle") == [item.input for item in items[:ITEMS]]
     # A bundle elsewhere, or NAME@champion.

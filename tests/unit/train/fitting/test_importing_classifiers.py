@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dragoman
+import train.evaluate
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, DataError
 from tests.tiny_classifier import LABELS, write_tiny_classifier
@@ -136,3 +138,25 @@ def test_a_vocabulary_in_an_older_form_is_refused_with_the_line_that_converts_it
     (older / "tokenizer.json").rename(older / "vocab.txt")
     with pytest.raises(DataError, match=rf"lacks tokenizer\.json; .*AutoTokenizer\.from_pretrained\('{older}'\)"):
         run_import(tmp_path / "run", older)
+
+
+def test_the_bundle_is_scored_again_on_a_table(
+    imported: RunDir, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*arguments: str | Path) -> None:
+        fixed = ["train.evaluate", "--json", "--bundle", str(imported.bundle)]
+        monkeypatch.setattr(sys, "argv", [*fixed, *map(str, arguments)])
+        train.evaluate.main()
+
+    evaluate("--test", table)
+    found = json.loads(capsys.readouterr().out)["scores"]
+    scores = open_bundle(imported.bundle).manifest.scores
+    assert [(one["metric"], one["value"]) for one in found] == [(score.metric, score.value) for score in scores]
+    (tmp_path / "other.csv").write_text("body,topic\nmore,sport\n", encoding="utf-8")
+    with pytest.raises(DataError, match="does not know 1 of the test set's labels: 'sport'"):
+        evaluate("--test", tmp_path / "other.csv", "--columns", "body,topic")
+
+
+def test_names_in_another_order_are_no_new_names(model: Path, tmp_path: Path) -> None:
+    run = run_import(tmp_path / "run", model, f"classes.names=[{','.join(reversed(LABELS))}]")
+    assert open_bundle(run.bundle).manifest.options["labels"] == list(LABELS)

@@ -5,7 +5,8 @@ from pathlib import Path
 from ctranslate2.converters import TransformersConverter
 from safetensors.numpy import load_file, save_file
 
-CONVERSION, HEAD = "ct2-int8", "head.safetensors"
+from dragoman.engines.ct2_encoder import HEAD
+from train.tasks.text_classification.bert.quiet import quiet
 
 
 def convert(model_dir: Path, destination: Path) -> None:
@@ -13,7 +14,8 @@ def convert(model_dir: Path, destination: Path) -> None:
 
     CTranslate2 takes encoder and pooler alone, so the classifier stays beside them as it is, in 32 bits.
     """
-    TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
+    with quiet():
+        TransformersConverter(str(model_dir)).convert(str(destination), quantization="int8")
     weights = load_file(model_dir / "model.safetensors")
     save_file(
         {name: weights[name].astype("float32") for name in ("classifier.weight", "classifier.bias")}, destination / HEAD

@@ -15,6 +15,7 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
+from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
 from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config
 
@@ -104,7 +105,7 @@ def pretrained_model(
 
 
 def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, positions: int) -> PreparedModel:
-    """Load a classifier as it is; ``names`` are those of its classes in the order of its outputs, None takes its own.
+    """Load a classifier as it is; ``names`` are for its classes in the order of its outputs, None takes its own.
 
     Raises DataError for a model without a classifier of that many classes, or without names for them.
     """
@@ -129,8 +130,9 @@ def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, po
             f"{found.folder} calls its classes {', '.join(own)}, which names none; name them in this order: "
             f"classes.names=[{','.join(f'name{row}' for row in range(len(own)))}]"
         )
-    # The seed is of weights that are missing, and here none may be.
-    return _loaded(settings, found, names or own, with_head=True, positions=positions, seed=0)
+    # Its own names in another order are no new ones. The seed is of weights that are missing, and here none may be.
+    labels = own if names is None or sorted(names) == sorted(own) else names
+    return _loaded(settings, found, labels, with_head=True, positions=positions, seed=0)
 
 
 def _find(settings: PretrainedModel) -> Pretrained:
@@ -198,7 +200,8 @@ def parameter_groups(model: Any, settings: PretrainedModel | ScratchModel) -> li
 
 def write_model(model: Any, tokenizer_json: bytes, folder: Path) -> None:
     """Write weights, configuration and tokenizer in Hugging Face layout; the same weights give the same bytes."""
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     (folder / TOKENIZER).write_bytes(tokenizer_json)
     config = tokenizer_config(model.config.max_position_embeddings)
     (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
@@ -253,24 +256,19 @@ def _are_nameless(labels: Sequence[str]) -> bool:
 
 def _load(found: Pretrained, config: Any, *, seed: int, with_head: bool) -> Any:
     """Read the weights; those of the head and of a pooler that is not there are random."""
-    transformers.utils.logging.disable_progress_bar()
-    # Its warning of weights that are new or unused is about what we ask for.
-    verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
     torch.manual_seed(seed)
     try:
-        model, info = transformers.BertForSequenceClassification.from_pretrained(
-            found.folder,
-            config=config,
-            local_files_only=True,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=not with_head,
-            output_loading_info=True,
-        )
+        with quiet():
+            model, info = transformers.BertForSequenceClassification.from_pretrained(
+                found.folder,
+                config=config,
+                local_files_only=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=not with_head,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"cannot load the model in {found.folder}: {str(error).splitlines()[0]}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(verbosity)
     allowed = () if with_head else ("classifier.", "bert.pooler.")
     missing = sorted(name for name in info["missing_keys"] if not name.startswith(allowed or "-"))
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith("classifier."))
