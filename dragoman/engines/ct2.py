@@ -11,20 +11,26 @@ from dragoman.bundle.store import Bundle
 from dragoman.engines.cpu import usable_cores
 from dragoman.engines.ct2_batches import (
     CONVERSION,
-    WIDEST,
     Widths,
     chosen_device,
     cpu_workers,
     missing_conversion,
-    padded_width,
 )
-from dragoman.engines.mixing import DecodingKind, Verdict, check_mixing, decoding_kinds, random_batches
+from dragoman.engines.mixing import (
+    WIDEST,
+    DecodingKind,
+    Verdict,
+    check_mixing,
+    decoding_kinds,
+    padded_width,
+    random_batches,
+)
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.errors import InferenceError
 from dragoman.items.sizes import Capacity
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
-# The rule of mixing is that of `ct2_batches`. Where a batch is narrower than the width at which it has to be computed,
+# The rule of mixing is that of `mixing`. Where a batch is narrower than the width at which it has to be computed,
 # a filler row is added: the longest source with ends behind it. Its outputs are dropped, and a callback stops it after
 # its first step where there are callbacks.
 

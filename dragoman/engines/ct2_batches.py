@@ -1,35 +1,21 @@
 """The device, the workers and the widths of batches that CTranslate2's engines have in common."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 
 import ctranslate2
 
 from dragoman.bundle.store import Bundle
 from dragoman.engines.cpu import kernel_settings, processor
-from dragoman.engines.mixing import BY_WIDTH, FREE, Verdict
+from dragoman.engines.mixing import BY_WIDTH, FREE, WIDEST, Verdict, padded_width
 from dragoman.engines.verdicts import settled_verdict
 from dragoman.errors import ConfigError
-
-# An answer must not depend, to the last bit, on the sequences that share its batch. A batch is as wide as its longest
-# sequence, and some kernels sum in another order at another width. So an engine decides at its start which ones mix:
-#
-#   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
-#                                    a batch is at least NARROWEST wide
-#   fails, or no time --> BY_WIDTH   a sequence is always computed at one width, its next multiple of FINE_STEP, or of
-#                                    COARSE_STEP beyond that; each width is a class of its own
 
 log = logging.getLogger(__name__)
 
 CONVERSION = "ct2-int8"
 # Beyond so many workers the requests of a moment no longer fill as many batches.
 MAX_CPU_WORKERS = 16
-# The multiples are coarse for long sequences, of which there are few: with finer ones they would not share batches.
-FINE_STEP, COARSE_STEP = 16, 64
-# oneDNN's AVX-512 kernels sum in one order between these two widths, and MKL's seem to
-# (`python -m benchmarks.translation.batch_invariance`).
-NARROWEST, WIDEST = 16, 192
 
 
 def cpu_workers(cores: int) -> int:
@@ -52,14 +38,6 @@ def chosen_device(device: str) -> str:
 def missing_conversion(bundle: Bundle) -> str | None:
     """Return the reason why CTranslate2 cannot run the bundle, or None."""
     return None if CONVERSION in bundle.manifest.engines else f"the bundle has no {CONVERSION} conversion"
-
-
-def padded_width(longest: int, *, any_width: bool) -> int:
-    """Return the width at which a batch is computed whose longest sequence has so many tokens."""
-    if any_width and longest <= WIDEST:
-        return max(longest, NARROWEST)
-    step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
-    return math.ceil(longest / step) * step
 
 
 class Widths:
@@ -85,10 +63,6 @@ class Widths:
     def batch_class(self, length: int) -> int:
         """Return the class of a sequence of so many tokens; only sequences of equal class may share a batch."""
         return WIDEST if self.any_width and length <= WIDEST else padded_width(length, any_width=False)
-
-    def width(self, longest: int) -> int:
-        """Return the width at which a batch is computed whose longest sequence has so many tokens."""
-        return padded_width(longest, any_width=self.any_width)
 
     def describe(self) -> Mapping[str, str]:
         """Say how sequences mix, freely or only those of one width, and by what right."""

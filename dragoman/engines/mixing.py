@@ -1,6 +1,10 @@
-"""A self-check that sources of unequal lengths can share a batch on this machine without a change of any bit."""
+"""The widths at which sources share batches, and the self-check that all of them may on this machine.
+
+An answer must not change by a bit with the sources in its batch.
+"""
 
 import logging
+import math
 import os
 import random
 import time
@@ -12,6 +16,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dragoman.errors import ConfigError, DragomanError
+
+# An answer must not depend, to the last bit, on the sequences that share its batch. A batch is as wide as its longest
+# sequence, and some kernels sum in another order at another width. So an engine decides at its start which ones mix:
+#
+#   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
+#                                    a batch is at least NARROWEST wide
+#   fails, or no time --> BY_WIDTH   a sequence is always computed at one width, its next multiple of FINE_STEP, or of
+#                                    COARSE_STEP beyond that; each width is a class of its own
 
 # A matrix product adds up its numbers in the order of the kernel that computes it, and a batch is as wide as its
 # longest source. Where the kernel's order depends on the width, so do the last bits of attention; rounding to 8 bits
@@ -26,6 +38,12 @@ log = logging.getLogger(__name__)
 
 MIXING_VARIABLE = "DRAGOMAN_MIXING"
 FREE, BY_WIDTH = "free", "by_width"
+
+# The multiples are coarse for long sequences, of which there are few: with finer ones they would not share batches.
+FINE_STEP, COARSE_STEP = 16, 64
+# oneDNN's AVX-512 kernels sum in one order between these two widths, and MKL's seem to
+# (`python -m benchmarks.translation.batch_invariance`).
+NARROWEST, WIDEST = 16, 192
 
 SOURCES = 200
 # Seconds that a start may take longer; more for a model that is loaded beside one that serves, for which nobody waits,
@@ -76,6 +94,14 @@ def configured_mixing() -> str:
     if value not in ("auto", FREE, BY_WIDTH):
         raise ConfigError(f"{MIXING_VARIABLE} must be auto, {FREE} or {BY_WIDTH}, got {value!r}; unset it for auto")
     return value
+
+
+def padded_width(longest: int, *, any_width: bool) -> int:
+    """Return the width at which a batch is computed whose longest sequence has so many tokens."""
+    if any_width and longest <= WIDEST:
+        return max(longest, NARROWEST)
+    step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
+    return math.ceil(longest / step) * step
 
 
 def decoding_kinds(max_beams: int) -> list[DecodingKind]:

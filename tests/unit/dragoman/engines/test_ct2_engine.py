@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dragoman.bundle.store import open_bundle
-from dragoman.engines.ct2_batches import NARROWEST, cpu_workers
+from dragoman.engines.ct2_batches import cpu_workers
+from dragoman.engines.mixing import NARROWEST
 from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
 from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID
