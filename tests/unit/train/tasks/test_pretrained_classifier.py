@@ -85,7 +85,7 @@ def test_a_head_without_names_is_kept_where_the_order_is_given(write: Write) -> 
     folder = write("BertForSequenceClassification", num_labels=3)
     task, _ = made(folder, "train.max_steps=0", "classes.names=[tool,fruit,animal]")
     assert task.labels == ("tool", "fruit", "animal")
-    with pytest.raises(DataError, match=r"has no classifier for the classes animal, fruit, tool.*classes\.names"):
+    with pytest.raises(DataError, match="has no classifier for the classes animal, fruit, tool"):
         made(folder, "train.max_steps=0")
 
 
@@ -93,23 +93,8 @@ def test_a_head_for_other_labels_is_replaced_or_refused_where_nothing_is_trained
     folder = write("BertForSequenceClassification", **names("good", "bad"))
     _, model = made(folder)
     assert model.classifier.out_features == 3
-    with pytest.raises(DataError, match=r"no classifier for the classes animal, fruit, tool"):
+    with pytest.raises(DataError, match="no classifier for the classes animal, fruit, tool"):
         made(folder, "train.max_steps=0")
-
-
-def test_a_classifier_is_imported_with_the_labels_of_its_head(write: Write) -> None:
-    folder = write("BertForSequenceClassification", **names("good", "bad"))
-    fixed = [text for text in SETTINGS if not text.startswith(FROM_SCRATCH)]
-    task = TextClassification(compose_config([*fixed, "data.path=none", "model=bert_base", f"model.path={folder}"]))
-    task.import_model()
-    assert task.options()["labels"] == ("good", "bad")
-
-
-def test_an_encoder_cannot_be_imported(write: Write) -> None:
-    fixed = [text for text in SETTINGS if not text.startswith(FROM_SCRATCH)]
-    settings = [*fixed, "data.path=none", "model=bert_base", f"model.path={write('BertModel')}"]
-    with pytest.raises(DataError, match="has no classifier of one class of several"):
-        TextClassification(compose_config(settings)).import_model()
 
 
 def test_frozen_layers_keep_their_weights_and_the_head_has_its_own_learning_rate(write: Write) -> None:
@@ -131,7 +116,7 @@ def change(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "settings", "message"),
     [
-        ({"model_type": "gpt2"}, [], "a model of type 'gpt2'; a BERT"),
+        ({"model_type": "gpt2"}, [], "a model of type 'gpt2'; text_classification takes bert"),
         ({"hidden_act": "mish"}, [], "hidden_act 'mish'; known are gelu"),
         ({"is_decoder": True}, [], "an encoder as BERT is needed"),
         ({"num_hidden_layers": 3}, [], "lacks weights that its config.json asks for"),
