@@ -88,9 +88,7 @@ def test_a_label_that_is_no_class_is_told_with_its_line(tmp_path: Path) -> None:
     validation = csv_of(tmp_path / "y.csv", "text,label", "v,news", '"two\nlines",news', "w,sprot")
     test = csv_of(tmp_path / "z.csv", "text,label", "t,news", "u,Politics")
     splits = read("labelled", path=train, validation_path=validation, test_path=test)
-    message = (
-        r"y\.csv line 5 has the label 'sprot', .*1 text of the validation.*news, sport; did you mean sport\?.*"
-    )
+    message = r"y\.csv line 5 has the label 'sprot', .*1 text of the validation.*news, sport; did you mean sport\?.*"
     with pytest.raises(DataError, match=message):
         clean(splits, ANY)
     cleaned = clean(splits, of(unknown="drop"))
