@@ -4,7 +4,13 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-NAME ?= translation-en-de
+TASK ?= translation
+TASKS := $(basename $(notdir $(wildcard configs/task/*.yaml)))
+$(if $(filter $(TASK),$(TASKS)),,$(error TASK must be one of $(TASKS), got $(TASK)))
+# The name that the task's demo gives its model; asked only where a command needs it.
+NAME ?= $(shell $(BIN)/python -c 'from deploy.demos.settings import load_demo, training_settings as words; \
+	from train.config.compose import compose_config; \
+	print(compose_config(words("$(TASK)", load_demo("$(TASK)"))).name)')
 STORAGE ?= sqlite:///optuna.db
 TRACKING ?= $(or $(MLFLOW_TRACKING_URI),sqlite:///mlflow.db)
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -27,14 +33,14 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## The whole road on built-in data: train, register, promote, package, serve, compare; ARGS="--minutes 1"
-	$(BIN)/python -m deploy.demos.road $(ARGS)
+demo: setup ## The whole road on built-in data: train to serve and compare; TASK=text_classification, ARGS="--minutes 1"
+	$(BIN)/python -m deploy.demos.road --task $(TASK) $(ARGS)
 
 train: setup ## Train; ARGS="task=translation data=multi30k model=t5_tiny train.max_minutes=20"
 	$(BIN)/python -m train $(ARGS)
 
-tune: setup ## Search hyperparameters on the built-in data, train the best, compare with the defaults
-	$(BIN)/python -m deploy.demos.search $(ARGS)
+tune: setup ## Search hyperparameters on the built-in data of TASK, train the best, compare with the defaults
+	$(BIN)/python -m deploy.demos.search --task $(TASK) $(ARGS)
 
 dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql+psycopg2://… (default: optuna.db)
 	$(BIN)/optuna-dashboard --host 127.0.0.1 --port 8081 $(STORAGE)
@@ -42,7 +48,7 @@ dashboard: setup ## Show studies on http://127.0.0.1:8081; STORAGE=postgresql+ps
 register: setup ## Register a run or bundle; RUN=runs/<id>
 	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) register $(or $(RUN),$(error give RUN=runs/<id>))
 
-promote: setup ## Send a version of NAME (default: the candidate) through the gate; VERSION=3
+promote: setup ## Send a version of NAME (default: TASK's own) through the gate; VERSION=3 (default: the candidate)
 	$(BIN)/python -m model_registry --tracking-uri $(TRACKING) promote $(NAME) $(or $(VERSION),candidate)
 
 history: setup ## Show every decision about NAME: when, who, what, why
@@ -60,24 +66,24 @@ serve-torchserve: setup ## Serve MAR=dist/<name>-<version>.mar (default: the new
 mlflow-ui: setup ## Show runs, models and versions on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri $(TRACKING) --host 127.0.0.1 --port 5000
 
-conformance: setup ## Send one corpus of requests to the engine and to every server, and compare (BUNDLE=path)
-	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE))
+conformance: setup ## Send TASK's requests to the engine and to every server, and compare (BUNDLE=path, default: the newest)
+	$(BIN)/python -m deploy.conformance $(if $(BUNDLE),--bundle $(BUNDLE),--task $(TASK))
 
 images: setup ## Build the images of both servers over NAME@champion (or BUNDLE=path); ARGS=--all for registry and training too
 	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images $(or $(BUNDLE),$(NAME)@champion) $(ARGS)
 
-smoke-images: setup ## Build the servers' images, run, compare, stop and measure them; BUNDLE=path, ARGS="--minutes 1"
-	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE)) $(ARGS)
+smoke-images: setup ## Build, run, compare, stop and measure the servers' images; TASK or BUNDLE=path, ARGS="--minutes 1"
+	MLFLOW_TRACKING_URI=$(TRACKING) $(BIN)/python -m deploy.images.smoke $(if $(BUNDLE),--bundle $(BUNDLE),--task $(TASK)) $(ARGS)
 
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
-bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; ARGS="--rounds 1"
-	$(BIN)/python -m benchmarks.translation.serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+bench: $(VENV)/.bench-installed ## Measure our servers and their peers over BUNDLE=path, in 80 minutes; TASK, ARGS="--rounds 1"
+	$(BIN)/python -m benchmarks.$(TASK).serve --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 bench-quick: $(VENV)/.bench-installed ## The same with fewer and shorter loads, in minutes
-	$(BIN)/python -m benchmarks.translation.serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
+	$(BIN)/python -m benchmarks.$(TASK).serve --quick --bundle $(or $(BUNDLE),$(error give BUNDLE=runs/<id>/bundle)) $(ARGS)
 
 check: setup ## Lint, formatting, types and import rules
 	$(BIN)/ruff check .

@@ -140,8 +140,23 @@ class AnyOutput(pydantic.BaseModel, extra="allow"):
     """An answer, for BentoML's own client, which reads whatever JSON comes."""
 
 
+def _requirements(model: bentoml.Model) -> str:
+    """Read the packages of the task, which packaging has written beside the bundle."""
+    try:
+        return Path(model.path_of("requirements.txt")).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        message = f"{model.tag} was packaged by an older version; run `python -m model_registry package` again"
+        raise bentoml.exceptions.NotFound(message) from error
+
+
 BUNDLE_TAG = _bundle_tag(bentoml.use_arguments(Arguments).bundle)
-TASK = task_class(bentoml.models.get(BUNDLE_TAG).info.labels["task"])
+MODEL = bentoml.models.get(BUNDLE_TAG)
+TASK = task_class(MODEL.info.labels["task"])
+# What an image of the Bento installs; bentofile.yaml adds the server's own packages. Everything has its version, and
+# locking would ask the package index at every build, and write its address into the Bento.
+IMAGE = bentoml.images.Image(python_requirements=_requirements(MODEL), lock_python_packages=False)
+# BentoML builds with a copy, to which it adds these once more.
+IMAGE.commands.clear()
 
 
 async def _index(_: Request) -> Response:
@@ -164,6 +179,7 @@ PAGES = Starlette(routes=[Route("/", _index), *(Route(path, _page) for path in (
     http={"host": DEFAULT_HOST},
     logging={"access": {"enabled": LOGS_REQUESTS}},
     tracing={} if TRACES_REQUESTS else {"excluded_urls": ".*"},
+    image=IMAGE,
 )
 @bentoml.asgi_app(PAGES, path="/")
 class Dragoman:

@@ -116,9 +116,12 @@ def _parse_plain(value: Any, kind: Any, where: str, problems: list[str]) -> Any:
         if isinstance(value, list | tuple):
             return tuple(_parse(item, arguments[0], f"{where}[{index}]", problems) for index, item in enumerate(value))
     elif origin is Mapping:
-        # An object whose keys are checked elsewhere, such as the options of a task in a manifest.
+        # An object whose keys are checked elsewhere, such as the options of a task in a manifest, or by what it holds.
         if isinstance(value, Mapping):
-            return dict(value)
+            inner = arguments[1]
+            if inner is Any:
+                return dict(value)
+            return {key: _parse(item, inner, _join(where, str(key)), problems) for key, item in value.items()}
     elif origin in (typing.Union, types.UnionType):
         for argument in arguments:
             trial: list[str] = []

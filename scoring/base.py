@@ -1,6 +1,8 @@
-"""The interface of a metric: counts per item, whose sum is all that a score needs."""
+"""The interface of a metric: counts per item, whose sum is all that a score needs. The figures that guards give."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy
@@ -9,8 +11,30 @@ from numpy.typing import NDArray
 # One row an item; the columns are the metric's own.
 Counts = NDArray[numpy.float64]
 
-# A guard maps the inputs, the values (None where an item was refused) and the references of all items to one figure.
-Guard = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], float]
+
+@dataclass(frozen=True)
+class Missing:
+    """The reason why there is no figure, such as too few items for it to mean anything."""
+
+    reason: str
+
+
+# A guard maps the inputs, the values (None where an item was refused) and the references of all items to one figure,
+# or to several, each under the name of its subject.
+Guard = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], float | Mapping[str, float | Missing]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """A significance test of two systems on the same items, by the items on which only one of them is right.
+
+    ``p`` is the probability, if neither is better, of counts that differ as much in either direction.
+    """
+
+    name: str
+    better: int
+    worse: int
+    p: float
 
 
 class Metric(Protocol):
@@ -22,6 +46,8 @@ class Metric(Protocol):
     name: str
     unit: str = "points"
     higher_is_better: bool = True
+    digits: int = 2
+    """The decimal places that a score is worth writing with."""
 
     def counts(self, outputs: Sequence[Any], references: Sequence[Any]) -> Counts:
         """Count what the score needs, one row an item."""
@@ -36,6 +62,14 @@ class Metric(Protocol):
     def interval_signature(self, resamples: int, seed: int) -> str:
         """Describe a score together with its bootstrap interval."""
         return f"{self.signature()}|bs:{resamples}|seed:{seed}"
+
+    def paired_test(self, candidate: Counts, champion: Counts) -> PairedTest | None:
+        """Test two systems in a second way, beside the bootstrap; None for a metric that has none."""
+        return None
+
+    def figure(self, value: float, *, signed: bool = False) -> str:
+        """Write a score, or with its sign a difference of two, for people."""
+        return f"{value:{'+' if signed else ''}.{self.digits}f}" if math.isfinite(value) else "no value"
 
 
 def score_of(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) -> float:

@@ -10,6 +10,9 @@ METRICS = {
     "chrF": "scoring.translation:ChrF",
     "BLEU": "scoring.translation:Bleu",
     "BLEU-lc": "scoring.translation:LowerCasedBleu",
+    "accuracy": "scoring.classification:Accuracy",
+    "macro-F1": "scoring.classification:MacroF1",
+    "ECE": "scoring.classification:CalibrationError",
 }
 
 GUARDS = {
@@ -18,6 +21,8 @@ GUARDS = {
     "empty_share": "scoring.translation:empty_share",
     "copied_share": "scoring.translation:copied_share",
     "repeated_share": "scoring.translation:repeated_share",
+    "class_recall": "scoring.classification:class_recall",
+    "predicted_ratio": "scoring.classification:predicted_ratio",
 }
 
 

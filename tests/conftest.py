@@ -28,6 +28,8 @@ if MEMORY.is_dir():
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")
+# The fixture of a small bundle of each task.
+BUNDLES = {"translation": "tiny_bundle", "text_classification": "tiny_classifier"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,6 +62,15 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[st
     from tests.tiny_model import write_tiny_bundle
 
     return write_tiny_bundle(tmp_path_factory.mktemp("tiny"), toy_sentences)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    """Write the bundle of a classifier with random weights, and the limits that bundles have by default."""
+    from dragoman.tasks.text_classification.options import Limits
+    from tests.tiny_classifier import write_tiny_classifier
+
+    return write_tiny_classifier(tmp_path_factory.mktemp("classifier"), toy_sentences, limits=Limits())
 
 
 @pytest.fixture

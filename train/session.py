@@ -24,10 +24,13 @@ from train.run.run_dir import (
     create,
     new_run_dir,
     remove_unfinished,
+    write_figures,
     write_held_out,
     write_outputs,
+    write_pictures,
     write_samples,
 )
+from train.run.scores import score_table
 from train.signals import StopRequest
 from train.tasks.base import task_class
 
@@ -79,8 +82,8 @@ def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Di
             return stop.exit_code
         display.stage(f"training ended ({outcome.reason}) at step {fitting.state.step}; exporting and scoring")
 
-        # 4. Choose: the best checkpoint, or the average of the last.
-        fitting.choose_weights()
+        # 4. Choose: the best checkpoint, or the average of the last; then what the task fits to those weights.
+        write_figures(run, fitting.finish())
 
         # 5. Export: convert, score, write outputs and held-out sets, and the bundle last: where it is, all else is.
         remove_unfinished(run)
@@ -90,7 +93,9 @@ def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Di
             write_samples(run, judged.samples)
             write_outputs(run, judged.outputs)
             write_held_out(run, corpus.splits)
-            export.write(run.bundle, scores=judged.scores)
+            write_pictures(run, task.pictures(judged.answered))
+            export.write(run.bundle, scores=judged.scores, baselines=judged.baselines)
+        display.stage(score_table(judged.scores, judged.baselines))
 
         # 6. Send: files, scores and bundle to the record.
         record.send(run, recorder)

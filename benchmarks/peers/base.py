@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from deploy.run.server_process import ServerProcess, answers_ok
 from dragoman.bundle.store import Bundle
@@ -60,5 +60,5 @@ class Peer(Protocol):
     def body(self, item: str) -> str:
         """Return the body of a request for one item."""
 
-    def output(self, reply: str) -> str:
-        """Return the item's output in the body of an answer."""
+    def output(self, reply: str) -> Any:
+        """Return the item's output, in the form of ``Task.output``, from the body of an answer."""

@@ -3,6 +3,7 @@
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers.base import RunningPeer
 from deploy.conformance.servers import Packaged
@@ -28,10 +29,10 @@ class _Contract:
         """See ``Peer.body``."""
         return json.dumps(self.task.request_for([item]))
 
-    def output(self, reply: str) -> str:
+    def output(self, reply: str) -> Any:
         """See ``Peer.output``."""
         (found,) = self.task.outputs_of(json.loads(reply))
-        return str(found)
+        return found
 
 
 class OurBento(_Contract):

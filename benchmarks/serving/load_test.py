@@ -14,6 +14,7 @@ from benchmarks.peers.base import Peer, RunningPeer
 from benchmarks.serving.load_figures import first_outputs, load_figures
 from benchmarks.serving.load_generator import Answer, Load, Stream, StreamAnswers, Traffic
 from benchmarks.serving.resources import OtherLoad, peak_memory
+from benchmarks.serving.workloads import Workloads
 from deploy.run.commands import StepFailedError, run_quietly
 from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
@@ -26,23 +27,6 @@ WARM_UP_SHARE = 0.2
 MIXED_SHARE = 0.3
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workloads:
-    """A test set with its references, and inputs of which only the speed is measured.
-
-    ``other`` are of another kind than the test set, ``short`` ones cost less than those, and ``long`` ones cost
-    ``long_cost`` where an item of the test set costs ``cost``, in any unit.
-    """
-
-    items: tuple[str, ...]
-    references: tuple[Any, ...]
-    other: tuple[str, ...]
-    short: tuple[str, ...]
-    long: tuple[str, ...]
-    cost: float
-    long_cost: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +84,7 @@ class LoadTestResult:
     """The figures, and the output of each item of the test set that was asked for."""
 
     figures: Figures
-    outputs: dict[int, str] = field(repr=False)
+    outputs: dict[int, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +93,7 @@ class LoadTest:
 
     plan: LoadPlan
     workloads: Workloads
-    count: Callable[[str], int]
+    count: Callable[[Any], int] | None
     logs: Path
     report: Callable[[str, Figures], None]
 
@@ -139,7 +123,7 @@ class _Loads:
     def __init__(self, test: LoadTest, peer: Peer, running: RunningPeer, number: int) -> None:
         self._test, self._peer, self._running, self._number = test, peer, running, number
         self.bodies = self._bodies(test.workloads.items)
-        self.outputs: dict[int, str] = {}
+        self.outputs: dict[int, Any] = {}
 
     def measure(self) -> Figures:
         """Measure everything in the plan."""
@@ -206,7 +190,7 @@ class _Loads:
         traffic = Traffic.from_json(answered.output)
         figures: Figures = {}
         for stream in traffic.streams:
-            found = load_figures(stream, self._target_tokens)
+            found = load_figures(stream, None if self._test.count is None else self._target_tokens)
             figures[stream.name] = {**asdict(found), "client_cores": round(traffic.client_cores, 3)}
         return traffic.streams, figures
 
@@ -214,6 +198,7 @@ class _Loads:
         return tuple(map(self._peer.body, items))
 
     def _target_tokens(self, answer: Answer) -> int:
+        assert self._test.count is not None
         return self._test.count(self._peer.output(answer.text))
 
 

@@ -22,7 +22,8 @@ from ctranslate2.converters import TransformersConverter
 from safetensors.torch import load_file, save_file
 
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
-from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
+from dragoman.engines.ct2 import VOCABULARY_MAP
+from dragoman.engines.ct2_batches import CONVERSION
 from dragoman.engines.t5.weights import T5Sizes
 from dragoman.errors import ConfigError, run_cli
 

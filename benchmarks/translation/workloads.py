@@ -4,23 +4,18 @@ Documents are made of captions: a model that was trained on Multi30k talks witho
 document must follow from its number of words.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.serving.load_test import Workloads
+from benchmarks.serving.workloads import Workloads, documents
 from dragoman.errors import DataError
 from dragoman.text.lines import read_lines
+from dragoman.text.tokenizer import Tokenizer
 
 SHORT_WORDS = 5
 DOCUMENT_WORDS = 400
 # A caption has about twelve words.
 WORDS_PER_SENTENCE = 12
-
-
-def data_folder() -> Path:
-    """Return the folder of corpora: DRAGOMAN_DATA, or ``data``."""
-    return Path(os.environ.get("DRAGOMAN_DATA") or "data")
 
 
 def load_workloads(data: Path) -> Workloads:
@@ -44,16 +39,10 @@ def load_workloads(data: Path) -> Workloads:
     )
 
 
-def documents(sentences: Sequence[str], *, words: int) -> tuple[str, ...]:
-    """Join sentences in order until each text has at least ``words`` words; the incomplete rest is dropped."""
-    texts: list[str] = []
-    part: list[str] = []
-    for sentence in sentences:
-        part.append(sentence)
-        if sum(len(text.split()) for text in part) >= words:
-            texts.append(" ".join(part))
-            part = []
-    return tuple(texts)
+def token_counter(bundle_dir: Path) -> Callable[[str], int]:
+    """Return a function that counts the tokens of a translation."""
+    tokenizer = Tokenizer(bundle_dir / "model" / "spiece.model")
+    return lambda text: len(tokenizer.encode(text))
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """``python -m deploy.conformance``: package a bundle, serve it both ways, compare every answer with the engine's."""
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,9 @@ from deploy.conformance.compare import compare
 from deploy.conformance.servers import Endpoint, OverGrpc, OverHttp, Packaged, running_servers
 from deploy.run.commands import StepFailedError, run_command
 from deploy.torchserve.grpc_client import InferenceClient
+from dragoman.bundle.store import MANIFEST
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.task_table import TASKS
 from scoring.held_out import HeldOutError, read_held_out
 
 
@@ -20,15 +23,22 @@ def main() -> int:
     """Run the corpus, and the items of a file if one is given; 1 when any answer differs."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
-    bundles = sorted(Path("runs").glob("*/bundle"), key=lambda path: path.stat().st_mtime)
-    if arguments.bundle is None and not bundles:
-        raise ConfigError("there is no bundle in runs/ yet; run `make demo`, or give --bundle DIRECTORY")
-    bundle = arguments.bundle or bundles[-1]
+    bundle = arguments.bundle or newest_bundle(arguments.task)
     items = _items(arguments.items) if arguments.items else []
     with _servers(arguments, bundle, console) as servers:
         conformance = compare(bundle, servers, items, console.print)
     conformance.show(console)
     return 0 if conformance.is_complete else 1
+
+
+def newest_bundle(task: str | None) -> Path:
+    """Find the newest bundle of the runs, of one task if it is named."""
+    manifests = sorted(Path("runs").glob(f"*/bundle/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in manifests:
+        if task is None or json.loads(path.read_text(encoding="utf-8")).get("task") == task:
+            return path.parent
+    what, which = (f" of the task {task}", f" TASK={task}") if task else ("", "")
+    raise ConfigError(f"there is no bundle{what} in runs/ yet; run `make demo{which}`, or give --bundle DIRECTORY")
 
 
 @contextmanager
@@ -64,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "start, 78 the bundle is damaged",
     )
     parser.add_argument("--bundle", type=Path, help="a bundle directory (default: the newest of runs/*/bundle)")
+    parser.add_argument("--task", choices=sorted(TASKS), help="the newest bundle of this task (default: of any)")
     parser.add_argument(
         "--http",
         action="append",

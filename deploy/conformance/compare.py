@@ -1,7 +1,8 @@
 """The comparison of every server's answers with the engine's."""
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from deploy.conformance.corpus import Case, Tie, load_corpus
 from deploy.conformance.servers import Endpoint, InProcess
 from dragoman.bundle.store import open_bundle
 from dragoman.engines.selection import configured_engine
-from dragoman.http.protocol import Reply
+from dragoman.http.protocol import Body, Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.predictor import load
 from dragoman.tasks.base import Task, task_class
@@ -125,11 +126,15 @@ def _compare(case: Case, reference: Reply, server: Endpoint, tie: Tie) -> list[D
     return []
 
 
-def _differing(*bodies: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the fields in which two bodies differ: an answer may begin with kilobytes that are the same."""
-    one, other = bodies
+def _differing(one: Body, other: Body) -> Sequence[object]:
+    """Return the parts in which two bodies differ: an answer may begin with kilobytes that are the same."""
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = itertools.zip_longest(one, other)
+        return next((ours, theirs) for ours, theirs in pairs if ours != theirs)
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return one, other
     names = [name for name in {**one, **other} if one.get(name, ...) != other.get(name, ...)]
-    return [{name: body[name] for name in names if name in body} for body in bodies]
+    return [{name: body[name] for name in names if name in body} for body in (one, other)]
 
 
 def compare_items(
@@ -152,33 +157,33 @@ def compare_items(
         for item, expected, found in zip(items, reference, _replies(requests, server), strict=True):
             if _same(expected, found, task):
                 identical += 1
-            elif tie.between(expected, found):
+            elif tie.between(expected.body, found.body):
                 ties += 1
             else:
-                wrong = f"{_short(found)} != {_short(expected)}"
+                wrong = f"{_short(found.body)} != {_short(expected.body)}"
                 differences.append(Difference(server.name, _short(item), wrong))
         reports.append(ItemReport(server.name, len(items), identical, ties, tuple(differences)))
     return reports
 
 
-def _replies(requests: Sequence[RawRequest], endpoint: Endpoint) -> list[dict[str, Any]]:
-    """Collect the bodies of the answers, and where there is none, an error body that equals no answer."""
+def _replies(requests: Sequence[RawRequest], endpoint: Endpoint) -> list[Reply]:
+    """Collect the answers, and where there is none, an error that equals no answer."""
 
-    def ask(request: RawRequest) -> dict[str, Any]:
+    def ask(request: RawRequest) -> Reply:
         try:
-            return endpoint.ask(request).body
+            return endpoint.ask(request)
         except Exception as error:
-            return {"no answer": f"{type(error).__name__}: {error}"}
+            return Reply(0, {"code": "no answer", "error": f"{type(error).__name__}: {error}"})
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(ask, requests))
 
 
-def _same(expected: Mapping[str, Any], found: Mapping[str, Any], task: type[Task]) -> bool:
+def _same(expected: Reply, found: Reply, task: type[Task]) -> bool:
     """Tell whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
-    if "code" in expected or "code" in found or "no answer" in found:
-        return found == expected
-    return task.outputs_of(expected) == task.outputs_of(found)
+    if expected.error or found.error:
+        return found.body == expected.body
+    return task.outputs_of(expected.body) == task.outputs_of(found.body)
 
 
 def _short(body: object) -> str:

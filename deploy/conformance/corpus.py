@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import ConfigError
-from dragoman.http.protocol import Reply
+from dragoman.http.protocol import Body, Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 
 REQUESTS = Path(__file__).with_name("requests")
@@ -41,7 +41,7 @@ class Case:
 
     def violation(self, reply: Reply) -> str | None:
         """Describe the difference between an answer and what this case asks for; None where there is none."""
-        found = (reply.status, reply.body.get("code"), reply.body.get("field"))
+        found = (reply.status, reply.error.get("code"), reply.error.get("field"))
         expected = (self.status, self.code, self.field)
         return None if found == expected else f"status, code, field must be {expected}, got {found}"
 
@@ -54,14 +54,16 @@ class Tie:
     score: str | None = None
     within: float = 0.0
 
-    def between(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    def between(self, one: Body, other: Body) -> bool:
         """Tell whether the first numbers of two answers are close enough."""
-        ours, theirs = (_first(body.get(self.score)) if self.score else None for body in (one, other))
+        ours, theirs = (
+            _first(body.get(self.score)) if self.score and isinstance(body, dict) else None for body in (one, other)
+        )
         return ours is not None and theirs is not None and abs(ours - theirs) <= self.within
 
-    def covers(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    def covers(self, one: Body, other: Body) -> bool:
         """Tell whether two answers are the same but for numbers of the score that are close enough."""
-        if self.score is None or one.keys() != other.keys():
+        if self.score is None or not isinstance(one, dict) or not isinstance(other, dict) or one.keys() != other.keys():
             return False
         alike = all(one[name] == other[name] for name in one if name != self.score)
         return alike and _are_close(one.get(self.score), other.get(self.score), self.within)

@@ -64,8 +64,7 @@ class OverHttp:
         """See ``Endpoint.ask``."""
         headers = {"Content-Type": request.content_type} if request.content_type else {}
         response = self._client.post(self._url, content=request.body, headers=headers)
-        body = response.json()
-        return Reply(response.status_code, dict(body) if isinstance(body, Mapping) else {"not an object": body})
+        return Reply(response.status_code, response.json())
 
 
 class OverGrpc:

@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,8 @@ from deploy.conformance.corpus import load_corpus
 from deploy.conformance.servers import InProcess, Packaged, running_servers
 from deploy.demos.settings import Demo, load_demo, training_settings
 from deploy.run.commands import run_command
-from dragoman.bundle.store import Bundle, open_bundle
+from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load
@@ -28,6 +30,8 @@ from scoring.held_out import read_held_out
 
 COMPARED = 200
 SHOWN = 8
+# Of an input or an output in the table of samples.
+CELL_CHARACTERS = 160
 REJECTED, UNDECIDED = 1, 2
 
 
@@ -60,18 +64,23 @@ def main() -> int:
     ):
         items, tie = [item.input for item in held_out], load_corpus(bundle.manifest.task).tie
         reports = compare_items(items, task, tie, InProcess(predictor), servers, console.print)
-        outcomes = predictor(items[:SHOWN])
+        # From all over the set, which may be sorted by what its references say.
+        samples = held_out[:: max(1, len(held_out) // SHOWN)][:SHOWN]
+        outcomes = predictor([item.input for item in samples])
 
     rows = [
         task.sample(item.input, item.reference, task.output(outcome.value) if isinstance(outcome, Result) else None)
-        for item, outcome in zip(held_out[:SHOWN], outcomes, strict=True)
+        for item, outcome in zip(samples, outcomes, strict=True)
     ]
-    samples = Table(*rows[0], title="Held-out items", title_justify="left")
+    table = Table(*rows[0], title="Held-out items", title_justify="left")
     for row in rows:
-        samples.add_row(*map(str, row.values()))
-    console.print(samples)
+        table.add_row(*map(cell, row.values()))
+    console.print(table)
     console.print(item_table(reports))
-    has_learned = _show_scores(console, bundle, demo)
+    _show_scores(console, bundle.manifest)
+    missed = shortcomings(demo, bundle.manifest)
+    for sentence in missed:
+        console.print(f"[red]{sentence}[/red]")
 
     places = Table("what", "where", show_header=False, box=None)
     places.add_row("the run", f"{run_dir} (curves.png, corpus.json, samples.json, checkpoints)")
@@ -84,24 +93,47 @@ def main() -> int:
     places.add_row("serve with TorchServe", f"make serve-torchserve, then POST {address}")
     console.print(places)
     console.print(f"\nAll of it took {time.monotonic() - started:.0f} seconds.")
-    return 1 if any(report.differences for report in reports) or not has_learned else 0
+    return 1 if missed or any(report.differences for report in reports) else 0
 
 
-def _show_scores(console: Console, bundle: Bundle, demo: Demo) -> bool:
-    """Show the scores whole, since a signature that is cut short is none; tell whether the model has learned enough."""
-    for score in bundle.manifest.scores:
-        console.print(
-            f"{score.metric} {score.value:.1f} ({score.low:.1f} to {score.high:.1f}) on {score.items} items of "
-            f"{score.test_set}, {score.signature}"
-        )
-    reached = [score.value for score in bundle.manifest.scores if score.metric == demo.metric]
+def cell(value: Any) -> str:
+    """Make the text of a table's cell: one line, cut where it is long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
+
+
+def _show_scores(console: Console, manifest: Manifest) -> None:
+    """Show the scores whole, since a signature that is cut short is none, and below each those of the baselines."""
+    for score in manifest.with_baselines():
+        figures = f"{score.value:.1f} ({score.low:.1f} to {score.high:.1f})"
+        if score in manifest.baselines:
+            console.print(f"    {score.engine}: {figures}")
+        else:
+            console.print(
+                f"{score.metric} {figures} on {score.items} items of {score.test_set}, {score.signature}",
+                soft_wrap=True,
+            )
+
+
+def shortcomings(demo: Demo, manifest: Manifest) -> list[str]:
+    """Say what the model has not learned: the score that the demo asks for, or more than the simplest baseline knows.
+
+    Raises ConfigError where the bundle lacks the score.
+    """
+    reached = [score for score in manifest.scores if score.metric == demo.metric]
     if not reached:
         raise ConfigError(f"the bundle has no score {demo.metric!r}, which the section 'demo' of its task names")
-    # The test set's score comes first.
-    has_learned = demo.has_learned(reached[0])
-    if not has_learned:
-        console.print(f"[red]{demo.metric} is {reached[0]:.1f}, and the demo must reach {demo.reaches:g}[/red]")
-    return has_learned
+    # The test set's score comes first, and the simplest baseline.
+    score, found = reached[0], []
+    if not demo.has_learned(score.value):
+        found.append(f"{demo.metric} is {score.value:.1f}, and the demo must reach {demo.reaches:g}")
+    place = (score.test_set, score.metric)
+    baseline = next((other for other in manifest.baselines if (other.test_set, other.metric) == place), None)
+    if baseline is not None and not demo.is_better(score.value, baseline.value):
+        found.append(
+            f"{demo.metric} is {score.value:.1f}, no better than the {baseline.value:.1f} of {baseline.engine}"
+        )
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:

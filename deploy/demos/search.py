@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deploy.demos.settings import load_demo
 from deploy.run.commands import run_command
+from dragoman.bundle.store import open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.task_table import TASKS
 
@@ -34,24 +35,25 @@ def main() -> int:
         raise ConfigError(f"the section 'demo' of configs/task/{arguments.task}.yaml names no search")
     study = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     console.rule("[bold]1. Train the default configuration", align="left")
-    # The same settings and the same full length as the best trial gets.
+    # The same settings, the task among them, and the same full length as the best trial gets.
     search = yaml.safe_load((SEARCHES / f"{name}.yaml").read_text(encoding="utf-8"))
     default = run_command(
-        "-m", "train", f"task={arguments.task}", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
+        "-m", "train", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
     )  # fmt: skip
     console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
     searched = run_command(
         "-m", "tune", f"search={name}", f"study={study}", f"trials={arguments.trials}", "then=train",
     )  # fmt: skip
     console.rule("[bold]3. Compare both on held-out items", align="left")
+    tuned = open_bundle(searched.value("bundle"))
     compared = run_command(
-        "-m", "model_registry", "compare", searched.value("bundle"), default.value("bundle"), "--mode", "superiority",
+        "-m", "model_registry", "compare", str(tuned.path), default.value("bundle"), "--mode", "superiority",
         accepted=tuple(VERDICTS),
     )  # fmt: skip
     console.print(f"\n{VERDICTS[compared.status]}")
     console.print(
         f"The study: make dashboard (Optuna) and make mlflow-ui (MLflow), pictures in runs/tune/{study}.\n"
-        "To put the tuned bundle through the gate: make promote VERSION=candidate\n"
+        f"To put the tuned bundle through the gate: make promote NAME={tuned.manifest.name} VERSION=candidate\n"
         f"All of it took {time.monotonic() - started:.0f} seconds."
     )
     return 0

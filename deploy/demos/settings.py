@@ -29,7 +29,11 @@ class Demo:
 
     def has_learned(self, value: float) -> bool:
         """Tell whether a score is as good as it must be."""
-        return value >= self.reaches if metric(self.metric).higher_is_better else value <= self.reaches
+        return value == self.reaches or self.is_better(value, self.reaches)
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Tell whether one value of the metric is better than another."""
+        return value > other if metric(self.metric).higher_is_better else value < other
 
 
 def load_demo(task: str) -> Demo:

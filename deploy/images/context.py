@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def lay_out(model: str, out: Path) -> BuildContext:
             else:
                 shutil.copyfile(source, target)
         shutil.copyfile(ROOT / "constraints.txt", path / "constraints.txt")
-        (path / "requirements-torchserve.txt").write_text("\n".join([*torchserve_packages(), ""]), encoding="utf-8")
+        (path / "requirements-torchserve.txt").write_text("".join(torchserve_packages(packaged.mar)), encoding="utf-8")
     except OSError as error:
         place = error.filename or out
         raise OutputError(f"cannot write {place}: {error.strerror or error}; choose another --out") from error
@@ -74,9 +75,14 @@ def lay_out(model: str, out: Path) -> BuildContext:
     return BuildContext(path=path, store=store, packaged=packaged, bundle=bundle.path, manifest=bundle.manifest)
 
 
-def torchserve_packages() -> list[str]:
-    """Return the packages that TorchServe's image needs, by the extra of pyproject.toml."""
+def torchserve_packages(mar: Path) -> list[str]:
+    """Return the lines of a ``requirements.txt`` for TorchServe's image: an archive's own, and those of its server.
+
+    The latter come from the extra of pyproject.toml.
+    """
+    with zipfile.ZipFile(mar) as archive:
+        of_the_task = archive.read("requirements.txt").decode("utf-8").splitlines()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras: dict[str, list[str]] = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["cpu"], *extras["serve-torchserve"]]
-    return [package for package in wanted if package not in CLIENT_PACKAGES and not package.startswith("dragoman[")]
+    of_the_server = project["optional-dependencies"]["serve-torchserve"]
+    wanted = [*of_the_task, *(package for package in of_the_server if package not in CLIENT_PACKAGES)]
+    return [f"{package}\n" for package in wanted if not package.startswith("dragoman[")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from deploy.conformance.corpus import load_corpus
 from deploy.conformance.servers import Endpoint
 from deploy.images.container import Container
-from dragoman.http.protocol import Reply
+from dragoman.http.protocol import Body, Reply
 from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.tasks.base import task_class
 
@@ -50,7 +50,7 @@ def drain(container: Container, ways: Sequence[Endpoint], engine: Endpoint, task
         )
 
 
-def _is_right(future: Future[Reply], expected: dict[str, object]) -> bool:
+def _is_right(future: Future[Reply], expected: Body) -> bool:
     if future.exception() is not None:
         print(f"no answer: {future.exception()}")
         return False

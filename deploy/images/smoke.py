@@ -33,6 +33,7 @@ from deploy.run.commands import run_command
 from dragoman.errors import run_cli
 from dragoman.predictor import load
 from dragoman.task_table import TASKS
+from scoring.held_out import read_held_out
 
 STANDARD = "bentoml containerize"
 # Bytes beyond the base image.
@@ -101,12 +102,13 @@ def main() -> int:
             settings = training_settings(arguments.task, load_demo(arguments.task), arguments.minutes)
             trained = run_command("-m", "train", *settings, f"run_dir={run_dir}", "tracking.enabled=false")
             bundle = trained.value("bundle")
+        items = held_out_items(Path(bundle))
         context = lay_out(bundle, arguments.out)
         checked = []
         with tempfile.TemporaryDirectory(prefix="smoke-images-") as folder:
             for name in [*SERVERS, *([] if arguments.without_standard else [STANDARD])]:
                 console.rule(f"[bold]{name}", align="left")
-                checked.append(_check(console, engine, context, name, Path(folder)))
+                checked.append(_check(console, engine, context, name, items, Path(folder)))
         _show(console, checked)
     faults = [fault for entry in checked for fault in entry.faults()]
     if arguments.json:
@@ -131,10 +133,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(console: Console, engine: ContainerEngine, context: BuildContext, name: str, folder: Path) -> Checked:
-    """Build one image, run it, compare its answers, and stop it with requests in flight."""
+def held_out_items(bundle: Path) -> list[str | bytes]:
+    """Read held-out items of the run that wrote a bundle; none where it is not in its run's folder any more."""
+    held_out = bundle.parent / "held_out" / "test.parquet"
+    return [item.input for item in read_held_out(held_out)[:ITEMS]] if held_out.exists() else []
+
+
+def _check(
+    console: Console,
+    engine: ContainerEngine,
+    context: BuildContext,
+    name: str,
+    items: Sequence[str | bytes],
+    folder: Path,
+) -> Checked:
+    """Build one image, run it, compare its answers, and stop it with requests in flight.
+
+    Without items, those are sent that the task's corpus of requests makes.
+    """
     manifest, is_standard = context.manifest, name == STANDARD
-    items = load_corpus(manifest.task).items(ITEMS)
+    items = items or load_corpus(manifest.task).items(ITEMS)
     # The standard image's labels are BentoML's to choose.
     wanted: Mapping[str, str] = {}
     if is_standard:

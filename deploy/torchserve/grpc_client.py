@@ -17,6 +17,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from deploy.torchserve.config import missing, torchserve_home
 from dragoman.errors import ConfigError, InferenceError, InvalidInput, UnavailableError, run_cli
+from dragoman.http.protocol import Body
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import task_class
 
@@ -53,11 +54,11 @@ class InferenceClient:
         self._unary = self._channel.unary_unary(f"/{SERVICE}/Predictions", **coders)
         self._stream = self._channel.unary_stream(f"/{SERVICE}/StreamPredictions", **coders)
 
-    def predict(self, model: str, payload: Mapping[str, Any] | bytes) -> dict[str, Any]:
+    def predict(self, model: str, payload: Mapping[str, Any] | bytes) -> Body:
         """Ask by ``Predictions``; raises UnavailableError when TorchServe does not answer, or has no such model."""
         return self.send(model, {"data": _encoded(payload)})
 
-    def predict_stream(self, model: str, payload: Mapping[str, Any] | bytes) -> list[dict[str, Any]]:
+    def predict_stream(self, model: str, payload: Mapping[str, Any] | bytes) -> list[Body]:
         """Ask by ``StreamPredictions`` and return all messages; raises as ``predict`` does."""
         request = self._request(model_name=model, input={"data": _encoded(payload)})
         try:
@@ -65,7 +66,7 @@ class InferenceClient:
         except grpc.RpcError as error:
             raise self._unavailable(error) from error
 
-    def send(self, model: str, inputs: Mapping[str, bytes]) -> dict[str, Any]:
+    def send(self, model: str, inputs: Mapping[str, bytes]) -> Body:
         """Ask by ``Predictions`` with any inputs: the body as ``data`` or ``body``, or the fields of a form."""
         try:
             return _decoded(self._unary(self._request(model_name=model, input=inputs), timeout=TIMEOUT_S))
@@ -87,9 +88,9 @@ class InferenceClient:
         self.close()
 
 
-def checked(body: dict[str, Any]) -> dict[str, Any]:
+def checked(body: Body) -> Body:
     """Return a body that is no error; raises InvalidInput or InferenceError with the text of one that is."""
-    if "code" not in body:
+    if not isinstance(body, dict) or "code" not in body:
         return body
     if body["code"] in InvalidInput.statuses:
         raise InvalidInput(body["error"], code=body["code"], field=body.get("field"))
@@ -100,8 +101,8 @@ def _encoded(payload: Mapping[str, Any] | bytes) -> bytes:
     return payload if isinstance(payload, bytes) else json.dumps(payload).encode()
 
 
-def _decoded(message: Any) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(message.prediction)
+def _decoded(message: Any) -> Body:
+    body: Body = json.loads(message.prediction)
     return body
 
 
@@ -144,7 +145,7 @@ def main() -> None:
     with InferenceClient(arguments.address) as client:
         body = checked(client.predict(arguments.model, task.request_for(arguments.item)))
     for output in task.outputs_of(body):
-        print(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
+        print(output if isinstance(output, str) else task.line(output))
 
 
 if __name__ == "__main__":

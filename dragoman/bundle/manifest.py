@@ -35,7 +35,10 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
+    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``.
+
+    ``imported`` tells weights that came as they are from those that were trained here.
+    """
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None
@@ -43,6 +46,7 @@ class Provenance:
     corpus_fingerprint: str
     base_model: BaseModel | None = None
     study: str | None = None
+    imported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,8 @@ class FileEntry:
 class Manifest:
     """Everything a bundle says about its model; ``digest`` covers all the rest and ``version`` is its beginning.
 
-    ``options`` and ``limits`` are the task's own: its class reads them (``dragoman.tasks.base``).
+    ``options`` and ``limits`` are the task's own: its class reads them (``dragoman.tasks.base``). ``baselines`` are
+    scores of simple methods, trained on the same examples, whose name each has as its ``engine``.
     """
 
     schema: int = SCHEMA
@@ -82,6 +87,7 @@ class Manifest:
     limits: Mapping[str, Any]
     provenance: Provenance
     scores: tuple[Score, ...]
+    baselines: tuple[Score, ...] = ()
     engines: tuple[str, ...]
     files: tuple[FileEntry, ...]
     version: str = ""
@@ -89,14 +95,31 @@ class Manifest:
 
     def sealed(self) -> Self:
         """Return the same manifest with its digest and version computed from its content."""
-        content = dataclasses.asdict(self)
+        content = self._content()
         del content["version"], content["digest"]
         digest = hashlib.sha256(to_json(content).encode("utf-8")).hexdigest()
         return dataclasses.replace(self, version=digest[:VERSION_LENGTH], digest=digest)
 
     def to_json(self) -> str:
         """Return the canonical text of ``manifest.json``."""
-        return to_json(dataclasses.asdict(self))
+        return to_json(self._content())
+
+    def _content(self) -> dict[str, Any]:
+        content = dataclasses.asdict(self)
+        # Left out where they say nothing: a bundle from before there were any keeps its digest.
+        if not self.baselines:
+            del content["baselines"]
+        if not self.provenance.imported:
+            del content["provenance"]["imported"]
+        return content
+
+    def with_baselines(self) -> list[Score]:
+        """List every score, followed by those of the baselines on the same test set and by the same metric."""
+        found: list[Score] = []
+        for score in self.scores:
+            place = (score.test_set, score.metric)
+            found += [score, *(other for other in self.baselines if (other.test_set, other.metric) == place)]
+        return found
 
     def identity(self) -> dict[str, Any]:
         """Return the model's name and version, in the form in which every answer of a server carries them."""
@@ -137,8 +160,8 @@ class Manifest:
         if isinstance(schema, int) and schema < SCHEMA:
             raise BundleError(
                 f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
-                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other "
-                "settings that RUN_DIR/config.yaml names"
+                "from its run: python -m train import task=… model.path=RUN_DIR/bundle/model, with the name and the "
+                "model's settings that RUN_DIR/config.yaml names"
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")

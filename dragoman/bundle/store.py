@@ -59,6 +59,7 @@ def write_bundle(
     limits: Mapping[str, Any],
     provenance: Provenance,
     scores: Sequence[Score],
+    baselines: Sequence[Score] = (),
     model_dir: Path,
     engines: Mapping[str, Path],
     config_yaml: str,
@@ -80,6 +81,7 @@ def write_bundle(
             limits=limits,
             provenance=provenance,
             scores=tuple(scores),
+            baselines=tuple(baselines),
             engines=tuple(sorted(engines)),
             files=(),
         )

@@ -1,7 +1,5 @@
 """CTranslate2: int8 on a CPU by default, the engine that ships."""
 
-import logging
-import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,57 +8,37 @@ from typing import Any
 import ctranslate2
 
 from dragoman.bundle.store import Bundle
-from dragoman.engines.cpu import kernel_settings, processor, usable_cores
-from dragoman.engines.mixing import BY_WIDTH, FREE, DecodingKind, Verdict, check_mixing, decoding_kinds, random_batches
+from dragoman.engines.cpu import usable_cores
+from dragoman.engines.ct2_batches import (
+    CONVERSION,
+    Widths,
+    chosen_device,
+    cpu_workers,
+    missing_conversion,
+)
+from dragoman.engines.mixing import (
+    WIDEST,
+    DecodingKind,
+    Verdict,
+    check_mixing,
+    decoding_kinds,
+    padded_width,
+    random_batches,
+)
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
-from dragoman.engines.verdicts import settled_verdict
-from dragoman.errors import ConfigError, InferenceError
+from dragoman.errors import InferenceError
 from dragoman.items.sizes import Capacity
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer
 
-# An answer must not depend, to the last bit, on the sources that share its batch. A batch is as wide as its longest
-# source, and some kernels sum in another order at another width. So the engine decides at its start which sources mix:
-#
-#   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
-#                                    a batch is at least NARROWEST wide
-#   fails, or no time --> BY_WIDTH   a source is always computed at one width, its next multiple of FINE_STEP, or of
-#                                    COARSE_STEP beyond that; each width is a class of its own
-#
-# Where a batch is narrower than the width at which it has to be computed, a filler row is added: the longest source
-# with ends behind it. Its outputs are dropped, and a callback stops it after its first step where there are callbacks.
+# The rule of mixing is that of `mixing`. Where a batch is narrower than the width at which it has to be computed,
+# a filler row is added: the longest source with ends behind it. Its outputs are dropped, and a callback stops it after
+# its first step where there are callbacks.
 
-log = logging.getLogger(__name__)
-
-CONVERSION = "ct2-int8"
 VOCABULARY_MAP = "vmap.txt"
-# Beyond so many workers the requests of a moment no longer fill as many batches.
-MAX_CPU_WORKERS = 16
-# The multiples are coarse for long sources, of which there are few: with finer ones they would not share batches.
-FINE_STEP, COARSE_STEP = 16, 64
-# oneDNN's AVX-512 kernels sum in one order between these two widths, and MKL's seem to
-# (`python -m benchmarks.translation.batch_invariance`).
-NARROWEST, WIDEST = 16, 192
 # Part of the key of a stored verdict: increase it whenever the self-check changes, so that older verdicts are ignored.
 CHECK_EDITION = 2
 
 StepCallback = Callable[["ctranslate2.GenerationStepResult"], bool]
-
-
-def cpu_workers(cores: int) -> int:
-    """Return how many workers of one thread each compute batches side by side.
-
-    A decoding step is too small to be shared: two threads take longer for it than one. On two cores two workers of one
-    thread were measured at 177 sentences/s, and one of two at 52 (benchmarks/results/cpu-layout-cpu.json).
-    """
-    return min(cores, MAX_CPU_WORKERS)
-
-
-def _width(longest: int, *, any_width: bool) -> int:
-    """Return the width at which a batch is computed whose longest source has so many tokens."""
-    if any_width and longest <= WIDEST:
-        return max(longest, NARROWEST)
-    step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
-    return math.ceil(longest / step) * step
 
 
 class CTranslate2Engine:
@@ -80,10 +58,7 @@ class CTranslate2Engine:
         max_beams: int,
     ) -> None:
         """Load the conversion and settle how its sources mix; raises ConfigError when the device is not there."""
-        has_cuda = ctranslate2.get_cuda_device_count() > 0
-        if device == "cuda" and not has_cuda:
-            raise ConfigError("device is cuda, but CTranslate2 sees no CUDA device; use device=cpu or auto")
-        self.device = "cuda" if has_cuda and device != "cpu" else "cpu"
+        self.device = chosen_device(device)
         # On a CPU the costs are the defaults of Capacity. On CUDA one batch at a time has to fill the device; that has
         # not been measured, since PyTorch's engine is the one for a GPU.
         self.capacity = Capacity(parallel_batches=cpu_workers(usable_cores()))
@@ -102,21 +77,17 @@ class CTranslate2Engine:
         # program that never closes the engine, or the process is aborted.
         self._translators = [translator]
         weakref.finalize(self, self._translators.clear)
-        key = {
-            "bundle": bundle.manifest.digest,
-            "device": self.device,
-            "processor": processor(),
-            "settings": kernel_settings(),
-            "versions": {"check": CHECK_EDITION, "ctranslate2": ctranslate2.__version__},
-        }
-        self._verdict = settled_verdict(key, lambda: self._check(min(WIDEST, max_source_tokens), max_beams))
-        self._any_width = self._verdict.mixing == FREE
-        log.info("sources of unequal lengths are mixed: %s (self-check %s)", self._verdict.mixing, self._verdict.reason)
+        self._widths = Widths(
+            bundle,
+            self.device,
+            lambda: self._check(min(WIDEST, max_source_tokens), max_beams),
+            edition=CHECK_EDITION,
+        )
 
     @staticmethod
     def cannot_open(bundle: Bundle) -> str | None:
         """Return the reason why this engine cannot run the bundle, or None."""
-        return None if CONVERSION in bundle.manifest.engines else f"the bundle has no {CONVERSION} conversion"
+        return missing_conversion(bundle)
 
     def describe(self) -> Mapping[str, str | int]:
         """See ``Engine.describe``; ``mixing`` is free, or by_width where only sources of one width share batches."""
@@ -124,13 +95,12 @@ class CTranslate2Engine:
             "engine": self.name,
             "device": self.device,
             "parallel": self.capacity.parallel_batches,
-            "mixing": self._verdict.mixing,
-            "self_check": self._verdict.reason,
+            **self._widths.describe(),
         }
 
     def batch_class(self, length: int) -> int:
         """See ``Seq2SeqEngine.batch_class``."""
-        return WIDEST if self._any_width and length <= WIDEST else _width(length, any_width=False)
+        return self._widths.batch_class(length)
 
     def decode(
         self,
@@ -142,7 +112,7 @@ class CTranslate2Engine:
         on_answer: OnAnswer | None = None,
     ) -> list[list[Hypothesis]]:
         """See ``Seq2SeqEngine.decode``; greedy outputs without scores are known before the rest of their batch."""
-        rows = self._rows(sources, any_width=self._any_width)
+        rows = self._rows(sources, any_width=self._widths.any_width)
         reported = on_answer if len(sources) > 1 and not return_scores else None
         with_callback = decoding.num_beams == 1 and (len(rows) > len(sources) or reported is not None)
         results = self._translate(
@@ -162,7 +132,7 @@ class CTranslate2Engine:
         """Return the pieces of the sources, and of a filler row where they are narrower than they are computed."""
         rows = [self._tokenizer.pieces(ids) for ids in sources]
         longest = max(rows, key=len)
-        padding = _width(len(longest), any_width=any_width) - len(longest)
+        padding = padded_width(len(longest), any_width=any_width) - len(longest)
         if padding:
             # Ends behind the first one hardly change the output, so this row ends about when its original does.
             rows.append(longest + [self._end] * padding)
@@ -197,8 +167,6 @@ class CTranslate2Engine:
 
     def _check(self, widest: int, max_beams: int) -> Verdict:
         """Check whether sources up to a width may be mixed with these weights on this machine."""
-        if self.device != "cpu":
-            return Verdict(BY_WIDTH, f"not made on {self.device}", certain=False)
         batches = random_batches(widest=widest, first_id=UNK_ID + 1, end_id=EOS_ID, vocabulary=self._tokenizer.size)
         threads = self.capacity.parallel_batches
         return check_mixing(self._outputs, batches, decoding_kinds(max_beams), threads=threads)

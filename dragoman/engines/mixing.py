@@ -1,6 +1,10 @@
-"""A self-check that sources of unequal lengths can share a batch on this machine without a change of any bit."""
+"""The widths at which sources share batches, and the self-check that all of them may on this machine.
+
+An answer must not change by a bit with the sources in its batch.
+"""
 
 import logging
+import math
 import os
 import random
 import time
@@ -9,8 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dragoman.errors import ConfigError, DragomanError
+
+# An answer must not depend, to the last bit, on the sequences that share its batch. A batch is as wide as its longest
+# sequence, and some kernels sum in another order at another width. So an engine decides at its start which ones mix:
+#
+#   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
+#                                    a batch is at least NARROWEST wide
+#   fails, or no time --> BY_WIDTH   a sequence is always computed at one width, its next multiple of FINE_STEP, or of
+#                                    COARSE_STEP beyond that; each width is a class of its own
 
 # A matrix product adds up its numbers in the order of the kernel that computes it, and a batch is as wide as its
 # longest source. Where the kernel's order depends on the width, so do the last bits of attention; rounding to 8 bits
@@ -25,6 +38,12 @@ log = logging.getLogger(__name__)
 
 MIXING_VARIABLE = "DRAGOMAN_MIXING"
 FREE, BY_WIDTH = "free", "by_width"
+
+# The multiples are coarse for long sequences, of which there are few: with finer ones they would not share batches.
+FINE_STEP, COARSE_STEP = 16, 64
+# oneDNN's AVX-512 kernels sum in one order between these two widths, and MKL's seem to
+# (`python -m benchmarks.translation.batch_invariance`).
+NARROWEST, WIDEST = 16, 192
 
 SOURCES = 200
 # Seconds that a start may take longer; more for a model that is loaded beside one that serves, for which nobody waits,
@@ -61,7 +80,9 @@ class Verdict:
 
 _is_unhurried: ContextVar[bool] = ContextVar("is_unhurried", default=False)
 
-Compute = Callable[[Sequence[Sequence[int]], DecodingKind], Sequence[object]]
+# A way of computing that uses kernels of its own, such as a DecodingKind; a check tries all that an engine has.
+Kind = TypeVar("Kind")
+Compute = Callable[[Sequence[Sequence[int]], Kind], Sequence[object]]
 
 
 def configured_mixing() -> str:
@@ -75,23 +96,40 @@ def configured_mixing() -> str:
     return value
 
 
+def padded_width(longest: int, *, any_width: bool) -> int:
+    """Return the width at which a batch is computed whose longest sequence has so many tokens."""
+    if any_width and longest <= WIDEST:
+        return max(longest, NARROWEST)
+    step = FINE_STEP if longest <= COARSE_STEP else COARSE_STEP
+    return math.ceil(longest / step) * step
+
+
 def decoding_kinds(max_beams: int) -> list[DecodingKind]:
     """Return the kinds in the shares in which a check tries them; most are greedy, as most requests are."""
     greedy = [DecodingKind(), DecodingKind(return_scores=False), DecodingKind()]
     return [*greedy, DecodingKind(num_beams=max_beams)] if max_beams > 1 else greedy
 
 
-def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) -> list[list[list[int]]]:
+def random_batches(
+    *,
+    widest: int,
+    first_id: int,
+    end_id: int,
+    vocabulary: int,
+    sources: int = SOURCES,
+    common_length: int = COMMON_LENGTH,
+    costs: Sequence[int] = BATCH_COSTS,
+) -> list[list[list[int]]]:
     """Return the sources of a check in batches, with random ids and lengths from 1 to ``widest``."""
     chooser = random.Random(0)  # noqa: S311
     batches: list[list[list[int]]] = [[]]
     width = 0
-    for place in range(SOURCES):
-        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, COMMON_LENGTH))
+    for place in range(sources):
+        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, common_length))
         source = [*(chooser.randrange(first_id, vocabulary) for _ in range(length - 1)), end_id]
         width = max(width, length)
         # A source alone in its batch would show nothing.
-        most = BATCH_COSTS[(len(batches) - 1) % len(BATCH_COSTS)]
+        most = costs[(len(batches) - 1) % len(costs)]
         if len(batches[-1]) > 1 and width * (len(batches[-1]) + 1) > most:
             batches.append([])
             width = length
@@ -115,13 +153,13 @@ def budget_s() -> float:
 
 
 def check_mixing(
-    compute: Compute, batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[DecodingKind], *, threads: int
+    compute: Compute[Kind], batches: Sequence[Sequence[Sequence[int]]], kinds: Sequence[Kind], *, threads: int
 ) -> Verdict:
     """Check that ``compute`` gives each source the same outputs alone and in its batch, with ``threads`` at a time."""
     started = time.monotonic()
     deadline, has_failed = started + budget_s(), False
 
-    def count_differences(batch: Sequence[Sequence[int]], kind: DecodingKind) -> int | None:
+    def count_differences(batch: Sequence[Sequence[int]], kind: Kind) -> int | None:
         """Count the sources of a batch whose outputs differ from those alone; None when the check is over."""
         nonlocal has_failed
         alone: list[object] = []

@@ -74,7 +74,7 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
         bodies[TEXT_TYPE] = {"schema": interface.text or {"type": "string"}, "example": task.example_item}
     bodies[FORM_TYPE] = {"schema": REQUEST, "example": task.request_for(task.example_item)}
     answers = {
-        name: {"value": {**example, "model": manifest.identity()}}
+        name: {"value": {**example, "model": manifest.identity()} if isinstance(example, dict) else example}
         for name, example in interface.response_examples.items()
     }
     codes_by_status: dict[int, list[str]] = {}
@@ -91,7 +91,9 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
         },
         "responses": {
             "200": {
-                "description": f"The answer: lists where `{task.input_field}` was a list",
+                "description": interface.response.get(
+                    "description", f"The answer: lists where `{task.input_field}` was a list"
+                ),
                 "content": {JSON_TYPE: {"schema": RESPONSE, "examples": answers}},
             },
             **{str(status): _error(status, codes) for status, codes in sorted(codes_by_status.items())},
@@ -100,7 +102,9 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
 
 
 def _response_schema(manifest: Manifest, interface: Interface) -> Schema:
-    """Add to the task's own schema the model that answers."""
+    """Add to the task's own schema of an object the model that answers; the entries of a list name it themselves."""
+    if interface.response["type"] == "array":
+        return interface.response
     text: Schema = {"type": "string"}
     model: Schema = {"name": text, "version": text, "run_id": {**text, "nullable": True}, "digest": text}
     described = {"type": "object", "required": sorted(model), "properties": model, "example": manifest.identity()}

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,12 +31,21 @@ log = logging.getLogger(__name__)
 RENDERED_AT_ONCE = 200
 
 
+# The JSON of an answer: an object, as that of every error is, or a list.
+Body = dict[str, Any] | list[Any]
+
+
 @dataclass(frozen=True)
 class Reply:
     """The answer to one request."""
 
     status: int
-    body: dict[str, Any]
+    body: Body
+
+    @property
+    def error(self) -> Mapping[str, Any]:
+        """The body of an error; empty for an answer, which has no code."""
+        return self.body if isinstance(self.body, dict) and "code" in self.body else {}
 
     @cached_property
     def content(self) -> bytes:
@@ -112,10 +121,11 @@ async def answer_with(
     return await loop.run_in_executor(parse_in, _render, predictor, request, outcomes)
 
 
-def error_reply(error: DragomanError) -> Reply:
-    """Make the reply that carries an error."""
+def error_reply(error: DragomanError, *, field: str | None = None) -> Reply:
+    """Make the reply that carries an error, with the field that it names, or another one."""
     body = {"error": str(error), "code": error.code}
-    return Reply(error.status, body if error.field is None else {**body, "field": error.field})
+    field = field or error.field
+    return Reply(error.status, body if field is None else {**body, "field": field})
 
 
 def server_fault() -> InferenceError:
@@ -145,8 +155,7 @@ def _render(predictor: Predictor, request: Request, outcomes: Sequence[Result | 
         for prepared, field in zip(request.inputs, request.fields, strict=True):
             outcome = predictor.task.assemble(prepared, [next(remaining) for _ in prepared.items])
             if isinstance(outcome, Failure):
-                reply = error_reply(outcome.error)
-                return Reply(reply.status, {**reply.body, "field": field} if outcome.error.field else reply.body)
+                return error_reply(outcome.error, field=field if outcome.error.field else None)
             results.append(outcome)
         reply = Reply(200, predictor.task.render(request, results))
         # Encoded here, where a value that is no JSON can still become an error.

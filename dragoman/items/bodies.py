@@ -100,6 +100,18 @@ def repeated_form_field() -> InvalidInput:
     return InvalidInput("a form may hold each field once, as name=value; for several values send JSON, with a list")
 
 
+def shown(value: object) -> str:
+    """Format a JSON value for a message: as JSON, and cut where it is long."""
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def json_type(value: object) -> str:
+    """Name the type of a JSON value."""
+    names: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
 def _beyond_measure() -> InvalidInput:
     return InvalidInput("the body is nested too deeply or holds too long a number", code="malformed_json")
 

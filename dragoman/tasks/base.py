@@ -11,6 +11,7 @@ Class attributes and class methods need no model: packaging, documentation, the 
 Instances hold a loaded model; their methods are called from several threads.
 """
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -95,7 +96,7 @@ class Page:
 class Columns:
     """A request as a row of a table, the form in which MLflow signs models.
 
-    ``inputs`` maps columns to MLflow's types, ``outputs`` columns to fields of an answer, ``params`` names to defaults.
+    ``inputs`` and ``outputs`` map columns to MLflow's types, ``params`` names to defaults; ``Task.row`` fills outputs.
     """
 
     inputs: Mapping[str, str]
@@ -182,7 +183,12 @@ class Task:
     @classmethod
     def columns(cls, manifest: Manifest) -> Columns:
         """Describe a request as a row of a table."""
-        return Columns(inputs={cls.input_field: "string"}, outputs={cls.output_field: cls.output_field})
+        return Columns(inputs={cls.input_field: "string"}, outputs={cls.output_field: "string"})
+
+    @classmethod
+    def row(cls, body: Any) -> Mapping[str, Any]:
+        """Read the output columns of ``columns`` from the answer to a request for one input."""
+        return {cls.output_field: body[cls.output_field]}
 
     @classmethod
     def card(cls, manifest: Manifest) -> Card:
@@ -195,7 +201,7 @@ class Task:
         return {cls.input_field: inputs}
 
     @classmethod
-    def outputs_of(cls, body: Mapping[str, Any]) -> list[Any]:
+    def outputs_of(cls, body: Any) -> list[Any]:
         """Read the outputs, in order, from the answer to a request for a list."""
         return list(body[cls.output_field])
 
@@ -203,6 +209,13 @@ class Task:
     def output(value: Any) -> Any:
         """Return the plain JSON form of a result's value, which metrics and comparisons use."""
         return value
+
+    @classmethod
+    def line(cls, output: Any) -> str:
+        """Write an output as one line of text: a line as it is, anything else as JSON."""
+        if isinstance(output, str) and not {"\n", "\r"} & set(output):
+            return output
+        return json.dumps(output, ensure_ascii=False)
 
     @classmethod
     def sample(cls, item: Any, reference: Any, output: Any) -> dict[str, Any]:
@@ -230,8 +243,11 @@ class Task:
         (outcome,) = outcomes
         return outcome
 
-    def render(self, request: Any, results: Sequence[Result]) -> dict[str, Any]:
-        """Make the body of the answer to a request whose inputs all succeeded, from one result each."""
+    def render(self, request: Any, results: Sequence[Result]) -> dict[str, Any] | list[Any]:
+        """Make the body of the answer to a request whose inputs all succeeded, from one result each.
+
+        It is an object or a list in JSON; ``output_field`` says nothing of a list.
+        """
         raise NotImplementedError
 
     # Batches.

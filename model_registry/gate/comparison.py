@@ -47,8 +47,14 @@ class Competitor:
                 changed = changed_in_batches(self.predictor, inputs, sample=batches.sample)
             self._answered[held_out.digest] = (outputs, changed)
         outputs, changed = self._answered[held_out.digest]
-        size_mb = sum(entry.bytes for entry in self.bundle.manifest.files) / 1e6
-        return Measurements(outputs=outputs, changed_in_batches=changed, p95_ms=p95_ms, size_mb=size_mb)
+        manifest = self.bundle.manifest
+        return Measurements(
+            outputs=outputs,
+            changed_in_batches=changed,
+            p95_ms=p95_ms,
+            size_mb=sum(entry.bytes for entry in manifest.files) / 1e6,
+            baselines=manifest.baselines,
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dragoman.bundle.manifest import Score
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import Outputs, Predictor, answer_all
 
@@ -16,12 +17,16 @@ LATENCY_ROUNDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """The figures of one bundle. None means not asked for by any limit, and for ``p95_ms`` also: all items refused."""
+    """The figures of one bundle. None means not asked for by any limit, and for ``p95_ms`` also: all items refused.
+
+    ``baselines`` are what training has scored beside the model.
+    """
 
     outputs: Outputs
     changed_in_batches: float | None
     p95_ms: float | None
     size_mb: float
+    baselines: tuple[Score, ...] = ()
 
 
 def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: int) -> float:

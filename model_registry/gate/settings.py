@@ -1,6 +1,5 @@
 """The gate's settings: the section ``gate:`` of ``configs/task/<task>.yaml``, or of a file that a user gives."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import yaml
 
 from dragoman import strict
 from dragoman.errors import ConfigError
-from dragoman.strict import Setting
+from dragoman.strict import Setting, did_you_mean
 from scoring.bootstrap import Mode
 from scoring.table import GUARDS, METRICS
 
@@ -23,10 +22,16 @@ SECTION = "gate"
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The figures that a guard accepts; null leaves a side open, and both sides switch the guard off."""
+    """The figures that a guard accepts, absolute or against the champion's; with nothing but nulls it is switched off.
+
+    ``margin`` is for metrics: as in the comparison itself, the interval of the difference decides, and not its value.
+    """
 
     min: Annotated[float | None, Setting("the least accepted figure")] = None
     max: Annotated[float | None, Setting("the greatest accepted figure")] = None
+    fall: Annotated[float | None, Setting("how far a figure may be below the champion's", minimum=0)] = None
+    rise: Annotated[float | None, Setting("how far a figure may be above the champion's", minimum=0)] = None
+    margin: Annotated[float | None, Setting("what a candidate may surely lose of a metric", minimum=0)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,9 @@ class GateSettings:
     metric: Literal[tuple(METRICS)]  # type: ignore[valid-type]
     margin: Annotated[float, Setting("what a candidate may lose, or must gain, in the metric's unit", minimum=0.001)]
     floor: Annotated[float | None, Setting("the score that a first champion needs, in the metric's unit, or null")]
+    above_baseline: Annotated[
+        bool, Setting("a first champion must score better than its manifest's first baseline")
+    ] = True
     mode: Mode = "non_inferiority"
     alpha: Annotated[float, Setting("the error rate of either decision", minimum=0.001, maximum=0.5)] = 0.05
     resamples: Annotated[int, Setting("resamples of the bootstrap", minimum=100, maximum=1_000_000)] = 2000
@@ -64,15 +72,6 @@ class GateSettings:
     latency_sample: Annotated[int, Setting("items whose latency is measured", minimum=1)] = 100
     size_mb: Limit = Limit()
     size_ratio: Limit = Limit(max=2.0)
-
-
-# One field for each guard that a task has, so that a wrong name is reported like any other wrong setting.
-_Guards = dataclasses.make_dataclass("_Guards", [(name, Range, Range()) for name in GUARDS], frozen=True, kw_only=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _GuardSection:
-    guards: _Guards  # type: ignore[valid-type]
 
 
 def task_settings(task: str) -> GateSettings:
@@ -109,20 +108,24 @@ def _read(path: Path) -> Any:
 def _parsed(path: Path, section: Any) -> GateSettings:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path} must hold a group of settings, or a section {SECTION}: with one, got {section!r}")
-    section = {"guards": {}, **section}
-    # The parser takes the mapping of guards as it is; the second pass reads what is in it.
-    parsed = strict.parse(section, GateSettings)
-    guards = strict.parse({"guards": section["guards"]}, _GuardSection)
-    problems = list(dict.fromkeys([*parsed.problems, *guards.problems]))
+    parsed = strict.parse({"guards": {}, **section}, GateSettings)
+    problems = [*parsed.problems, *_unknown_guards(section.get("guards"))]
     if not problems:
-        ranges = {name: getattr(guards.value.guards, name) for name in section["guards"]}
-        settings: GateSettings = replace(
-            parsed.value, guards={name: one for name, one in ranges.items() if one != Range()}
-        )
+        guards = {name: limits for name, limits in parsed.value.guards.items() if limits != Range()}
+        settings: GateSettings = replace(parsed.value, guards=guards)
         problems = _contradictions(settings)
         if not problems:
             return settings
     raise ConfigError(f"{path} has {len(problems)} wrong settings: " + "; ".join(problems))
+
+
+def _unknown_guards(section: Any) -> list[str]:
+    """Report every name that is neither a guard nor a metric."""
+    known = [*sorted(GUARDS), *METRICS]
+    names = [str(name) for name in section if name not in known] if isinstance(section, Mapping) else []
+    return [
+        f"guards.{name} is not a setting; guards takes {', '.join(known)}{did_you_mean(name, known)}" for name in names
+    ]
 
 
 def _contradictions(settings: GateSettings) -> list[str]:
@@ -130,6 +133,11 @@ def _contradictions(settings: GateSettings) -> list[str]:
         f"guards.{name}.min must be at most guards.{name}.max, got {limits.min:g} and {limits.max:g}"
         for name, limits in settings.guards.items()
         if limits.min is not None and limits.max is not None and limits.min > limits.max
+    ]
+    problems += [
+        f"guards.{name}.margin is for metrics ({', '.join(METRICS)}); give {name} a fall or a rise"
+        for name, limits in settings.guards.items()
+        if limits.margin is not None and name not in METRICS
     ]
     if settings.alpha * settings.resamples < RESAMPLES_BELOW_LIMIT:
         least = math.ceil(RESAMPLES_BELOW_LIMIT / settings.alpha)

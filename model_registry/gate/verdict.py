@@ -1,19 +1,25 @@
 """The rule that lets a candidate become champion: guards first, then the interval of the difference and the margin.
 
-A first champion has nothing to be compared with; it needs the floor that the settings ask for.
+A first champion has nothing to be compared with: it needs the floor that the settings ask for, and must do better than
+the first of the baselines that its training scored on the same items.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from dragoman.bundle.manifest import Manifest
+from dragoman.bundle.manifest import Manifest, Score
 from dragoman.tasks.base import task_class
 from model_registry.gate.guards import Guard, check_guards
 from model_registry.gate.held_out import HeldOut
 from model_registry.gate.measurements import Measurements
 from model_registry.gate.settings import GateSettings
-from scoring.base import Counts, Metric
-from scoring.bootstrap import Comparison, Outcome, compare, decide, items_missing
+from scoring.base import Counts, Metric, PairedTest
+from scoring.bootstrap import RESAMPLES, SEED, Comparison, Outcome, compare, decide, items_missing
 from scoring.table import metric as metric_named
+
+# Guards that a reason names; a model that answers one label alone fails one for each class.
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,10 @@ class SetScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict with its grounds; ``comparison`` is None where there is no champion."""
+    """A verdict with its grounds; ``comparison`` is None where there is no champion.
+
+    ``paired_test`` is for information, as are ``baselines``: what a simple method reaches by the metric on these sets.
+    """
 
     verdict: Outcome
     reason: str
@@ -39,6 +48,8 @@ class Judgement:
     sets: tuple[SetScores, ...]
     left_out: tuple[str, ...]
     comparison: Comparison | None
+    paired_test: PairedTest | None
+    baselines: tuple[Score, ...]
     guards: tuple[Guard, ...]
 
 
@@ -58,44 +69,78 @@ def judge(
     guards = check_guards(candidate, champion, held_out.inputs, references, settings)
     ours = metric.counts(candidate.outputs.plain, references)
     theirs = metric.counts(champion.outputs.plain, references) if champion else None
-    comparison = None
+    sets = _scores_by_set(held_out, metric, ours, theirs)
+    baselines = _baselines(candidate.baselines, sets, metric)
+    comparison = paired_test = None
     if theirs is None:
-        verdict, reason = _first(metric, metric.score(ours.sum(axis=0)), settings)
+        verdict, reason = _first(metric, metric.score(ours.sum(axis=0)), sets, baselines, settings)
     else:
         comparison = compare(
             metric, ours, theirs, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed
         )
+        paired_test = metric.paired_test(ours, theirs)
         verdict, reason = _compared(metric, comparison, settings)
     failed = [guard for guard in guards if not guard.passed]
     if failed:
-        values = ["could not be measured" if one.value is None else f"is {one.value:.4g}" for one in failed]
-        told = zip(failed, values, strict=True)
-        verdict = "rejected"
-        reason = " and ".join(f"its {one.name} {value}, accepted is {one.accepted}" for one, value in told)
+        verdict, reason = "rejected", _failed(failed)
     return Judgement(
         verdict=verdict,
         reason=reason,
         settings=settings,
         signature=metric.signature(),
         held_out_digest=held_out.digest,
-        sets=_scores_by_set(held_out, metric, ours, theirs),
+        sets=sets,
         left_out=held_out.left_out,
         comparison=comparison,
+        paired_test=paired_test,
+        baselines=baselines,
         guards=tuple(guards),
     )
 
 
-def _first(metric: Metric, score: float, settings: GateSettings) -> tuple[Outcome, str]:
-    floor = settings.floor
-    if floor is None or (score >= floor if metric.higher_is_better else score <= floor):
-        return "promoted", "first champion"
-    needed = f"at {'least' if metric.higher_is_better else 'most'} {floor:g}"
-    return "rejected", f"its {metric.name} is {score:.2f}, and a first champion needs {needed} (floor of the gate)"
+def _failed(guards: Sequence[Guard]) -> str:
+    """Say which guards failed, with value and limit."""
+    told = []
+    for guard in guards[:MOST_NAMED]:
+        value = "could not be measured" if guard.value is None else f"is {guard.value:.4g}"
+        note = f" ({guard.note})" if guard.note and guard.value is not None else ""
+        told.append(f"its {guard.name} {value}, accepted is {guard.accepted}{note}")
+    more = len(guards) - MOST_NAMED
+    return " and ".join(told) + (f" and {more} more failed" if more > 0 else "")
+
+
+def _first(
+    metric: Metric, score: float, sets: Sequence[SetScores], baselines: Sequence[Score], settings: GateSettings
+) -> tuple[Outcome, str]:
+    if not math.isfinite(score):
+        return "rejected", f"its {metric.name} has no value on these items"
+    floor, sign = settings.floor, 1 if metric.higher_is_better else -1
+    if floor is not None and sign * (score - floor) < 0:
+        needed = f"at {'least' if metric.higher_is_better else 'most'} {floor:g}"
+        return "rejected", (
+            f"its {metric.name} is {metric.figure(score)}, and a first champion needs {needed} (floor of the gate): "
+            "train longer or with more data, or set another floor"
+        )
+    for one in sets if settings.above_baseline else ():
+        # The first one is the trivial one, which has looked at no input.
+        trivial = next((baseline for baseline in baselines if baseline.test_set == one.label), None)
+        if trivial is not None and sign * (one.candidate - trivial.value) <= 0:
+            return "rejected", (
+                f"its {metric.name} on {one.label} is {metric.figure(one.candidate)}, and a first champion must do "
+                f"better than the baseline {trivial.engine} ({metric.figure(trivial.value)}): train longer or with "
+                "more data, or set above_baseline: false"
+            )
+    return "promoted", "first champion"
 
 
 def _compared(metric: Metric, comparison: Comparison, settings: GateSettings) -> tuple[Outcome, str]:
     """Decide by the number of items, then by the interval and the margin, and give the reason in words."""
     margin = settings.margin
+    if not math.isfinite(comparison.candidate):
+        return "rejected", f"its {metric.name} has no value on these items"
+    if not all(map(math.isfinite, (comparison.champion, comparison.low, comparison.high))):
+        which = "interval" if math.isfinite(comparison.champion) else "champion"
+        return "undecided", f"the {metric.name} of the {which} has no value on these items; give more or other ones"
     if comparison.items < settings.minimum_items:
         missing = settings.minimum_items - comparison.items
         return "undecided", (
@@ -105,16 +150,19 @@ def _compared(metric: Metric, comparison: Comparison, settings: GateSettings) ->
     confidence = 100 * (1 - 2 * settings.alpha)
     # Positive is better, so the subtraction is the other way round where a lower score is better.
     which = "difference" if metric.higher_is_better else "champion minus candidate"
+    ours, theirs, width = map(metric.figure, (comparison.candidate, comparison.champion, comparison.width))
+    gain, low, high = (
+        metric.figure(value, signed=True) for value in (comparison.difference, comparison.low, comparison.high)
+    )
     difference = (
-        f"{settings.metric} {comparison.candidate:.2f} against the champion's {comparison.champion:.2f}, {which} "
-        f"{comparison.difference:+.2f} ({confidence:g} % interval {comparison.low:+.2f} to {comparison.high:+.2f})"
+        f"{settings.metric} {ours} against the champion's {theirs}, {which} {gain} "
+        f"({confidence:g} % interval {low} to {high})"
     )
     outcome = decide(comparison, mode=settings.mode, margin=margin)
     if outcome == "undecided":
         missing = items_missing(comparison, margin=margin)
         return outcome, (
-            f"interval wider than margin ({comparison.width:.2f} > {margin:g}), need about {missing} more items; "
-            f"{difference}"
+            f"interval wider than margin ({width} > {margin:g}), need about {missing} more items; {difference}"
         )
     meanings = {
         ("superiority", "promoted"): "surely better",
@@ -144,3 +192,14 @@ def _scores_by_set(held_out: HeldOut, metric: Metric, ours: Counts, theirs: Coun
             )
         )
     return tuple(found)
+
+
+def _baselines(known: Sequence[Score], sets: Sequence[SetScores], metric: Metric) -> tuple[Score, ...]:
+    """Choose the scores of baselines by the same metric on the same items, under the sets' names of this decision."""
+    signature = metric.interval_signature(RESAMPLES, SEED)
+    return tuple(
+        replace(score, test_set=one.label)
+        for one in sets
+        for score in known
+        if score.signature == signature and score.test_set.rpartition("@")[2] == one.label.rpartition("@")[2]
+    )

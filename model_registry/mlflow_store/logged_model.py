@@ -79,7 +79,9 @@ def _save_model(path: str, bundle: Bundle, model: Model) -> None:
         code_paths=[str(Path(dragoman.__file__).parent)],
         signature=ModelSignature(
             inputs=Schema([ColSpec(kind, name) for name, kind in columns.inputs.items()]),
-            outputs=Schema([ColSpec("string", name, required=False) for name in (*columns.outputs, "error")]),
+            outputs=Schema(
+                [ColSpec(kind, name, required=False) for name, kind in {**columns.outputs, "error": "string"}.items()]
+            ),
             params=ParamSchema(params) if params else None,
         ),
         input_example=pandas.DataFrame({column: [task.example_item] for column in columns.inputs}),

@@ -28,11 +28,12 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
         self, context: PythonModelContext, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
     ) -> pandas.DataFrame:
         """Answer row by row, in order."""
+        task = self.predictor.task
         rows = model_input[list(self.columns.inputs)].to_dict("records")
         requests = [RawRequest(body=json.dumps({**row, **(params or {})}).encode("utf-8")) for row in rows]
-        replies = [reply.body for reply in answer(self.predictor, requests)]
-        columns = {**self.columns.outputs, "error": "error"}
-        found = {column: [body.get(field) for body in replies] for column, field in columns.items()}
+        replies = answer(self.predictor, requests)
+        answers = [{"error": reply.error["error"]} if reply.error else task.row(reply.body) for reply in replies]
+        found = {column: [row.get(column) for row in answers] for column in (*self.columns.outputs, "error")}
         # pandas' own text type would make NaN, a number, of what is absent.
         return pandas.DataFrame(found, dtype=object)
 

@@ -17,6 +17,7 @@ from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.signature import SIGNATURE
 from dragoman.bundle.store import BUNDLE_LABEL, MANIFEST, Bundle, open_bundle
 from dragoman.errors import BundleError, OutputError, run_cli
+from model_registry.packaging.requirements import REQUIREMENTS, task_requirements
 from model_registry.packaging.verified_copy import copy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,16 +71,22 @@ def _store_bundle(bundle: Bundle) -> None:
         labels = {BUNDLE_LABEL: bundle.manifest.digest, "task": bundle.manifest.task}
         with bentoml.models.create(tag, labels=labels) as created:
             copy_bundle(bundle, Path(created.path_of("bundle")))
+            # Read by the service when a Bento is built of it.
+            requirements = task_requirements(bundle.manifest.task)
+            Path(created.path_of(REQUIREMENTS)).write_text(requirements, encoding="utf-8")
         model = bentoml.models.get(tag)
     # `bentoml serve` from the root serves the model packaged last, which may be one stored long ago.
     os.utime(model.path)
 
 
 def _holds(model: Any, bundle: Bundle) -> bool:
-    """Tell whether a stored model is whole and has the signature of the bundle, which may be newer than the model."""
+    """Tell whether a stored model is whole and has the bundle's signature and requirements, which may be newer."""
     try:
         stored = open_bundle(model.path_of("bundle"))
-    except BundleError:
+        requirements = Path(model.path_of(REQUIREMENTS)).read_text(encoding="utf-8")
+    except (BundleError, OSError):
+        return False
+    if requirements != task_requirements(bundle.manifest.task):
         return False
     theirs, ours = (one.path / SIGNATURE for one in (stored, bundle))
     if theirs.exists() != ours.exists() or (ours.exists() and theirs.read_bytes() != ours.read_bytes()):
@@ -96,6 +103,8 @@ def _build(folder: Path, bundle: Bundle) -> None:
         staged.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, staged)
     shutil.copyfile(bundle.path / "MODEL_CARD.md", folder / "README.md")
+    # Not copied to the Bento's sources: the service reads them in the stored model.
+    (folder / REQUIREMENTS).write_text(task_requirements(bundle.manifest.task), encoding="utf-8")
     files = [f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}" for name in _files(folder, "*")]
     tag, digest = _tag(bundle), hashlib.sha256("\n".join(files).encode()).hexdigest()
     bento = _find(bentoml.bentos, tag)

@@ -16,6 +16,7 @@ from pathlib import Path
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError, OutputError
 from model_registry.packaging.mar_config import load_model_config
+from model_registry.packaging.requirements import REQUIREMENTS, task_requirements
 from model_registry.packaging.verified_copy import bundle_files, copy_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,9 @@ def _archived(bundle: Bundle, work: Path) -> Path:
     name = bundle.manifest.name
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", name]
     command += ["--version", bundle.manifest.version, "--handler", str(HANDLER), "--config-file", str(MODEL_CONFIG)]
+    # TorchServe installs them where it is told to (install_py_dep_per_model); our image is built with them.
+    (work / REQUIREMENTS).write_text(task_requirements(bundle.manifest.task), encoding="utf-8")
+    command += ["--requirements-file", REQUIREMENTS]
     # Relative, because the archiver splits the extra files at commas.
     command += ["--extra-files", "stage", "--export-path", "export", "--archive-format", "no-archive"]
     environment = {**os.environ, "TMPDIR": str(work / "tmp")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
 
+from model_registry.mlflow_store.metric_queue import POINTS_PER_REQUEST
 from model_registry.mlflow_store.runs import create_run_once, experiment_id, search_runs
 from model_registry.promotion.lease import is_dead, this_process
 
@@ -44,9 +45,9 @@ class DecisionLog:
         tags = {**tags, WRITER_TAG: json.dumps(this_process())}
         run = create_run_once(self._client, experiment, tags=tags, run_name=f"{tags['kind']}-{tags['candidate']}")
         run_id = str(run.info.run_id)
-        if metrics:
-            points = [Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()]
-            self._client.log_batch(run_id, metrics=points)
+        points = [Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()]
+        for start in range(0, len(points), POINTS_PER_REQUEST):
+            self._client.log_batch(run_id, metrics=points[start : start + POINTS_PER_REQUEST])
         if artifacts is not None:
             self._client.log_artifacts(run_id, str(artifacts))
         return run_id

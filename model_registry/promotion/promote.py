@@ -1,6 +1,8 @@
 """Promotion and rollback: judged without a lock, as long as it takes; carried out under the lease, in a moment."""
 
 import contextlib
+import math
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from dragoman.errors import BundleError, ConfigError, UnavailableError
 from model_registry.gate.comparison import Competitor, judge_competitors, loaded_version
 from model_registry.gate.held_out import HeldOut, from_training
 from model_registry.gate.settings import GateSettings
-from model_registry.gate.verdict import incomparable
+from model_registry.gate.verdict import Judgement, incomparable
 from model_registry.mlflow_store.connection import explained
 from model_registry.promotion import report
 from model_registry.promotion.champion_alias import move_champion, settle
@@ -21,6 +23,8 @@ from model_registry.versions.version import Version, select
 # The number of times that the champion may change while a candidate is judged against it or a rollback is verified.
 # Each time somebody else's promotion has succeeded, so more than a few in a row mean a fault.
 TRIES = 20
+# MLflow takes names of 250 characters.
+LONGEST_SUBJECT = 200
 
 # The gate's settings by the name of a task.
 SettingsOf = Callable[[str], GateSettings]
@@ -135,10 +139,7 @@ def _carried_out(registry: Registry, change: ChampionChange) -> bool:
     tags, metrics = _tags("promotion", change), {}
     if judgement := change.judgement:
         tags["held_out"] = judgement.held_out_digest
-        metrics = {f"guard/{guard.name}": guard.value for guard in judgement.guards if guard.value is not None}
-        if comparison := judgement.comparison:
-            names = ("candidate", "champion", "difference", "low", "high")
-            metrics |= {name: getattr(comparison, name) for name in names}
+        metrics = _metrics(judgement)
     with tempfile.TemporaryDirectory(prefix="dragoman-decision-") as folder:
         files, name = Path(folder), change.version.name
         report.write(change, files)
@@ -156,6 +157,23 @@ def _carried_out(registry: Registry, change: ChampionChange) -> bool:
         log = DecisionLog(registry.client, name)
         log.close(log.open(tags, metrics, files))
         return True
+
+
+def _metrics(judgement: Judgement) -> dict[str, float]:
+    """Name the figures of a judgement as MLflow takes them."""
+    found: dict[str, float] = {}
+    for guard in judgement.guards:
+        if guard.value is not None:
+            # A subject is anybody's word, and MLflow accepts few characters in a name.
+            name, separator, subject = guard.name.partition("/")
+            subject = re.sub(r"[^\w -]", "_", subject)[:LONGEST_SUBJECT]
+            found[f"guard/{name}{separator}{subject}"] = guard.value
+    if comparison := judgement.comparison:
+        names = ("candidate", "champion", "difference", "low", "high")
+        found |= {name: getattr(comparison, name) for name in names if math.isfinite(getattr(comparison, name))}
+    if test := judgement.paired_test:
+        found |= {"paired_better": test.better, "paired_worse": test.worse, "paired_p": test.p}
+    return found
 
 
 def _tags(kind: str, change: ChampionChange) -> dict[str, str]:

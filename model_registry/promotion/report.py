@@ -1,6 +1,8 @@
 """Views of a decision: tables, JSON, and the picture of its bootstrap."""
 
 import io
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dragoman import atomic
+from model_registry.gate.guards import Guard
 from model_registry.gate.settings import GateSettings
 from model_registry.gate.verdict import Judgement
 from model_registry.promotion.decision import ChampionChange
@@ -17,6 +20,10 @@ from scoring.table import metric
 
 # Of what is not printed on a terminal; labels of held-out sets fit beside their scores.
 WIDTH = 120
+# Rows of a guard that has a figure for each class, say; of more, only those that failed are shown.
+MOST_ROWS = 12
+# Below this, a p-value is an order of magnitude.
+LEAST_P = 0.001
 
 
 def write(change: ChampionChange, folder: Path) -> None:
@@ -25,8 +32,9 @@ def write(change: ChampionChange, folder: Path) -> None:
     text = io.StringIO()
     show(change, Console(file=text, width=WIDTH))
     atomic.write_text(folder / "verdict.txt", text.getvalue())
-    if change.judgement and change.judgement.comparison:
-        _draw(change.judgement.comparison, change.judgement.settings, folder / "bootstrap.png")
+    comparison = change.judgement.comparison if change.judgement else None
+    if change.judgement and comparison and all(map(math.isfinite, comparison.resampled)):
+        _draw(comparison, change.judgement.settings, folder / "bootstrap.png")
 
 
 def as_dict(change: ChampionChange) -> dict[str, Any]:
@@ -60,36 +68,75 @@ def show(change: ChampionChange, console: Console) -> None:
 
 def show_judgement(judgement: Judgement, candidate: str, champion: str | None, console: Console) -> None:
     """Print the scores of both and the guards."""
-    settings = judgement.settings
+    settings, scored = judgement.settings, metric(judgement.settings.metric)
     table = Table("held-out set", "items", candidate, champion or "no champion", "difference", title_justify="left")
     table.title = f"{settings.metric} as served, {settings.mode.replace('_', '-')}"
-    table.title += f" with margin {settings.margin:g} {metric(settings.metric).unit}"
+    table.title += f" with margin {settings.margin:g} {scored.unit}"
     for row in judgement.sets:
-        difference = "" if row.difference is None else f"{row.difference:+.2f}"
-        theirs = "" if row.champion is None else f"{row.champion:.2f}"
-        table.add_row(row.label, str(row.items), f"{row.candidate:.2f}", theirs, difference)
+        difference = "" if row.difference is None else scored.figure(row.difference, signed=True)
+        theirs = "" if row.champion is None else scored.figure(row.champion)
+        table.add_row(row.label, str(row.items), scored.figure(row.candidate), theirs, difference)
     found = judgement.comparison
     if found:
-        interval = f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-        cells = (str(found.items), f"{found.candidate:.2f}", f"{found.champion:.2f}", interval)
-        table.add_row("all", *cells, style="bold")
+        gain, low, high = (scored.figure(value, signed=True) for value in (found.difference, found.low, found.high))
+        cells = (str(found.items), scored.figure(found.candidate), scored.figure(found.champion))
+        table.add_row("all", *cells, f"{gain} ({low} to {high})", style="bold")
     console.print(table)
+    if test := judgement.paired_test:
+        p = f"p = {test.p:.3f}" if test.p >= LEAST_P else f"p < {LEAST_P:g}"
+        line = f"{test.name}: {test.better} items better, {test.worse} worse, {p}"
+        console.print(line, soft_wrap=True, highlight=False)
+    if judgement.baselines:
+        table = Table("baseline", "held-out set", settings.metric, "95 % interval", title_justify="left")
+        table.title = "Baselines on the same items"
+        for one in judgement.baselines:
+            interval = f"{scored.figure(one.low)} to {scored.figure(one.high)}"
+            table.add_row(one.engine, one.test_set, scored.figure(one.value), interval)
+        console.print(table)
 
     table = Table("guard", "candidate", "champion", "accepted", "", title="Guards", title_justify="left")
-    for guard in judgement.guards:
-        figures = ["" if number is None else f"{number:.4g}" for number in (guard.value, guard.champion)]
-        table.add_row(guard.name, *figures, guard.accepted, "passed" if guard.passed else "[bold]FAILED[/bold]")
+    for guard in _shown(judgement.guards):
+        value = guard.note if guard.value is None else f"{guard.value:.4g}"
+        theirs = "" if guard.champion is None else f"{guard.champion:.4g}"
+        table.add_row(guard.name, value, theirs, guard.accepted, "passed" if guard.passed else "[bold]FAILED[/bold]")
     console.print(table)
     for label in judgement.left_out:
         console.print(f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False)
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
-    """Return a judgement ready for JSON, without the single resamples."""
+    """Return a judgement ready for JSON, without the single resamples; what has no value is null."""
     found = asdict(judgement)
     if judgement.comparison:
         del found["comparison"]["resampled"]
-    return found
+    plain: dict[str, Any] = _without_nan(found)
+    return plain
+
+
+def _shown(guards: Sequence[Guard]) -> list[Guard]:
+    """Choose the guards that are worth a row: of one with many subjects those that failed, and a row for the others."""
+    shown: list[Guard] = []
+    for name in dict.fromkeys(guard.name.partition("/")[0] for guard in guards):
+        rows = [guard for guard in guards if guard.name.partition("/")[0] == name]
+        failed = [guard for guard in rows if not guard.passed]
+        if len(rows) <= MOST_ROWS:
+            shown += rows
+            continue
+        shown += failed
+        others = len(rows) - len(failed)
+        if others:
+            note = f"{others} {'more' if failed else 'figures'}"
+            shown.append(Guard(name=name, value=None, champion=None, accepted="", passed=True, note=note))
+    return shown
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None in the place of every number that JSON lacks."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _draw(comparison: Comparison, settings: GateSettings, path: Path) -> None:
@@ -100,12 +147,13 @@ def _draw(comparison: Comparison, settings: GateSettings, path: Path) -> None:
     axes = figure.add_subplot()
     axes.hist(comparison.resampled, bins=50, color="0.75")
     limits = (0.0, settings.margin) if settings.mode == "superiority" else (-settings.margin, 0.0)
+    compared = metric(settings.metric)
     for limit in limits:
         axes.axvline(limit, color="tab:red", linestyle=":", label=f"limit {limit:+g}")
     for label, end in (("low", comparison.low), ("high", comparison.high)):
-        axes.axvline(end, color="tab:blue", label=f"{label} {end:+.2f}")
-    axes.axvline(comparison.difference, color="black", label=f"difference {comparison.difference:+.2f}")
-    compared = metric(settings.metric)
+        axes.axvline(end, color="tab:blue", label=f"{label} {compared.figure(end, signed=True)}")
+    difference = compared.figure(comparison.difference, signed=True)
+    axes.axvline(comparison.difference, color="black", label=f"difference {difference}")
     which = "candidate minus champion" if compared.higher_is_better else "champion minus candidate"
     axes.set_xlabel(f"{settings.metric} ({compared.unit}), {which}, {len(comparison.resampled)} resamples")
     axes.legend()

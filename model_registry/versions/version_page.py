@@ -13,6 +13,7 @@ from dragoman.errors import DragomanError
 from dragoman.items.outcomes import Result
 from dragoman.tasks.base import task_class
 from model_registry.mlflow_store.runs import current_user
+from scoring.table import METRICS, metric
 
 # The column is that wide in MLflow's databases.
 DESCRIPTION_LIMIT = 5000
@@ -41,6 +42,7 @@ def lineage(manifest: Manifest) -> dict[str, str]:
         "corpus_fingerprint": provenance.corpus_fingerprint,
         "config_digest": provenance.config_digest,
         "base_model": f"{base.name} {base.revision or base.digest}" if base else "random weights",
+        "imported": "true" if provenance.imported else None,
         "study": provenance.study,
     }
     return {key: value for key, value in found.items() if value is not None}
@@ -51,24 +53,9 @@ def description(bundle: Bundle, number: int) -> str:
     manifest = bundle.manifest
     reference, label = f"{manifest.name}/{number}", f"{manifest.name}-{manifest.version}"
     task = task_class(manifest.task)
-    header = ("metric", "score", "95 % interval", "test set (items)")
-    named = manifest.scores[:MOST_SCORES]
-    scores = [
-        (
-            score.metric,
-            f"{score.value:.2f}",
-            f"{score.low:.2f} to {score.high:.2f}",
-            f"{score.test_set} ({score.items})",
-        )
-        for score in named
-    ]
-    # Below the table, since they are wider than a page.
-    signatures = dict.fromkeys(f"- {one.metric} on {one.engine}: `{one.signature}`" for one in named)
     samples = _samples(bundle)[:MOST_SAMPLES]
-    # In the order of the task, which a file of JSON with sorted keys does not keep; not of one that takes no texts.
-    order: list[str] = []
-    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
-        order = list(task.sample("", "", ""))
+    # In the order of the task, which a file of JSON with sorted keys does not keep.
+    order = list(task.sample(task.example_item, "", task.no_output))
     columns = sorted(samples[0], key=lambda name: order.index(name) if name in order else len(order)) if samples else []
     shown = _table(columns, [[row[name] for name in columns] for row in samples]) if samples else ["There is none."]
     lines = [
@@ -76,7 +63,7 @@ def description(bundle: Bundle, number: int) -> str:
         "",
         "### Scores",
         "",
-        *([*_table(header, scores), "", *signatures] if scores else ["Not scored."]),
+        *(_scores(manifest) if manifest.scores else ["Not scored."]),
         "",
         "### Sample",
         "",
@@ -98,6 +85,25 @@ def description(bundle: Bundle, number: int) -> str:
     return "\n".join(lines)[:DESCRIPTION_LIMIT]
 
 
+def _scores(manifest: Manifest) -> list[str]:
+    """Show each score, and beside it those of the baselines."""
+    named, simple = manifest.scores[:MOST_SCORES], list(dict.fromkeys(score.engine for score in manifest.baselines))
+    rows = []
+    for score in named:
+        value, low, high = (_figure(score.metric, value) for value in (score.value, score.low, score.high))
+        beside = {
+            other.engine: _figure(other.metric, other.value)
+            for other in manifest.baselines
+            if (other.test_set, other.metric) == (score.test_set, score.metric)
+        }
+        test_set = f"{score.test_set} ({score.items})"
+        rows.append([score.metric, value, f"{low} to {high}", test_set, *(beside.get(name, "") for name in simple)])
+    header = ("metric", "score", "95 % interval", "test set (items)", *simple)
+    # Below the table, since they are wider than a page.
+    signatures = dict.fromkeys(f"- {one.metric} on {one.engine}: `{one.signature}`" for one in named)
+    return [*_table(header, rows), "", *signatures]
+
+
 def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
     """Read the samples of the bundle's training run, or else let the bundle answer its task's example."""
     path = bundle.path.parent / SAMPLES
@@ -113,7 +119,16 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
             (outcome,) = predictor([example])
     except DragomanError:
         return []  # such as a bundle for a device that this machine lacks; a sample is no reason to refuse it
-    return [{"input": example, "output": predictor.task.output(outcome.value)}] if isinstance(outcome, Result) else []
+    if not isinstance(outcome, Result):
+        return []
+    row = predictor.task.sample(example, None, predictor.task.output(outcome.value))
+    # Nobody has said what the example should give.
+    return [{name: cell for name, cell in row.items() if cell is not None}]
+
+
+def _figure(metric_name: str, value: float) -> str:
+    """Write a score with the digits of its metric, or with two where a later or earlier version had the metric."""
+    return metric(metric_name).figure(value) if metric_name in METRICS else f"{value:.2f}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -124,6 +139,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
     if len(text) > LONGEST_CELL:

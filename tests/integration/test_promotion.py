@@ -248,7 +248,8 @@ def test_without_a_file_the_gate_is_that_of_the_candidates_task(uri, run, make_b
     run("register", bundle.path)
     settings = json.loads(run("promote", bundle.manifest.name, "1", "--json")[1])["trial"]["settings"]
     assert (settings["floor"], settings["minimum_items"], settings["metric"]) == (20.0, 500, "chrF")
-    assert settings["guards"]["length_ratio"] == {"min": 0.8, "max": 1.25}
+    none = {"fall": None, "rise": None, "margin": None}
+    assert settings["guards"]["length_ratio"] == {"min": 0.8, "max": 1.25, **none}
 
 
 @on_sqlite

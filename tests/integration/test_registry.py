@@ -119,7 +119,7 @@ def test_a_description_shows_the_samples_of_the_run_and_stays_as_a_person_left_i
     samples = bundle.path.parent / "samples.json"
     samples.write_text('{"by": "somebody else"}', encoding="utf-8")
     name = registry.register(bundle).name
-    assert "| input | output |" in registry.client.get_model_version(name, "1").description
+    assert "| source | hypothesis |" in registry.client.get_model_version(name, "1").description
     registry.client.update_model_version(name, "1", "")
     samples.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
     registry.register(bundle)

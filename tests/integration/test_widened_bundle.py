@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.translation.widened_bundle import T5_SMALL, widened
 from dragoman.bundle.store import Bundle, open_bundle
-from dragoman.engines.ct2 import CONVERSION, VOCABULARY_MAP
+from dragoman.engines.ct2 import VOCABULARY_MAP
+from dragoman.engines.ct2_batches import CONVERSION
 from dragoman.errors import ConfigError
 from dragoman.items.outcomes import Result
 from dragoman.predictor import load

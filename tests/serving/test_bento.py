@@ -79,7 +79,11 @@ def server(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bento
     """Serve the Bento from a directory and with an import path that hold nothing of this repository."""
     folder = tmp_path_factory.mktemp("server")
     # The tests find the clients that left in the access log.
-    environment = {"PYTHONPATH": str(BLOCKED_IMPORTS), "DRAGOMAN_ACCESS_LOG": "true"}
+    environment = {
+        "PYTHONPATH": str(BLOCKED_IMPORTS),
+        "BLOCKED_IMPORTS": "tokenizers safetensors PIL",
+        "DRAGOMAN_ACCESS_LOG": "true",
+    }
     with BentoServer(tag, directory=folder, log=folder / "bentoml.log", environment=environment) as server:
         yield server
 
@@ -511,6 +515,8 @@ def test_a_bento_holds_the_service_and_the_core_alone(tag: str, bento_home: Path
         "bentoml",
     ]
     assert set(requirements) <= set((ROOT / "constraints.txt").read_text().split("\n"))
+    # BentoML installs its build tools once.
+    assert (folder / "env" / "docker" / "Dockerfile").read_text().count("apt-get update") == 1
     assert (folder / "README.md").read_text() == (bundle.path / "MODEL_CARD.md").read_text()
     stored = open_bundle(bento_home / "models" / name / version / "bundle")
     assert stored.manifest.digest == bundle.manifest.digest
@@ -530,6 +536,24 @@ def test_building_again_builds_nothing_unless_something_was_altered(tag: str, be
     assert build_bento(bundle) == tag
     assert packed.read_bytes() == (ROOT / "service.py").read_bytes()
     assert stored.read_bytes() == (bundle.path / "config.yaml").read_bytes()
+
+
+def test_bentoml_build_packs_the_packages_that_packaging_wrote_beside_the_model(
+    tag: str, bento_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bento_home, tmp_path / "home", ignore=shutil.ignore_patterns("prometheus_multiproc_dir"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "home"))
+    packages = tmp_path / "home" / "models" / tag.replace(":", "/") / "requirements.txt"
+    packages.write_text("of-the-task==1.0\n")
+    built = _bentoml("build", "--version", "by-hand", "--arg", f"bundle={tag}")
+    assert built.returncode == 0, built.stderr
+    lines = (tmp_path / "home" / "bentos" / "dragoman" / "by-hand" / "env" / "python" / "requirements.txt").read_text()
+    assert [line.partition("==")[0] for line in lines.split()] == ["of-the-task", "uvloop", "httptools", "bentoml"]
+
+    packages.unlink()
+    built = _bentoml("build", "--version", "of-an-older-model")
+    assert built.returncode == 1
+    assert "was packaged by an older version; run `python -m model_registry package` again" in built.stderr
 
 
 def test_an_altered_bundle_is_not_served(

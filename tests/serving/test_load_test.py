@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from benchmarks.peers.base import RunningPeer
-from benchmarks.serving.load_test import LoadPlan, LoadTest, LoadTestResult, Workloads
+from benchmarks.serving.load_test import LoadPlan, LoadTest, LoadTestResult
 from benchmarks.serving.resources import OtherLoad
+from benchmarks.serving.workloads import Workloads
 from deploy.run.server_process import ServerProcess, answers_ok, free_port
 from dragoman.errors import UnavailableError
 

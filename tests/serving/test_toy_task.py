@@ -20,7 +20,7 @@ TOY = ROOT / "tests" / "toy_task"
 TABLE_LINES = {
     "dragoman/task_table.py": ('    "translation": ', '    "parity": "dragoman.tasks.parity:ParityTask",\n'),
     "train/task_table.py": ('    "translation": ', '    "parity": "train.tasks.parity:Parity",\n'),
-    "scoring/table.py": ('    "chrF": ', '    "accuracy": "scoring.parity:Accuracy",\n'),
+    "scoring/table.py": ('    "chrF": ', '    "hits": "scoring.parity:Hits",\n'),
 }
 
 
@@ -76,7 +76,7 @@ def test_the_toy_is_trained_judged_packaged_served_and_compared(checkout: Path) 
     assert trained.splitlines()[-1] == "bundle: runs/toy/bundle"
     assert "parity/1" in _run(checkout, "model_registry", "register", "runs/toy")
     assert "promoted: parity/1" in _run(checkout, "model_registry", "promote", "parity", "candidate")
-    assert "accuracy" in _run(checkout, "model_registry", "list")
+    assert "hits" in _run(checkout, "model_registry", "list")
     answered = _run(checkout, "dragoman", "run", "--bundle", "runs/toy/bundle", input="12\n7\n")
     assert answered == "even\nodd\n"
     # Packages the version, starts both servers with it, and sends every request to the core and to each of them.

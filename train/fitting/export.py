@@ -17,9 +17,9 @@ from scoring.held_out import label
 from train.config.compose import CONFIG_DIR, config_digest, to_yaml
 from train.config.settings import Config
 from train.data.corpus import Splits, held_out_items
-from train.fitting.prepare import Prepared
+from train.fitting.prepare import Imported, Prepared
 from train.run.scores import scores
-from train.tasks.base import Task
+from train.tasks.base import Answered, Task
 
 # Few enough to be read on one page of the record.
 SAMPLES = 20
@@ -29,15 +29,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The scores of a model, and a row of its outputs for every item of each held-out set."""
+    """The scores of a model and of the baselines, and its outputs for each held-out set, as a row of every item too."""
 
     scores: list[Score]
+    baselines: list[Score]
     outputs: Mapping[str, Sequence[Row]]
+    answered: Mapping[str, Answered]
 
     @property
     def samples(self) -> list[Row]:
         """Sample rows of the first set."""
-        rows = next(iter(self.outputs.values()))
+        rows: Sequence[Row] = next(iter(self.outputs.values()), [])
         chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
         return [rows[row] for row in sorted(chooser.sample(range(len(rows)), min(SAMPLES, len(rows))))]
 
@@ -50,34 +52,48 @@ class Export:
     write: Callable[..., Bundle]
 
     def judge(self, splits: Splits) -> Judged:
-        """Score every test set and the validation set, by the engine that ships and from a bundle as it ships."""
+        """Score every test set and the validation set, by the engine that ships and from a bundle as it ships.
+
+        The task's baselines learn from the same training examples and are scored alike.
+        """
         found: list[Score] = []
+        compared: list[Score] = []
         outputs: dict[str, list[Row]] = {}
+        answered: dict[str, Answered] = {}
+        baselines = self.task.baselines(splits.train) if splits.train else []
         with tempfile.TemporaryDirectory(prefix="dragoman-export-") as folder:
             bundle = self.write(Path(folder) / "bundle", scores=[])
             # Nobody can have signed what was written a moment ago.
             predictor = load(open_unsigned(bundle.path), device="cpu")
             try:
-                for name, examples in [*splits.tests.items(), ("validation", splits.validation)]:
-                    answered = answer_all(predictor, [item for item, _ in examples]).plain
+                for name, examples in splits.held_out():
+                    items, references = [item for item, _ in examples], [reference for _, reference in examples]
+                    test_set = label(splits.name, name, held_out_items(examples))
+                    plain = answer_all(predictor, items).plain
                     found += scores(
                         (*self.task.metrics, *splits.further_metrics),
-                        answered,
-                        [reference for _, reference in examples],
-                        test_set=label(splits.name, name, held_out_items(examples)),
+                        plain,
+                        references,
+                        test_set=test_set,
                         engine=str(predictor.describe()["engine"]),
                     )
+                    for baseline in baselines:
+                        theirs = baseline.answer(items)
+                        compared += scores(
+                            baseline.metrics, theirs, references, test_set=test_set, engine=baseline.name
+                        )
+                    answered[name] = plain, references
                     outputs[name] = [
                         predictor.task.sample(item, reference, output)
-                        for (item, reference), output in zip(examples, answered, strict=True)
+                        for (item, reference), output in zip(examples, plain, strict=True)
                     ]
             finally:
                 predictor.close()
-        return Judged(scores=found, outputs=outputs)
+        return Judged(scores=found, baselines=compared, outputs=outputs, answered=answered)
 
 
 @contextmanager
-def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterator[Export]:
+def exporting(prepared: Prepared | Imported, config: Config, run_id: str | None) -> Iterator[Export]:
     """Write and convert the weights as they are now, in a folder that is there while the block lasts."""
     task = prepared.task
     provenance = Provenance(
@@ -87,12 +103,13 @@ def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterato
         corpus_fingerprint=prepared.corpus.fingerprint,
         base_model=task.base_model,
         study=config.study,
+        imported=isinstance(prepared, Imported),
     )
     with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
         folder, model_dir = Path(temporary), Path(temporary) / "model"
         model_dir.mkdir()
         task.write_model(prepared.model, model_dir)
-        engines = task.convert(model_dir, folder, prepared.learner.training)
+        engines = task.convert(model_dir, folder, prepared.training)
         write = partial(
             write_bundle,
             name=config.name,

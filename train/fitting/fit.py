@@ -1,6 +1,6 @@
 """A run between its preparation and its bundle: start or resume, fit, keep the history, choose the weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dragoman.errors import DataError
 from train.checkpoint import Checkpoints, TrainingState, set_state
@@ -75,7 +75,12 @@ class Fitting:
             )
             return loop.run(stop)
 
-    def choose_weights(self) -> None:
+    def finish(self) -> Mapping[str, float]:
+        """Choose the weights, and fit what depends on them; returns the task's figures of that."""
+        self._choose_weights()
+        return self.prepared.task.finish(self.prepared.model, self.prepared.corpus.splits.validation)
+
+    def _choose_weights(self) -> None:
         """Load the best checkpoint, or the average of the last ones where that scores better."""
         state, model, learner = self.state, self.prepared.model, self.prepared.learner
         # Every run ends with a validation, see train.loop.

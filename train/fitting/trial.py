@@ -32,7 +32,7 @@ class Fitted:
 
     def export(self, destination: Path) -> Bundle:
         """Write the best weights as a bundle without scores."""
-        self.fitting.choose_weights()
+        self.fitting.finish()
         with exporting(self.fitting.prepared, self.config, None) as export:
             return export.write(destination, scores=[])
 

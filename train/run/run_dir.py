@@ -8,9 +8,11 @@
     checkpoints/step-…/   see train.checkpoint
     history.jsonl         the curves, one point a line
     mlflow.json           the run's id and tracking URI, and whether the record there is complete
+    figures.json          what the task found when it fitted something to the chosen weights, if it did
     curves.png            loss, learning rate and the figures of validations
     samples.json          outputs for a few test items
     outputs/<set>.tsv     those for every held-out set, as the task shows them, separated by tabs
+    pictures/…png         pictures that the task draws of them, if it does
     held_out/<set>.parquet the held-out sets themselves (scoring.held_out)
     bundle/               the result, written last
 """
@@ -39,6 +41,7 @@ class RunDir:
         self.path = path
         self.config, self.corpus, self.assets = path / "config.yaml", path / "corpus.json", path / "assets"
         self.checkpoints, self.history, self.mlflow = path / "checkpoints", path / "history.jsonl", path / "mlflow.json"
+        self.figures, self.pictures = path / "figures.json", path / "pictures"
         self.curves, self.samples = path / "curves.png", path / "samples.json"
         self.outputs, self.held_out, self.bundle = path / "outputs", path / FOLDER, path / "bundle"
 
@@ -103,8 +106,27 @@ def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, Any]]
 def write_held_out(run: RunDir, splits: Splits) -> None:
     """Write the validation set and every test set, so that this model can be judged on them later."""
     run.held_out.mkdir(exist_ok=True)
-    for name, examples in [("validation", splits.validation), *splits.tests.items()]:
+    for name, examples in splits.held_out():
         write_held_out_set(run.held_out / f"{name}.parquet", held_out_items(examples))
+
+
+def write_figures(run: RunDir, figures: Mapping[str, float]) -> None:
+    """Write the figures of what a task fitted to the chosen weights; nothing where there are none."""
+    if figures:
+        atomic.write_json(run.figures, dict(figures))
+
+
+def read_figures(run: RunDir) -> dict[str, float]:
+    """Read the figures of what a task fitted to the chosen weights."""
+    found: dict[str, float] = json.loads(run.figures.read_text(encoding="utf-8")) if run.figures.exists() else {}
+    return found
+
+
+def write_pictures(run: RunDir, pictures: Mapping[str, bytes]) -> None:
+    """Write a task's pictures of its outputs."""
+    for name, data in pictures.items():
+        run.pictures.mkdir(exist_ok=True)
+        atomic.write_bytes(run.pictures / name, data)
 
 
 def write_samples(run: RunDir, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -26,3 +26,24 @@ def scores(
             )
         found.append(Score(metric=name, test_set=test_set, engine=engine, **dataclasses.asdict(score)))
     return found
+
+
+def score_table(found: Sequence[Score], baselines: Sequence[Score]) -> str:
+    """Set the scores of a model beside those of the baselines: a line for each test set and metric."""
+    names = list(dict.fromkeys(score.engine for score in baselines))
+    rows = [["test set", "metric", "model", *names]]
+    for score in found:
+        test_set = score.test_set.partition("@")[0]
+        theirs = {
+            other.engine: f"{other.value:.2f}"
+            for other in baselines
+            if (other.test_set, other.metric) == (score.test_set, score.metric)
+        }
+        rows.append([test_set, score.metric, f"{score.value:.2f}", *(theirs.get(name, "") for name in names)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join([*left, *right]).rstrip())
+    return "\n".join(lines)

@@ -5,8 +5,8 @@ A subclass names its settings and metrics and writes ``read``, ``make_model``, `
 Nothing heavy is imported with this module, since settings are checked before torch is loaded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 """Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
 
+Answered = tuple[Sequence[Any], Sequence[Any]]
+"""The outputs for a held-out set, as metrics take them, and the references, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """A simple method that was fitted to the training examples, beside whose scores those of the model are shown.
+
+    ``answer`` turns inputs into outputs; ``metrics`` are those that can score them.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    answer: Callable[[Sequence[Any]], Sequence[Any]]
+
 
 class Task:
     """One training of a task, with its configuration."""
@@ -44,6 +59,8 @@ class Task:
     """What a tensor is padded with, where that is not 0."""
     search: ClassVar[str | None] = None
     """The search of ``configs/tune`` that ``python -m tune`` starts by itself."""
+    imports: ClassVar[str | None] = None
+    """The choice of ``model=`` that ``python -m train import`` takes, with weights that exist already."""
     commands: ClassVar[Mapping[str, str]] = {}
     """Examples for the help text: what follows ``python -m train``, and what it does."""
 
@@ -63,9 +80,16 @@ class Task:
         return cls.metrics[0].lower()
 
     @classmethod
-    def read_files(cls, inputs: Path, references: Path) -> list[Example]:
-        """Read a test set from two files of the task's own form; raises DataError."""
-        raise ConfigError("this task reads no pairs of files; give --held-out FILE.parquet")
+    def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Example]:
+        """Read a test set from a file of the task's own form, or from two; raises ConfigError or DataError.
+
+        ``columns`` are those of input and reference in a table; None takes the task's own names.
+        """
+        raise ConfigError("this task reads no files of its own; give a test set that training wrote, FILE.parquet")
+
+    @classmethod
+    def check_references(cls, options: Mapping[str, Any], examples: Sequence[Example]) -> None:
+        """Raise DataError where no model of these options could give a reference; by default anything goes."""
 
     # The corpus
 
@@ -82,6 +106,10 @@ class Task:
     def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
         """Build or load the model; a resumed run finds the files of ``assets()`` in that folder."""
         raise NotImplementedError
+
+    def import_model(self) -> "torch.nn.Module":
+        """Load weights that exist already, to be packed as they are; by default as for a training, without a corpus."""
+        return self.make_model(Splits(name="", train=[], validation=[], tests={}), None)
 
     def assets(self) -> Mapping[str, bytes]:
         """Give the files that a resumed run needs to make the same model, such as a vocabulary of the corpus."""
@@ -129,6 +157,20 @@ class Task:
     def outputs(self, model: Any, batch: Batch) -> Sequence[Any]:
         """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
+
+    # The weights that were chosen
+
+    def finish(self, model: Any, validation: Sequence[Example]) -> Mapping[str, float]:
+        """Fit what depends on the chosen weights, such as a temperature; returns figures for the record of the run."""
+        return {}
+
+    def baselines(self, training: Sequence[Example]) -> Sequence[Baseline]:
+        """Fit simple methods to the training examples, the most trivial first; by default there are none."""
+        return ()
+
+    def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
+        """Draw the outputs for the held-out sets, as PNG files by their names; by default nothing."""
+        return {}
 
     # The bundle
 

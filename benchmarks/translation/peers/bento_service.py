@@ -9,7 +9,7 @@ import bentoml
 import pydantic
 
 from benchmarks.peers.base import WORKERS
-from benchmarks.translation.peers.bento_huggingface import MAX_BATCH_SIZE, MAX_LATENCY_MS
+from benchmarks.peers.bento import MAX_BATCH_SIZE, MAX_LATENCY_MS
 from benchmarks.translation.peers.huggingface import HuggingFaceTranslator
 
 

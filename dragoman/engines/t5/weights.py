@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dragoman.bundle.weights import read_tensors
 from dragoman.errors import BundleError
 
 ACTIVATIONS = ("relu", "gated-gelu")
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,42 +114,12 @@ def load_weights(model_dir: Path, *, device: str, dtype: torch.dtype) -> T5Weigh
     """Read ``config.json`` and the safetensors, in one file or in shards; raises BundleError when they are no T5's."""
     try:
         sizes = T5Sizes.from_config(json.loads((model_dir / "config.json").read_text(encoding="utf-8")))
-        tensors = _load_tensors(model_dir)
+        tensors = read_tensors(model_dir, load_file)
         return fuse(sizes, {name: tensor.float() for name, tensor in tensors.items()}, device=device, dtype=dtype)
     except (OSError, ValueError, SafetensorError) as error:
         raise BundleError(f"cannot load the weights of {model_dir}: {error}") from error
     except KeyError as error:
         raise BundleError(f"the weights of {model_dir} lack {error}; they are not those of a T5") from error
-
-
-def _load_tensors(model_dir: Path) -> dict[str, Tensor]:
-    """Read all tensors of a folder by name; raises ValueError for an index that does not fit its shards."""
-    if not (model_dir / INDEX).exists():
-        return dict(load_file(model_dir / WEIGHTS))
-    # The index comes with the weights, so it may name nothing but the shards of its own folder, and must name them all.
-    index = json.loads((model_dir / INDEX).read_text(encoding="utf-8"))
-    files = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(files, dict) or not files:
-        raise ValueError(f"{INDEX} has no weight_map, which names the shard of each tensor")
-    shards: dict[str, set[str]] = {}
-    for tensor, shard in files.items():
-        if not isinstance(shard, str) or not SHARD.fullmatch(shard):
-            raise ValueError(f"{INDEX} names {shard!r} for {tensor}; a shard is model-00001-of-00002.safetensors")
-        shards.setdefault(shard, set()).add(tensor)
-    found = {file.name for file in model_dir.glob("*.safetensors")}
-    missing, extra = sorted(shards.keys() - found), sorted(found - shards.keys())
-    if missing:
-        raise ValueError(f"{INDEX} names {missing[0]}, which is not there")
-    if extra:
-        raise ValueError(f"{extra[0]} stands beside {INDEX}, which does not name it")
-    tensors: dict[str, Tensor] = {}
-    for shard, names in shards.items():
-        held = load_file(model_dir / shard)
-        if held.keys() != names:
-            odd = min(held.keys() ^ names)
-            raise ValueError(f"{INDEX} and {shard} do not agree on the tensors of the shard, on {odd} for one")
-        tensors |= held
-    return tensors
 
 
 def fuse(sizes: T5Sizes, tensors: Mapping[str, Tensor], *, device: str, dtype: torch.dtype) -> T5Weights:

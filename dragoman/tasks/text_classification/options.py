@@ -5,6 +5,7 @@ from typing import Annotated
 
 from dragoman.strict import Setting
 from dragoman.tasks import base
+from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,20 @@ class Options:
     window_tokens: Annotated[int, Setting("tokens of a window, its two special tokens included", minimum=3)]
     overlap_tokens: Annotated[int, Setting("tokens that a window shares with the one before it", minimum=0)]
     temperature: Annotated[float, Setting("what logits are divided by before the softmax", minimum=0.01)] = 1.0
+
+    def problem(self) -> str | None:
+        """Describe what does not go together among the options, None where all does."""
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            return f"labels must be two different ones or more, got {', '.join(self.labels) or 'none'}"
+        # A label is written into a line of text, and may not break it.
+        if not all(label.strip() and label.isprintable() for label in self.labels):
+            return f"labels must be words that can be printed, got {', '.join(map(ascii, self.labels))}"
+        if self.overlap_tokens >= self.window_tokens - SPECIAL_TOKENS:
+            return (
+                f"overlap_tokens must be less than window_tokens without its {SPECIAL_TOKENS} special tokens, "
+                f"got {self.overlap_tokens} and {self.window_tokens}"
+            )
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
 """The request body of translation: LibreTranslate's fields, and our own optional ones beside them."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dragoman.engines.seq2seq import MAX_LENGTH_PENALTY, Decoding
 from dragoman.errors import InvalidInput
+from dragoman.items.bodies import json_type, shown
 from dragoman.tasks.base import Request
 from dragoman.tasks.translation.options import Limits, Options
 
@@ -42,10 +42,10 @@ class TranslationRequest(Request):
 def parse_request(payload: Any, options: Options, limits: Limits) -> TranslationRequest:
     """Check a decoded body; raises InvalidInput with the field, its value and the accepted values."""
     if not isinstance(payload, Mapping):
-        raise InvalidInput(f'the body must be a JSON object such as {{"q": "text"}}, got {_json_type(payload)}')
+        raise InvalidInput(f'the body must be a JSON object such as {{"q": "text"}}, got {json_type(payload)}')
     unknown = sorted(set(payload) - set(FIELDS))
     if unknown:
-        raise InvalidInput(f"unknown field {_shown(unknown[0])}; accepted are {', '.join(FIELDS)}", field=unknown[0])
+        raise InvalidInput(f"unknown field {shown(unknown[0])}; accepted are {', '.join(FIELDS)}", field=unknown[0])
     texts = _texts(payload, limits)
     _check_choice(payload, "source", options.languages.source)
     _check_choice(payload, "target", options.languages.target)
@@ -53,7 +53,7 @@ def parse_request(payload: Any, options: Options, limits: Limits) -> Translation
     alternatives = _integer(payload, "alternatives", 0, 0, limits.max_beams - 1)
     return_scores = payload.get("return_scores", False)
     if not isinstance(return_scores, bool):
-        raise InvalidInput(f"return_scores must be true or false, got {_shown(return_scores)}", field="return_scores")
+        raise InvalidInput(f"return_scores must be true or false, got {shown(return_scores)}", field="return_scores")
     decoding = _decoding(payload, options.decoding, limits, alternatives)
     is_list = isinstance(payload["q"], list)
     return TranslationRequest(
@@ -76,19 +76,19 @@ def _texts(payload: Mapping[str, Any], limits: Limits) -> list[str]:
     if isinstance(q, str):
         return [q]
     if not isinstance(q, list):
-        raise InvalidInput(f"q must be a text or a list of texts, got {_json_type(q)}", field="q")
+        raise InvalidInput(f"q must be a text or a list of texts, got {json_type(q)}", field="q")
     if not 1 <= len(q) <= limits.max_items:
         raise InvalidInput(f"q must hold 1 to {limits.max_items} texts, got {len(q)}; send several requests", field="q")
     for index, text in enumerate(q):
         if not isinstance(text, str):
-            raise InvalidInput(f"q[{index}] must be text, got {_json_type(text)}", field=f"q[{index}]")
+            raise InvalidInput(f"q[{index}] must be text, got {json_type(text)}", field=f"q[{index}]")
     return q
 
 
 def _check_choice(payload: Mapping[str, Any], field: str, accepted: str) -> None:
     value = payload.get(field, accepted)
     if value != accepted:
-        raise InvalidInput(f'{field} must be "{accepted}" for this model, got {_shown(value)}', field=field)
+        raise InvalidInput(f'{field} must be "{accepted}" for this model, got {shown(value)}', field=field)
 
 
 def _decoding(payload: Mapping[str, Any], default: Decoding, limits: Limits, alternatives: int) -> Decoding:
@@ -102,7 +102,7 @@ def _decoding(payload: Mapping[str, Any], default: Decoding, limits: Limits, alt
     penalty = payload.get("length_penalty", default.length_penalty)
     if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not 0 <= penalty <= MAX_LENGTH_PENALTY:
         raise InvalidInput(
-            f"length_penalty must be a number from 0 to {MAX_LENGTH_PENALTY:g}, got {_shown(penalty)}",
+            f"length_penalty must be a number from 0 to {MAX_LENGTH_PENALTY:g}, got {shown(penalty)}",
             field="length_penalty",
         )
     return Decoding(num_beams=num_beams, max_new_tokens=max_new_tokens, length_penalty=float(penalty))
@@ -111,16 +111,5 @@ def _decoding(payload: Mapping[str, Any], default: Decoding, limits: Limits, alt
 def _integer(payload: Mapping[str, Any], field: str, default: int, low: int, high: int) -> int:
     value = payload.get(field, default)
     if type(value) is not int or not low <= value <= high:
-        raise InvalidInput(f"{field} must be a whole number from {low} to {high}, got {_shown(value)}", field=field)
+        raise InvalidInput(f"{field} must be a whole number from {low} to {high}, got {shown(value)}", field=field)
     return value
-
-
-def _shown(value: object) -> str:
-    """Format a value for a message: as JSON, and cut where it is long."""
-    shown = json.dumps(value, ensure_ascii=True)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def _json_type(value: object) -> str:
-    names: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -18,6 +18,7 @@ from dragoman.tasks.translation.contents import FILES, MODEL_CONFIG_KEYS
 from dragoman.tasks.translation.options import Limits, Options
 from dragoman.tasks.translation.request import FIELDS, TranslationItem, TranslationRequest, parse_request
 from dragoman.tasks.translation.result import SentenceHypothesis, Translation, assemble
+from dragoman.text.checks import check_texts
 from dragoman.text.documents import Span, halves, sentence_spans
 from dragoman.text.tokenizer import EOS_ID, Tokenizer
 
@@ -115,9 +116,14 @@ class TranslationTask(Task):
         decoding = cls.options_of(manifest).decoding
         return Columns(
             inputs={"q": "string"},
-            outputs={"translation": "translatedText", "finish_reason": "finish_reason"},
+            outputs={"translation": "string", "finish_reason": "string"},
             params={"num_beams": decoding.num_beams, "max_new_tokens": decoding.max_new_tokens},
         )
+
+    @classmethod
+    def row(cls, body: Any) -> Mapping[str, Any]:
+        """Read the output columns from an answer."""
+        return {"translation": body["translatedText"], "finish_reason": body["finish_reason"]}
 
     @classmethod
     def card(cls, manifest: Manifest) -> Card:
@@ -138,7 +144,7 @@ class TranslationTask(Task):
         """Split and tokenize a text (a plain string takes the bundle's decoding defaults); raises InvalidInput."""
         if not isinstance(item, TranslationItem):
             item = TranslationItem(text=item, decoding=self.options.decoding)
-        self._check(item.text, field="q")
+        check_texts([item.text], ["q"], most=self.limits.max_characters, purpose="translate")
         return self._prepare(item, field="q", most=MAX_SENTENCES)
 
     def parse(self, payload: Any) -> TranslationRequest:
@@ -146,17 +152,8 @@ class TranslationTask(Task):
         request = parse_request(payload, self.options, self.limits)
         fields = list(zip(request.texts, request.fields, strict=True))
         # All are checked before the first is tokenized, which takes longer.
-        characters = 0
-        for item, field in fields:
-            self._check(item.text, field)
-            characters += len(item.text)
-            if characters > self.limits.max_characters:
-                raise InvalidInput(
-                    f"{field} takes the texts of this request beyond {self.limits.max_characters} characters, "
-                    "the limit of all together; send several requests",
-                    field=field,
-                    code="text_too_long",
-                )
+        texts = [item.text for item in request.texts]
+        check_texts(texts, request.fields, most=self.limits.max_characters, purpose="translate")
         inputs: list[PreparedText] = []
         left = MAX_SENTENCES
         for item, field in fields:
@@ -247,25 +244,6 @@ class TranslationTask(Task):
                     code="text_too_long",
                 )
         return PreparedText(item.text, tuple(spans), tuple(items))
-
-    def _check(self, text: Any, field: str) -> None:
-        if not isinstance(text, str):
-            raise InvalidInput(f"{field} must be text, got {type(text).__name__}", field=field)
-        if not text.strip():
-            raise InvalidInput(f"{field} is empty; give a text to translate", field=field)
-        if len(text) > self.limits.max_characters:
-            raise InvalidInput(
-                f"{field} has {len(text)} characters, the limit is {self.limits.max_characters}; "
-                "split it into shorter texts",
-                field=field,
-                code="text_too_long",
-            )
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InvalidInput(
-                f"{field} holds half of a surrogate pair at character {error.start}; send valid Unicode", field=field
-            ) from error
 
     def _result(self, row: Sequence[Hypothesis]) -> Result:
         hypotheses = []

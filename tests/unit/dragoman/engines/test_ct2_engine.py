@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dragoman.bundle.store import open_bundle
-from dragoman.engines.ct2 import NARROWEST, cpu_workers
+from dragoman.engines.ct2_batches import cpu_workers
+from dragoman.engines.mixing import NARROWEST
 from dragoman.engines.seq2seq import Decoding, Seq2SeqEngine
 from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID
@@ -114,7 +115,7 @@ def test_where_kernels_sum_in_another_order_at_every_width_the_self_check_finds_
 def test_an_engine_says_how_it_mixes_and_why(bundle_dir, tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("DRAGOMAN_MIXING", raising=False)
     monkeypatch.setenv("DRAGOMAN_CACHE", str(tmp_path))
-    caplog.set_level("INFO", "dragoman.engines.ct2")
+    caplog.set_level("INFO", "dragoman.engines.ct2_batches")
     first, second = open_ct2(bundle_dir).describe(), open_ct2(bundle_dir).describe()
     assert first["mixing"] in ("free", "by_width")
     assert second == {**first, "self_check": f"cached: {first['self_check']}"}

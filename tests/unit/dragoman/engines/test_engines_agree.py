@@ -6,7 +6,7 @@ import pytest
 from ctranslate2.converters import TransformersConverter
 
 from dragoman.bundle.store import Bundle, open_bundle
-from dragoman.engines.ct2 import CONVERSION
+from dragoman.engines.ct2_batches import CONVERSION
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID, Tokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dragoman.bundle.store import Bundle, open_bundle, write_bundle
-from dragoman.engines.ct2 import CONVERSION
+from dragoman.engines.ct2_batches import CONVERSION
 from dragoman.engines.seq2seq import Decoding
 from dragoman.tasks.translation.task import TranslationTask
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, UNK_ID, Tokenizer

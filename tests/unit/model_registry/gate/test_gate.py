@@ -57,7 +57,8 @@ def test_a_first_champion_below_the_floor_is_rejected_with_a_sentence():
     trial = judge(system(0.95, seed=1), None, HELD_OUT, settings(floor=60.0, guards={}))
     assert trial.verdict == "rejected"
     assert trial.reason == (
-        f"its chrF is {trial.sets[0].candidate:.2f}, and a first champion needs at least 60 (floor of the gate)"
+        f"its chrF is {trial.sets[0].candidate:.2f}, and a first champion needs at least 60 (floor of the gate): "
+        "train longer or with more data, or set another floor"
     )
     assert judge(system(0.95, seed=1), None, HELD_OUT, settings(floor=None, guards={})).verdict == "promoted"
     # The floor is for those who have nothing to be compared with.

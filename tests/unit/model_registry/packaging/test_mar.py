@@ -55,6 +55,7 @@ def test_the_archive_is_named_after_the_bundle(mar: Path, bundle: Bundle, unpack
         "modelVersion": bundle.manifest.version,
         "handler": "seq2seq_handler.py",
         "configFile": "model-config.yaml",
+        "requirementsFile": "requirements.txt",
     }
 
 
@@ -71,6 +72,7 @@ def test_the_archive_holds_the_core_and_the_handler_and_nothing_else(unpacked: P
     assert {str(path) for path in files if path.parts[0] not in ("bundle", "dragoman")} == {
         "MAR-INF/MANIFEST.json",
         "model-config.yaml",
+        "requirements.txt",
         "seq2seq_handler.py",
     }
     assert {path.suffix for path in files if path.parts[0] == "dragoman"} == {".py"}

@@ -1,27 +1,36 @@
-"""The results of ``python -m benchmarks.translation.serve`` as tables."""
+"""The results of a benchmark of servers as tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.translation.comparison import BENTO
-
-Tree = Mapping[str, Any]
+from benchmarks.serving.comparison import BENTO, Tree
 
 
-def show(console: Console, results: Tree) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Headings that name a task's inputs, and its measures of quality by their names in the record."""
+
+    items: str
+    other: str = ""
+    short: str = ""
+    long: str = ""
+    quality: Mapping[str, str]
+
+
+def show(console: Console, results: Tree, words: Words) -> None:
     """Print throughput, latency and costs of the servers, the limits without one, and the targets."""
     bundle, machine = results["bundle"], results["machine"]
     console.print(f"{bundle['name']} {bundle['version']} on {machine['cores']} cores of {machine['cpu']}")
     done = {name: tree for name, tree in results["servers"].items() if "closed" in tree}
     if done:
-        console.print(_throughput(results, done))
-        console.print(_latency(results, done))
-        console.print(_costs(done))
-    console.print(_limits(results["limits"]))
+        console.print(_throughput(results, done, words))
+        console.print(_latency(results, done, words))
+        console.print(_costs(done, words))
+    console.print(_limits(results["limits"], words))
     console.print(_targets(results["targets"]))
     for name, tree in results["servers"].items():
         console.print(f"{name}: {tree['settings']}", markup=False)
@@ -37,10 +46,12 @@ def _table(title: str, first: str, *numbers: str) -> Table:
     return table
 
 
-def _throughput(results: Tree, done: Tree) -> Table:
+def _throughput(results: Tree, done: Tree, words: Words) -> Table:
     clients = [str(count) for count in results["plan"]["clients"]]
     labels = ["1 client" if count == "1" else f"{count} clients" for count in clients]
-    title = f"Sentences a second in a closed loop, and in brackets how many times as many {BENTO} answers"
+    title = (
+        f"{words.items.capitalize()} a second in a closed loop, and in brackets how many times as many {BENTO} answers"
+    )
     table = _table(title, "server", *labels, "p50 of 1 client, ms")
     faster = results["ratios"].get(BENTO, {})
     for name, tree in done.items():
@@ -50,16 +61,14 @@ def _throughput(results: Tree, done: Tree) -> Table:
     return table
 
 
-def _costs(done: Tree) -> Table:
-    labels = ("BLEU", "chrF", "tokens/s", "largest process, MB", "all processes, MB", "start, s")
-    title = "Quality of the translations, and their costs"
-    table = _table(title, "server", *labels, "client's CPU", "others' CPU")
+def _costs(done: Tree, words: Words) -> Table:
+    labels = (*words.quality.values(), "tokens/s", "largest process, MB", "all processes, MB", "start, s")
+    table = _table("Quality of the answers, and their costs", "server", *labels, "client's CPU", "others' CPU")
     for name, tree in done.items():
         busiest = max(tree["closed"].values(), key=lambda figures: figures["requests_per_s"])
         table.add_row(
             name,
-            _number(tree.get("bleu"), 2),
-            _number(tree.get("chrf"), 2),
+            *(_number(tree.get(measure), 2) for measure in words.quality),
             _number(busiest["target_tokens_per_s"], 0),
             _number(tree["memory"]["largest_mb"], 0),
             _number(tree["memory"]["total_mb"], 0),
@@ -70,8 +79,8 @@ def _costs(done: Tree) -> Table:
     return table
 
 
-def _limits(limits: Tree) -> Table:
-    labels = ("sentences/s together", "tokens/s", "p50 alone, ms", "BLEU")
+def _limits(limits: Tree, words: Words) -> Table:
+    labels = (f"{words.items}/s together", "tokens/s", "p50 alone, ms", *words.quality.values())
     table = _table("In-process, without a server", "limit", *labels)
     table.add_column("settings")
     for name, tree in limits.items():
@@ -80,25 +89,33 @@ def _limits(limits: Tree) -> Table:
             _number(tree["requests_per_s"], 1),
             _number(tree["target_tokens_per_s"], 0),
             _number(tree["p50_ms"], 1),
-            _number(tree.get("bleu"), 2),
+            *(_number(tree.get(measure), 2) for measure in words.quality),
             tree["settings"],
         )
     return table
 
 
-def _latency(results: Tree, done: Tree) -> Table:
-    shares, wide = results["plan"]["open_shares"], results["plan"]["mixed"] and results["plan"]["other"]
-    titles = ["server", *(f"open loop {share:.0%}" for share in shares)]
-    if wide:
-        # The last one exposes a server that cuts documents, which makes it fast with them.
-        titles += ["news, 32 clients", "5 words", "5 words beside documents", "documents"]
-        titles += ["tokens of a document's answer"]
+def _latency(results: Tree, done: Tree, words: Words) -> Table:
+    plan = results["plan"]
+    titles = ["server", *(f"open loop {share:.0%}" for share in plan["open_shares"])]
+    if plan["other"]:
+        titles.append(f"{words.other}, 32 clients")
+    if plan["mixed"]:
+        # The last one exposes a server that cuts long inputs, which makes it fast with them.
+        titles += [
+            words.short,
+            f"{words.short} beside {words.long}",
+            words.long,
+            f"tokens of an answer to {words.long}",
+        ]
     table = Table(*titles, title="Latency in ms: p50 / p95 / p99", title_justify="left")
     for name, tree in done.items():
-        cells = [_percentiles(tree["open"][str(share)]) for share in shares]
-        if wide:
+        cells = [_percentiles(tree["open"][str(share)]) for share in plan["open_shares"]]
+        if plan["other"]:
+            cells.append(_percentiles(tree["other"]))
+        if plan["mixed"]:
             mixed = tree["mixed"]
-            cells += map(_percentiles, (tree["other"], mixed["alone"], mixed["beside_long"], mixed["long"]))
+            cells += map(_percentiles, (mixed["alone"], mixed["beside_long"], mixed["long"]))
             cells.append(_number(mixed["long"]["target_tokens_per_answer"], 0))
         table.add_row(name, *cells)
     return table

@@ -1,0 +1,60 @@
+"""The benchmark of ``make bench TASK=text_classification``: our servers of classifiers and their peers, in one run.
+
+python -m benchmarks.text_classification.serve --bundle runs/<id>/bundle [--quick]
+
+All are under the same load: see ``benchmarks.serving.bench``. Speed depends on the model's size alone; a few steps of
+``python -m train`` make a bundle of any size whose labels can be compared.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.peers.base import Peer
+from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer
+from benchmarks.peers.torchserve import TorchServePeer
+from benchmarks.serving.bench import TaskBench, run_bench
+from benchmarks.serving.load_test import LoadPlan
+from benchmarks.serving.tables import Words
+from benchmarks.text_classification.outputs import of_best, of_label, quality
+from benchmarks.text_classification.targets import PEERS, targets
+from benchmarks.text_classification.workloads import load_workloads
+from dragoman.errors import run_cli
+
+HANDLER = Path(__file__).with_name("peers") / "torchserve_handler.py"
+SERVICES = "benchmarks.text_classification.peers.bento_service"
+
+
+def peers(plan: LoadPlan) -> list[Peer]:
+    """List the servers beside ours."""
+    torchserve_alone, bento_alone, torchserve_batches, bento_batches = PEERS
+    return [
+        TorchServePeer(torchserve_alone, HANDLER, batch_size=1, max_batch_delay_ms=0, read=of_label),
+        TorchServePeer(torchserve_batches, HANDLER, batch_size=8, max_batch_delay_ms=50, read=of_label),
+        BentoPeer(bento_alone, f"{SERVICES}:OneByOne", "/classify", ALONE, read=of_best),
+        BentoPeer(bento_batches, f"{SERVICES}:Batched", "/classify", BATCHED, read=of_best),
+    ]
+
+
+BENCH = TaskBench(
+    words=Words(
+        items="articles",
+        short="20 words",
+        long="1,000 words",
+        quality={"accuracy": "accuracy, %", "agreement": "labels as ours, %"},
+    ),
+    load_workloads=load_workloads,
+    peers=peers,
+    limits="benchmarks.text_classification.limits",
+    quality=quality,
+    targets=targets,
+)
+
+
+def main() -> int:
+    """Measure every server of classifiers; 1 when one failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.text_classification.serve", description=__doc__)
+    return run_bench(BENCH, parser)
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,36 @@
+"""Simple methods beside which every score of a classifier stands: the majority class, and words with a linear SVM."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from train.data.corpus import Example
+from train.tasks.base import Baseline
+
+# Neither has probabilities, so there is nothing to calibrate.
+METRICS = ("macro-F1", "accuracy")
+
+
+def fit_baselines(training: Sequence[Example]) -> list[Baseline]:
+    """Fit both to labelled texts; the same texts give the same answers."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    texts, labels = [text for text, _ in training], [label for _, label in training]
+    majority = Counter(labels).most_common(1)[0][0]
+    # Words and pairs of words; the SVM has its default settings.
+    words = TfidfVectorizer(ngram_range=(1, 2))
+    svm = make_pipeline(words, LinearSVC(random_state=0)).fit(texts, labels)
+    return [
+        Baseline(name="majority class", metrics=METRICS, answer=partial(_always, majority)),
+        Baseline(
+            name="TF-IDF + linear SVM",
+            metrics=METRICS,
+            answer=lambda items: [{str(x): 1.0} for x in svm.predict(items)],
+        ),
+    ]
+
+
+def _always(label: str, texts: Sequence[str]) -> list[dict[str, float]]:
+    return [{label: 1.0} for _ in texts]

@@ -1,0 +1,123 @@
+"""Pictures of a classifier's outputs: which classes it takes for which, and what its probabilities are worth."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# As in the calibration error (scoring.classification).
+BINS = 15
+# Confusions that are named above a matrix, and the number of classes up to which cells show their counts.
+NAMED, COUNTED = 5, 30
+# Of a label on an axis; the whole of a long one would leave no room for the matrix.
+LABEL_CHARACTERS = 24
+
+Output = Mapping[str, float]
+Floats = npt.NDArray[np.float64]
+
+
+def confusion_matrix(
+    outputs: Sequence[Output], references: Sequence[str], labels: Sequence[str], *, title: str
+) -> bytes:
+    """Draw counts of references (rows) by answers (columns), coloured by the share of the row, as PNG.
+
+    Items that were refused have a last column of their own, where there are any.
+    """
+    rows = {label: row for row, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
+    for output, reference in zip(outputs, references, strict=True):
+        if reference in rows:
+            counts[rows[reference], rows.get(next(iter(output), ""), len(labels))] += 1
+    names = [_short(label) for label in labels]
+    columns = [*names, "refused"]
+    if not counts[:, -1].any():
+        counts, columns = counts[:, :-1], names
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(16.0, max(6.0, 0.55 * len(labels) + 2.5))
+    figure = _figure(side, side + 0.9)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("reference")
+    axes.set_title("\n".join([f"{title}: {len(references):,} texts", *_confusions(counts, names, columns)]), fontsize=9)
+    if len(labels) <= COUNTED:
+        for row, column in np.argwhere(counts):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
+    return _png(figure)
+
+
+def reliability_diagram(
+    outputs: Sequence[Output], references: Sequence[str], temperature: float, *, title: str
+) -> bytes:
+    """Draw the share of right answers against their probabilities, with and without the temperature, as PNG.
+
+    The probabilities without it are computed from those with it, which is exact for texts of one window.
+    """
+    answered = [(output, reference) for output, reference in zip(outputs, references, strict=True) if output]
+    figure = _figure(6.5, 7.5)
+    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    shares.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
+    for name, power, style in (("before", temperature, "--"), (f"after, temperature {temperature:.2f}", 1.0, "-")):
+        tops = np.array([_top(output, power) for output, _ in answered])
+        right = np.array([next(iter(output)) == reference for output, reference in answered], dtype=np.float64)
+        bins = np.clip(np.ceil(tops * BINS).astype(int) - 1, 0, BINS - 1)
+        items = np.bincount(bins, minlength=BINS)
+        filled = items > 0
+        confidence = np.bincount(bins, tops, BINS)[filled] / items[filled]
+        accuracy = np.bincount(bins, right, BINS)[filled] / items[filled]
+        error = 100 * float(np.abs(confidence - accuracy) @ items[filled]) / max(1, len(answered))
+        (line,) = shares.plot(confidence, accuracy, style, marker="o", markersize=4, label=f"{name}: ECE {error:.2f}")
+        counts.stairs(items, np.linspace(0, 1, BINS + 1), color=line.get_color(), linestyle=style)
+    shares.set_title(f"{title}: {len(answered):,} texts", fontsize=10)
+    shares.set_ylabel("share of right answers")
+    shares.legend(loc="upper left")
+    counts.set_xlabel("probability of the answer")
+    counts.set_ylabel("texts")
+    counts.set_yscale("symlog")
+    for axes in (shares, counts):
+        axes.grid(alpha=0.3)
+    return _png(figure)
+
+
+def _confusions(counts: npt.NDArray[np.int64], names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Name the most frequent wrong answers."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:NAMED]
+    places = [divmod(int(place), wrong.shape[1]) for place in order]
+    return [
+        f"{names[row]} taken for {columns[column]}: {wrong[row, column]}"
+        for row, column in places
+        if wrong[row, column]
+    ]
+
+
+def _top(output: Output, power: float) -> float:
+    """Return the highest probability of an output whose probabilities are raised to a power."""
+    logs = np.log(np.maximum(np.array(list(output.values())), np.finfo(np.float64).tiny)) * power
+    raised = np.exp(logs - logs.max())
+    return float(raised.max() / raised.sum())
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
+
+
+def _figure(width: float, height: float) -> Figure:
+    # The figure's own canvas: pyplot would keep global state and choose a backend.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Any) -> bytes:
+    image = io.BytesIO()
+    figure.savefig(image, dpi=110, format="png")
+    return image.getvalue()
