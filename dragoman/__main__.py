@@ -31,7 +31,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="answer lines",
         description="Answer a text line by line, from standard input to standard output unless files are given. An "
-        "output that is one line of text is written as it is, any other as JSON.",
+        "output is written as one line of text in the form of its task: a text as it is, a label with its probability "
+        "behind a tab, anything else as JSON.",
         epilog="example: echo 'Where is the station?' | python -m dragoman run --bundle runs/demo/bundle" + EXIT_CODES,
     )
     run.add_argument("--bundle", required=True, help="a bundle directory")
@@ -45,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="a further field of the request that each line becomes, as the servers take it (max_new_tokens=40)",
+    )
+    run.add_argument(
+        "--jsonl",
+        action="store_true",
+        help="write every output whole, as a line of JSON; null where there is none",
     )
     run.add_argument("--quiet", action="store_true", help="show no progress")
     run.set_defaults(run=_run)
@@ -78,6 +84,7 @@ def _run(arguments: argparse.Namespace) -> None:
         engine=arguments.engine,
         device=arguments.device,
         parameters=parameters,
+        as_json=arguments.jsonl,
         show_progress=not arguments.quiet and sys.stderr.isatty(),
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from dragoman.items.outcomes import Failure
 from dragoman.predictor import ITEMS_AT_ONCE, Predictor, load
 from dragoman.text.lines import read_lines
 
+NO_JSON = "null"
+
 
 def run_lines(
     bundle: str,
@@ -25,14 +28,16 @@ def run_lines(
     device: str,
     parameters: Mapping[str, Any],
     show_progress: bool,
+    as_json: bool = False,
 ) -> None:
     """Answer ``source`` (standard input when None) to ``destination`` (standard output when None), line by line.
 
-    ``parameters`` are further fields of the request that each line becomes. An output that is one line of text is
-    written as it is, any other as JSON; a line without text stays as it is. A line that cannot be answered leaves an
-    empty line, is reported on standard error, and makes the whole end with InvalidInput once everything else is done,
-    or with InferenceError where it was the engine that failed. An engine that fails again and again ends it at once. A
-    destination file is written whole or not at all. Text is UTF-8, whatever the locale.
+    ``parameters`` are further fields of the request that each line becomes. Outputs have the form that the task gives
+    a line; a line without text stays as it is. A line that cannot be answered leaves an empty line, is reported on
+    standard error, and makes the whole end with InvalidInput once everything else is done, or with InferenceError where
+    it was the engine that failed. ``as_json`` writes JSON instead, null where there is no output. An engine that fails
+    again and again ends it at once. A destination file is written whole or not at all. Text is UTF-8, whatever the
+    locale.
     """
     if destination:
         check_writable(Path(destination))
@@ -40,7 +45,8 @@ def run_lines(
     try:
         _check(predictor, parameters)
         with new_file(Path(destination)) if destination else contextlib.nullcontext(sys.stdout.buffer) as output:
-            failed = _answer_lines(predictor, read_lines(source), output, parameters, show_progress=show_progress)
+            lines = read_lines(source)
+            failed = _answer_lines(predictor, lines, output, parameters, as_json=as_json, show_progress=show_progress)
     finally:
         predictor.close()
     if failed:
@@ -65,6 +71,7 @@ def _answer_lines(
     output: BinaryIO,
     parameters: Mapping[str, Any],
     *,
+    as_json: bool,
     show_progress: bool,
 ) -> Counter[type[DragomanError]]:
     """Write the answers of all lines, some hundreds at a time, and count the errors among them."""
@@ -77,15 +84,16 @@ def _answer_lines(
     while chunk := list(itertools.islice(lines, ITEMS_AT_ONCE)):
         outcomes = iter(predictor([line for line in chunk if line.strip()], prepare))
         for number, line in enumerate(chunk, start=done + 1):
-            answer = line
+            answer = NO_JSON if as_json else line
             if line.strip():
                 outcome = next(outcomes)
                 if isinstance(outcome, Failure):
                     failed[type(outcome.error)] += 1
                     print(f"line {number}: {outcome.error}", file=sys.stderr)
-                    answer = ""
+                    answer = NO_JSON if as_json else ""
                 else:
-                    answer = task.line(task.output(outcome.value))
+                    plain = task.output(outcome.value)
+                    answer = json.dumps(plain, ensure_ascii=False) if as_json else task.line(plain)
             output.write(f"{answer}\n".encode())
         output.flush()
         done += len(chunk)

@@ -84,8 +84,8 @@ def _write_weights(model_dir: Path, seed: int, width: int, labels: tuple[str, ..
         max_position_embeddings=window_tokens,
         # The converter asks for it, and transformers no longer has it.
         position_embedding_type="absolute",
-        # Large for weights of this size, so that texts get different answers.
-        initializer_range=0.2,
+        # Large for such a model, so that texts get different answers, and not so large that rounding shows.
+        initializer_range=1.2 * width**-0.5,
         id2label=dict(enumerate(labels)),
         label2id={label: place for place, label in enumerate(labels)},
     )

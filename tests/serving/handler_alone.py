@@ -1,4 +1,4 @@
-"""A run of the handler out of an unpacked archive: ``python -I -S handler_alone.py UNPACKED SITE_PACKAGES``.
+"""A run of the handler out of an unpacked archive: ``python -I -S handler_alone.py UNPACKED SITE_PACKAGES [BLOCKED…]``.
 
 A batch of rows as TorchServe makes them comes in as JSON, the answers go out as JSON. Neither the repository nor an
 editable installation of it can be found from here, and what belongs to training and to other servers is blocked.
@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-UNPACKED, SITE_PACKAGES = sys.argv[1:]
+UNPACKED, SITE_PACKAGES, *ALSO_BLOCKED = sys.argv[1:]
 BLOCKED = {
     *("mlflow", "optuna", "datasets", "sacrebleu", "hydra", "bentoml", "torch", "transformers", "ts"),
     *("train", "model_registry", "deploy", "handlers", "service"),
+    *ALSO_BLOCKED,
 }
 
 

@@ -79,7 +79,11 @@ def server(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bento
     """Serve the Bento from a directory and with an import path that hold nothing of this repository."""
     folder = tmp_path_factory.mktemp("server")
     # The tests find the clients that left in the access log.
-    environment = {"PYTHONPATH": str(BLOCKED_IMPORTS), "DRAGOMAN_ACCESS_LOG": "true"}
+    environment = {
+        "PYTHONPATH": str(BLOCKED_IMPORTS),
+        "BLOCKED_IMPORTS": "tokenizers safetensors PIL",
+        "DRAGOMAN_ACCESS_LOG": "true",
+    }
     with BentoServer(tag, directory=folder, log=folder / "bentoml.log", environment=environment) as server:
         yield server
 

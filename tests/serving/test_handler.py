@@ -5,7 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.conftest import ROOT
 SCRIPT = Path(__file__).with_name("handler_alone.py")
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+# What tasks other than translation need.
+OF_OTHER_TASKS = ("tokenizers", "safetensors", "PIL")
 GRPC: dict[str, Any] = {"data": {"content-type": ""}}
 
 
@@ -41,11 +43,13 @@ def unpacked(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def _handle(unpacked: Path, *batch: tuple[Mapping[str, bytes], Mapping[str, Any]]) -> dict[str, Any]:
+def handle(
+    unpacked: Path, *batch: tuple[Mapping[str, bytes], Mapping[str, Any]], blocked: Sequence[str] = ()
+) -> dict[str, Any]:
     """Run a batch of rows and headers through the handler, in a process that has the archive alone."""
     rows = [{"row": {key: value.decode("latin-1") for key, value in row.items()}, "headers": h} for row, h in batch]
     completed = subprocess.run(
-        [sys.executable, "-I", "-S", str(SCRIPT), str(unpacked), sysconfig.get_path("purelib")],
+        [sys.executable, "-I", "-S", str(SCRIPT), str(unpacked), sysconfig.get_path("purelib"), *blocked],
         input=json.dumps(rows),
         cwd=unpacked.parent,
         capture_output=True,
@@ -57,7 +61,7 @@ def _handle(unpacked: Path, *batch: tuple[Mapping[str, bytes], Mapping[str, Any]
     return result
 
 
-def _rest(content_type: str | None, length: int) -> dict[str, Any]:
+def rest_headers(content_type: str | None, length: int) -> dict[str, Any]:
     """Make the headers of a REST request, with those that TorchServe adds for the inputs."""
     headers = {"body": {"content-type": content_type or ""}, "Host": "127.0.0.1", "content-length": str(length)}
     return headers if content_type is None else {**headers, "Content-Type": content_type}
@@ -71,7 +75,8 @@ def test_a_worker_sees_the_one_gpu_that_torchserve_gave_it_and_none_that_is_hidd
 
 
 def test_the_handler_needs_nothing_but_its_archive(unpacked: Path) -> None:
-    result = _handle(unpacked, ({"body": b'{"q": "The man sees the red car."}'}, _rest(JSON, 35)))
+    request = ({"body": b'{"q": "The man sees the red car."}'}, rest_headers(JSON, 35))
+    result = handle(unpacked, request, blocked=OF_OTHER_TASKS)
     assert result["core"] == str(unpacked)
     assert result["replies"][0]["status"] == [200, "OK"]
 
@@ -79,24 +84,28 @@ def test_the_handler_needs_nothing_but_its_archive(unpacked: Path) -> None:
 def test_every_request_of_a_batch_gets_its_own_answer(unpacked: Path, predictor: Predictor) -> None:
     good = b'{"q": "The man sees the red car."}'
     cases: list[tuple[Mapping[str, bytes], Mapping[str, Any], RawRequest]] = [
-        ({"body": good}, _rest(JSON, 34), RawRequest(body=good, content_type=JSON)),
-        ({"body": b'{"q": '}, _rest(JSON, 6), RawRequest(body=b'{"q": ', content_type=JSON)),
-        ({"body": b"Our dog"}, _rest("text/plain", 7), RawRequest(body=b"Our dog", content_type="text/plain")),
+        ({"body": good}, rest_headers(JSON, 34), RawRequest(body=good, content_type=JSON)),
+        ({"body": b'{"q": '}, rest_headers(JSON, 6), RawRequest(body=b'{"q": ', content_type=JSON)),
+        ({"body": b"Our dog"}, rest_headers("text/plain", 7), RawRequest(body=b"Our dog", content_type="text/plain")),
         (
             {"body": good},
-            {**_rest(JSON, 34), "content-type": "text/plain"},
+            {**rest_headers(JSON, 34), "content-type": "text/plain"},
             # Of a header that is sent twice the first one counts, as at the other server.
             RawRequest(body=good, content_type=JSON),
         ),
-        ({"body": b"<q/>"}, _rest("application/xml", 4), RawRequest(body=b"<q/>", content_type="application/xml")),
+        (
+            {"body": b"<q/>"},
+            rest_headers("application/xml", 4),
+            RawRequest(body=b"<q/>", content_type="application/xml"),
+        ),
         (
             {"q": b"Our dog", "alternatives": b"1"},
-            _rest(FORM, 24),
+            rest_headers(FORM, 24),
             RawRequest(form={"q": ["Our dog"], "alternatives": ["1"]}),
         ),
-        ({"body": b'{"\\ud800": 1}'}, _rest(JSON, 13), RawRequest(body=b'{"\\ud800": 1}', content_type=JSON)),
-        ({"body": good}, _rest(None, 34), RawRequest(body=good)),
-        ({}, _rest("multipart/form-data; boundary=x", 99), RawRequest(content_type="multipart/form-data")),
+        ({"body": b'{"\\ud800": 1}'}, rest_headers(JSON, 13), RawRequest(body=b'{"\\ud800": 1}', content_type=JSON)),
+        ({"body": good}, rest_headers(None, 34), RawRequest(body=good)),
+        ({}, rest_headers("multipart/form-data; boundary=x", 99), RawRequest(content_type="multipart/form-data")),
         ({"data": good}, GRPC, RawRequest(body=good, content_type=JSON)),
         ({"body": good}, {"body": {"content-type": ""}}, RawRequest(body=good, content_type=JSON)),
         ({"data": b"[]"}, GRPC, RawRequest(body=b"[]", content_type=JSON)),
@@ -104,7 +113,7 @@ def test_every_request_of_a_batch_gets_its_own_answer(unpacked: Path, predictor:
         ({}, {}, RawRequest(form={})),
     ]
 
-    replies = _handle(unpacked, *((row, headers) for row, headers, _ in cases))["replies"]
+    replies = handle(unpacked, *((row, headers) for row, headers, _ in cases))["replies"]
 
     expected = answer(predictor, [request for _, _, request in cases])
     assert [_reply(reply) for reply in replies] == expected
@@ -116,9 +125,9 @@ def test_every_request_of_a_batch_gets_its_own_answer(unpacked: Path, predictor:
 def test_only_grpc_requests_are_told_that_nothing_follows(unpacked: Path) -> None:
     body = b'{"q": "Our dog"}'
     # An input may be called as a header is, and is none for that.
-    batch = [({"body": body}, _rest(JSON, 16)), ({"Host": body}, {"Host": {"content-type": ""}})]
+    batch = [({"body": body}, rest_headers(JSON, 16)), ({"Host": body}, {"Host": {"content-type": ""}})]
 
-    rest, grpc = _handle(unpacked, *batch)["replies"]
+    rest, grpc = handle(unpacked, *batch)["replies"]
 
     assert "ts_stream_next" not in rest["headers"]
     assert grpc["headers"]["ts_stream_next"] == "false"
@@ -127,7 +136,7 @@ def test_only_grpc_requests_are_told_that_nothing_follows(unpacked: Path) -> Non
 def test_a_header_is_found_however_its_name_is_written(unpacked: Path) -> None:
     names = ("content-type", "CONTENT-TYPE", "Content-Type")
     headers = [{"body": {"content-type": ""}, name: "text/plain; charset=utf-8"} for name in names]
-    replies = _handle(unpacked, *(({"body": b"Our"}, header) for header in headers))["replies"]
+    replies = handle(unpacked, *(({"body": b"Our"}, header) for header in headers))["replies"]
     assert [reply["status"] for reply in replies] == [[200, "OK"]] * 3
 
 
@@ -137,7 +146,7 @@ def test_a_form_of_which_torchserve_drops_a_part_is_refused(unpacked: Path) -> N
         "q=a&alternatives=1&alternatives=2": {"q": b"a", "alternatives": b"2"},
         "q=Good morning&evening": {"q": b"Good morning"},
     }
-    replies = _handle(unpacked, *((row, _rest(FORM, len(sent))) for sent, row in forms.items()))["replies"]
+    replies = handle(unpacked, *((row, rest_headers(FORM, len(sent))) for sent, row in forms.items()))["replies"]
     for reply in replies:
         assert reply["status"] == [400, "Bad Request"]
         assert reply["body"] == error_reply(repeated_form_field()).body
@@ -145,17 +154,17 @@ def test_a_form_of_which_torchserve_drops_a_part_is_refused(unpacked: Path) -> N
 
 def test_a_form_of_which_nothing_is_lost_is_answered(unpacked: Path) -> None:
     sent = ("q=Our dog&", "q=Our+dog", "q=Our%20dog\r\n", "q=%4Fur%20dog")
-    replies = _handle(unpacked, *(({"q": b"Our dog"}, _rest(FORM, len(form))) for form in sent))["replies"]
+    replies = handle(unpacked, *(({"q": b"Our dog"}, rest_headers(FORM, len(form))) for form in sent))["replies"]
     assert [reply["status"] for reply in replies] == [[200, "OK"]] * len(sent)
 
 
 def test_a_form_over_the_limit_is_refused_by_its_announced_size(unpacked: Path) -> None:
-    (reply,) = _handle(unpacked, ({"q": b"a" * 20_000}, _rest(FORM, 20_002)))["replies"]
+    (reply,) = handle(unpacked, ({"q": b"a" * 20_000}, rest_headers(FORM, 20_002)))["replies"]
     assert (reply["status"][0], reply["body"]["code"]) == (413, "body_too_large")
 
 
 def test_a_form_that_is_not_utf8_is_refused(unpacked: Path) -> None:
-    (reply,) = _handle(unpacked, ({"q": b"M\xfcller"}, _rest(FORM, 10)))["replies"]
+    (reply,) = handle(unpacked, ({"q": b"M\xfcller"}, rest_headers(FORM, 10)))["replies"]
     assert (reply["status"][0], reply["body"]["code"]) == (400, "invalid_input")
     assert reply["body"]["error"] == "a form field is not UTF-8 at byte 1; send UTF-8"
 

@@ -21,8 +21,9 @@ class Options:
         """Describe what does not go together among the options, None where all does."""
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             return f"labels must be two different ones or more, got {', '.join(self.labels) or 'none'}"
-        if not all(map(str.strip, self.labels)):
-            return "a label is empty"
+        # A label is written into a line of text, and may not break it.
+        if not all(label.strip() and label.isprintable() for label in self.labels):
+            return f"labels must be words that can be printed, got {', '.join(map(ascii, self.labels))}"
         if self.overlap_tokens >= self.window_tokens - SPECIAL_TOKENS:
             return (
                 f"overlap_tokens must be less than window_tokens without its {SPECIAL_TOKENS} special tokens, "

@@ -1,7 +1,11 @@
-"""Put on PYTHONPATH, this makes an environment that lacks everything a serving machine has no need of."""
+"""Put on PYTHONPATH, this makes an environment that lacks everything a serving machine has no need of.
+
+``BLOCKED_IMPORTS`` names further packages, with spaces between them: what only other tasks need.
+"""
 
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -17,6 +21,7 @@ BLOCKED = {
     "accelerate",
     "train",
     "model_registry",
+    *os.environ.get("BLOCKED_IMPORTS", "").split(),
 }
 
 

@@ -1,5 +1,7 @@
 """A file answered line by line: its end when the engine fails, and its use of memory."""
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 
 import dragoman
 from dragoman import run_lines as module
-from dragoman.errors import ConfigError, InferenceError
+from dragoman.errors import ConfigError, InferenceError, InvalidInput
 from dragoman.predictor import Predictor
 from dragoman.run_lines import run_lines
 
@@ -20,7 +22,7 @@ def predictor(tiny_bundle: Path, monkeypatch) -> Predictor:
     return loaded
 
 
-def answer(folder: Path, lines: Sequence[str], **parameters: Any) -> Path:
+def answer(folder: Path, lines: Sequence[str], *, as_json: bool = False, **parameters: Any) -> Path:
     source, destination = folder / "in.txt", folder / "out.txt"
     source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     run_lines(
@@ -31,6 +33,7 @@ def answer(folder: Path, lines: Sequence[str], **parameters: Any) -> Path:
         device="auto",
         parameters=parameters,
         show_progress=False,
+        as_json=as_json,
     )
     return destination
 
@@ -80,3 +83,38 @@ def test_answers_are_written_as_they_come_and_not_kept_in_memory(predictor, tmp_
 def test_the_line_itself_is_no_further_field(predictor, tmp_path):
     with pytest.raises(ConfigError, match="--set: q is the line itself"):
         answer(tmp_path, ["the red car"], q="another text")
+
+
+@pytest.fixture
+def classifier(tiny_classifier: Path, monkeypatch) -> Predictor:
+    loaded = dragoman.load(tiny_classifier)
+    monkeypatch.setattr(module, "load", lambda *_, **__: loaded)
+    return loaded
+
+
+def test_a_label_is_written_with_its_probability_behind_a_tab(classifier, tmp_path):
+    (expected,) = classifier(["the red car"])
+    lines = answer(tmp_path, ["the red car", "", "a dog"]).read_text("utf-8").split("\n")
+    assert lines[0] == f"{expected.value.label}\t{expected.value.score:.4f}"
+    assert lines[1] == ""
+    assert re.fullmatch(r"\w+\t0\.\d{4}", lines[2])
+
+
+def test_json_holds_all_of_an_output_and_null_where_there_is_none(classifier, tmp_path, capsys):
+    (expected,) = classifier(["the red car"])
+    with pytest.raises(InvalidInput, match="1 lines could not be answered"):
+        answer(tmp_path, ["the red car", "", "a" * 150_001], as_json=True)
+    assert "line 3: inputs has 150001 characters" in capsys.readouterr().err
+    lines = [json.loads(line) for line in (tmp_path / "out.txt").read_text("utf-8").splitlines()]
+    assert lines == [dict(expected.value.scores), None, None]
+
+
+def test_parameters_of_the_request_shape_the_output(classifier, tmp_path):
+    (found,) = answer(tmp_path, ["the red car"], as_json=True, parameters={"top_k": 2}).read_text("utf-8").splitlines()
+    assert len(json.loads(found)) == 2
+
+
+def test_a_text_is_a_line_of_json_where_json_is_asked_for(predictor, tmp_path):
+    (expected,) = predictor(["the red car"])
+    found = answer(tmp_path, ["the red car"], as_json=True).read_text("utf-8")
+    assert found == json.dumps(expected.value.text, ensure_ascii=False) + "\n"

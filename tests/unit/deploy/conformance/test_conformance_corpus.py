@@ -3,15 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.conformance import corpus
-from deploy.conformance.compare import compare_items
+from deploy.conformance.compare import compare_cases, compare_items
 from deploy.conformance.corpus import Case, Tie, load_corpus
 from dragoman.errors import ConfigError
 from dragoman.http.protocol import Reply
-from dragoman.items.bodies import RawRequest
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import Task, task_class
 
@@ -111,3 +112,41 @@ def test_items_of_any_task_are_compared_by_their_outputs() -> None:
     assert wrong.identical == 2
     assert [difference.case for difference in wrong.differences] == ["b"]
     assert told == ["a server: 3 requests, 16 at a time"] * 2
+
+
+class Listing(Task):
+    """An unknown task, whose answers are lists."""
+
+    @classmethod
+    def outputs_of(cls, body: Any) -> list[Any]:
+        return list(body)
+
+
+class ListServer(Server):
+    def ask(self, request: RawRequest) -> Reply:
+        (item,) = json.loads(request.body)["inputs"]
+        if item == "refused":
+            return Reply(400, {"error": "no", "code": "invalid_input"})
+        return Reply(200, [[item, "?"] if item == self._wrong else [item, item]])
+
+
+def test_answers_that_are_lists_are_compared_as_others_are() -> None:
+    _, wrong = compare_items(
+        ["a", "b", "refused"], Listing, Tie(), ListServer(), [ListServer(), ListServer("b")], [].append
+    )
+    assert [(difference.case, difference.what) for difference in wrong.differences] == [
+        ("b", "[['b', '?']] != [['b', 'b']]")
+    ]
+    cases = [case("a", 200, None), case("b", 200, None), case("refused", 400, "invalid_input")]
+    (found,) = compare_cases(cases, ListServer(), [ListServer(), ListServer("b")], CLOSE)
+    assert (found.case, found.what) == ("b", "['b', '?'], the engine's is ['b', 'b']")
+
+
+def case(item: str, status: int, code: str | None) -> Case:
+    request = RawRequest(body=json.dumps({"inputs": [item]}).encode(), content_type=JSON_TYPE)
+    return Case(name=item, request=request, status=status, code=code, field=None)
+
+
+def test_a_list_in_the_place_of_an_object_is_a_difference() -> None:
+    (found,) = compare_cases([case("a", 200, None)], Server(), [ListServer()], CLOSE)
+    assert found.what.startswith("[['a', 'a']], the engine's is {'outputs'")

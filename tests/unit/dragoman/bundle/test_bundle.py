@@ -74,7 +74,7 @@ def test_a_manifest_that_was_edited_no_longer_matches_its_own_digest(copy: Path)
         # A bundle of an earlier version, and what to do with it.
         ('{"schema": 2, "languages": {}}', r"has schema 2, .*; export the model again from its run: python -m train"),
         # A prefix that the weights have learned is not in them.
-        ('{"schema": 2}', r"train\.max_steps=0, with the other settings that RUN_DIR/config\.yaml names"),
+        ('{"schema": 2}', r"train import .*model\.path=RUN_DIR/bundle/model, with .* that RUN_DIR/config\.yaml names"),
     ],
 )
 def test_a_broken_manifest_is_refused_with_what_is_wrong(copy: Path, text: str, message: str):
