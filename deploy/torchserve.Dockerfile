@@ -17,12 +17,15 @@ ARG PIP_EXTRA_INDEX_URL
 WORKDIR /build
 COPY constraints.txt requirements-torchserve.txt ./
 # torch/test, include, share and the programs beside torch_shm_manager are for building and testing torch itself:
-# 195 MB that only a compiler or a test runner would open.
+# 195 MB that only a compiler or a test runner would open. Pillow is for TorchServe's own handlers of images, which are
+# not used: it stays for a task that asks for it.
 # hadolint ignore=DL3013,SC2086 -- constraints.txt pins every version; EXTRA_PACKAGES is a list of words
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile \
        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
        --constraint constraints.txt --requirement requirements-torchserve.txt $EXTRA_PACKAGES \
+    && { grep -iq '^pillow' requirements-torchserve.txt \
+         || python -m pip --python /opt/venv/bin/python uninstall --yes pillow; } \
     && TORCH=/opt/venv/lib/python3.11/site-packages/torch \
     && rm -rf "$TORCH/test" "$TORCH/include" "$TORCH/share" \
     && find "$TORCH/bin" -type f ! -name torch_shm_manager -delete

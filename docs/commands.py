@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from dragoman.errors import DragomanError, run_cli
 from train.config.compose import compose_config
+from train.config.imports import IMPORT, compose_import
 from tune.search.definition import load_definition
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -113,6 +114,9 @@ def problem(command: Sequence[str]) -> str | None:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
             if module not in readers or arguments[0] == "best":
                 parser_of(module, arguments)
+            elif module == "train" and arguments[0] == IMPORT:
+                if "--help" not in arguments:
+                    compose_import(arguments[1:])
             elif arguments != ["--help"] and not arguments[0].startswith("resume="):
                 readers[module](arguments)
     except SystemExit as ended:

@@ -18,6 +18,7 @@ from dragoman.errors import DragomanError, run_cli
 from dragoman.live.pointer import FOLLOW_VARIABLE
 from dragoman.metrics.prometheus import ServingMetrics
 from train.config.help import help_text as train_help
+from train.config.help import import_help
 from tune.search.help import help_text as tune_help
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,6 +164,8 @@ def settings_page() -> list[str]:
         ("group", "choices"), [(f"`{group}=`", _cell(f"`{values}`".replace("|", "`, `"))) for group, _, values in rows]
     )
     lines += _sections(settings.splitlines(), SETTING)
+    _, heading, imports = import_help().partition("\n\nSettings of every import")
+    lines += _sections(f"{heading}{imports}".strip().partition("\n\n")[0].splitlines(), SETTING)
     lines += [
         "",
         "## Settings of a search",

@@ -1,4 +1,4 @@
-"""The command of training: ``python -m train [key=value …]``, ``python -m train resume=RUN_DIR``, ``--help``."""
+"""The command of training: ``python -m train [key=value …]``, ``… import …``, ``… resume=RUN_DIR``, ``--help``."""
 
 import os
 import sys
@@ -8,24 +8,31 @@ from pathlib import Path
 
 from dragoman.errors import ConfigError, run_cli
 from train.config.compose import compose_config, load_config
+from train.config.imports import IMPORT, compose_import
 from train.run.recorder import Recorder, RunFacts
 
 
 def main() -> int:
     """Parse, build, call."""
     settings = sys.argv[1:]
-    if {"-h", "--help"} & set(settings):
-        from train.config.help import help_text
-
-        print(help_text([text for text in settings if text.startswith("task=")]))
-        return 0
-    resumed = _resumed(settings)
-    config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")
     # How long the threads of libgomp spin for each other before they sleep; read when torch is imported. By
     # default two threads all but stop when one of them must share its core with another process, since the other burns
     # its time slice waiting; sleeping sooner costs an idle machine next to nothing.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # Imported once the settings are known to be right: torch takes seconds.
+    if {"-h", "--help"} & set(settings):
+        from train.config.help import help_text, import_help
+
+        write = import_help if settings[0] == IMPORT else help_text
+        print(write([text for text in settings if text.startswith("task=")]))
+        return 0
+    # Sessions are imported once the settings are known to be right: torch takes seconds.
+    if settings[:1] == [IMPORT]:
+        imported = compose_import(settings[1:])
+        from train.fitting.importing import import_model
+
+        return import_model(imported, _open_mlflow_run)
+    resumed = _resumed(settings)
+    config = compose_config(settings) if resumed is None else load_config(resumed / "config.yaml")
     from train.session import resume, start
 
     return start(config, _open_mlflow_run) if resumed is None else resume(config, resumed, _open_mlflow_run)

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,17 @@ def _timed(answer: Answer, items: Sequence[str]) -> tuple[float, list[Any]]:
     return time.perf_counter() - started, outputs
 
 
-def in_batches(answer: Answer) -> Answer:
-    """Return a function that answers any number of items in batches of similar length."""
+def in_batches(answer: Answer, *, at_once: int = 1) -> Answer:
+    """Return a function that answers any number of items in batches of similar length, ``at_once`` in parallel."""
 
     def answer_batches(items: Sequence[str]) -> list[Any]:
         order = sorted(range(len(items)), key=lambda index: len(items[index]))
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
         found: dict[int, Any] = {}
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
-            found.update(zip(batch, answer([items[index] for index in batch]), strict=True))
+        with ThreadPoolExecutor(at_once) as threads:
+            answered = threads.map(lambda batch: answer([items[index] for index in batch]), batches)
+            for batch, outputs in zip(batches, answered, strict=True):
+                found.update(zip(batch, outputs, strict=True))
         return [found[index] for index in range(len(items))]
 
     return answer_batches

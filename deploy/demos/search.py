@@ -35,10 +35,10 @@ def main() -> int:
         raise ConfigError(f"the section 'demo' of configs/task/{arguments.task}.yaml names no search")
     study = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     console.rule("[bold]1. Train the default configuration", align="left")
-    # The same settings and the same full length as the best trial gets.
+    # The same settings, the task among them, and the same full length as the best trial gets.
     search = yaml.safe_load((SEARCHES / f"{name}.yaml").read_text(encoding="utf-8"))
     default = run_command(
-        "-m", "train", f"task={arguments.task}", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
+        "-m", "train", *search["settings"], *search["final"], f"run_dir=runs/{study}-default"
     )  # fmt: skip
     console.rule(f"[bold]2. Search: {arguments.trials} trials, then train the best settings whole", align="left")
     searched = run_command(

@@ -35,7 +35,10 @@ class BaseModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``."""
+    """The origin of the weights; ``study`` is the trial that found their settings, ``STUDY/trial-7``.
+
+    ``imported`` tells weights that came as they are from those that were trained here.
+    """
 
     mlflow_run_id: str | None = None
     git_commit: str | None = None
@@ -43,6 +46,7 @@ class Provenance:
     corpus_fingerprint: str
     base_model: BaseModel | None = None
     study: str | None = None
+    imported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +106,11 @@ class Manifest:
 
     def _content(self) -> dict[str, Any]:
         content = dataclasses.asdict(self)
-        # Left out where there are none: a bundle from before there were any keeps its digest.
+        # Left out where they say nothing: a bundle from before there were any keeps its digest.
         if not self.baselines:
             del content["baselines"]
+        if not self.provenance.imported:
+            del content["provenance"]["imported"]
         return content
 
     def with_baselines(self) -> list[Score]:
@@ -154,8 +160,8 @@ class Manifest:
         if isinstance(schema, int) and schema < SCHEMA:
             raise BundleError(
                 f"{origin} has schema {schema}, and this version of dragoman reads {SCHEMA}; export the model again "
-                "from its run: python -m train … model.path=RUN_DIR/bundle/model train.max_steps=0, with the other "
-                "settings that RUN_DIR/config.yaml names"
+                "from its run: python -m train import task=… model.path=RUN_DIR/bundle/model, with the name and the "
+                "model's settings that RUN_DIR/config.yaml names"
             )
         if isinstance(value, dict) and schema != SCHEMA:
             raise BundleError(f"{origin} has schema {schema!r}; this version of dragoman reads {SCHEMA}")

@@ -32,7 +32,9 @@ def model_card(manifest: Manifest) -> str:
     task: DescribedTask = find_task(manifest.task)
     card = task.card(manifest)
     base = provenance.base_model
-    origin = f"fine-tuned from {base.name}" if base else "trained from random weights"
+    origin = "trained from random weights"
+    if base:
+        origin = f"imported as it is from {base.name}" if provenance.imported else f"fine-tuned from {base.name}"
     revision = f", revision {base.revision}" if base and base.revision else ""
     lines = [
         "---",
@@ -63,7 +65,7 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Where it comes from",
         "",
-        f"- MLflow run: {provenance.mlflow_run_id or 'not tracked'}",
+        f"- MLflow run: {provenance.mlflow_run_id or ('none, imported' if provenance.imported else 'not tracked')}",
         f"- Code: {provenance.git_commit or 'not under version control'}",
         f"- Configuration: sha256:{provenance.config_digest} (`config.yaml` in this bundle)",
         f"- Corpus: {provenance.corpus_fingerprint}",

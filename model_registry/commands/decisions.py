@@ -51,8 +51,8 @@ def promote(options: argparse.Namespace) -> int:
 
     Both answer as they are served. The version must pass the guards (the task's own, batch invariance, latency, size),
     then the paired bootstrap interval of the difference in the task's metric is held against a margin. A first champion
-    needs the floor that the settings ask for. The old champion becomes previous. Settings are the section gate: of
-    configs/task/TASK.yaml.
+    needs the floor that the settings ask for, and must do better than the first baseline of its training. The old
+    champion becomes previous. Settings are the section gate: of configs/task/TASK.yaml.
 
     Items are the test sets of the training run that made the version, if they were held out for the champion as well,
     or the files given. Held-out means: neither trained on nor chosen by; the gate can check that only for its own runs.

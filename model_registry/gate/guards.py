@@ -110,7 +110,7 @@ def _guard(name: str, value: float | Missing | None, champion: float | Missing |
     """Hold a value against its limits; one that is missing for a reason passes, one that has no number does not."""
     theirs = _number(champion)
     if isinstance(value, Missing):
-        return Guard(name=name, value=None, champion=theirs, accepted="", passed=True, note=value.reason)
+        return Guard(name=name, value=None, champion=theirs, accepted="anything", passed=True, note=value.reason)
     bounds = [("at least", limits.min, ""), ("at most", limits.max, "")]
     if theirs is not None and limits.fall is not None:
         bounds.append(("at least", theirs - limits.fall, f" (the champion's less {limits.fall:g})"))

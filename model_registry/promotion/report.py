@@ -22,6 +22,8 @@ from scoring.table import metric
 WIDTH = 120
 # Rows of a guard that has a figure for each class, say; of more, only those that failed are shown.
 MOST_ROWS = 12
+# Below this, a p-value is an order of magnitude.
+LEAST_P = 0.001
 
 
 def write(change: ChampionChange, folder: Path) -> None:
@@ -81,7 +83,8 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
         table.add_row("all", *cells, f"{gain} ({low} to {high})", style="bold")
     console.print(table)
     if test := judgement.paired_test:
-        line = f"{test.name}: {test.better} items better, {test.worse} worse, p = {test.p:.3f}"
+        p = f"p = {test.p:.3f}" if test.p >= LEAST_P else f"p < {LEAST_P:g}"
+        line = f"{test.name}: {test.better} items better, {test.worse} worse, {p}"
         console.print(line, soft_wrap=True, highlight=False)
     if judgement.baselines:
         table = Table("baseline", "held-out set", settings.metric, "95 % interval", title_justify="left")

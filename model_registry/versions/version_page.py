@@ -42,6 +42,7 @@ def lineage(manifest: Manifest) -> dict[str, str]:
         "corpus_fingerprint": provenance.corpus_fingerprint,
         "config_digest": provenance.config_digest,
         "base_model": f"{base.name} {base.revision or base.digest}" if base else "random weights",
+        "imported": "true" if provenance.imported else None,
         "study": provenance.study,
     }
     return {key: value for key, value in found.items() if value is not None}

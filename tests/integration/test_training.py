@@ -483,23 +483,36 @@ def test_weights_and_vocabulary_of_a_directory_are_trained_further(
     assert all((ours[name] == theirs[name]).all() for name in theirs)
 
 
-def test_given_weights_are_packed_as_they_are_by_a_training_of_no_steps(
-    tracked: tuple[RunDir, str, str], corpus: list[str], tmp_path: Path
+def test_a_trained_model_is_imported_as_it_is_and_registered_with_the_run_of_its_import(
+    tracked: tuple[RunDir, str, str], tmp_path: Path
 ) -> None:
+    from mlflow.tracking import MlflowClient
     from safetensors.numpy import load_file
 
-    old = open_bundle(tracked[0].bundle)
-    settings = [setting for setting in corpus if not setting.startswith("model.")]
-    fixed = ["model=t5_small", "model.prefix=''", f"model.path={old.model_dir}", "tracking.enabled=false"]
-    config = compose_config([*settings, *fixed, "train.max_steps=0", f"run_dir={tmp_path / 'run'}"])
-    assert start(config, lambda facts: Unrecorded()) == 0
+    old, uri = open_bundle(tracked[0].bundle), new_store(tmp_path / "mlflow.db")
+    settings = [f"model.path={old.model_dir}", "model.prefix=''", f"test={tracked[0].held_out / 'test.parquet'}"]
+    place = [f"run_dir={tmp_path / 'run'}", f"tracking.uri={uri}"]
+    importing = command(["import", *settings, *place], tmp_path)
+    output, errors = importing.communicate(timeout=120)
+    assert (importing.returncode, output) == (0, f"bundle: {tmp_path / 'run' / 'bundle'}\n"), errors
+    registering = command(["register", str(tmp_path / "run"), "--tracking-uri", uri], tmp_path, "model_registry")
+    assert registering.communicate(timeout=120)[0].startswith("registered: translation-en-de/1 ")
+    # One run of MLflow holds the import, its test set and the version.
+    run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text(encoding="utf-8"))["run_id"]
+    client = MlflowClient(uri)
+    assert client.get_model_version("translation-en-de", "1").run_id == run_id
+    record = client.get_run(run_id)
+    assert (record.info.status, record.data.tags["imported"]) == ("FINISHED", "true")
+    assert [entry.path for entry in client.list_artifacts(run_id, "held_out")] == ["held_out/test.parquet"]
     new = open_bundle(tmp_path / "run" / "bundle")
     ours, theirs = (load_file(bundle.model_dir / "model.safetensors") for bundle in (new, old))
     assert set(ours) == set(theirs)
     assert all((ours[name] == theirs[name]).all() for name in theirs)
     engines = [next((bundle.path / "engines").glob("*/model.bin")).read_bytes() for bundle in (new, old)]
     assert engines[0] == engines[1]
-    assert new.manifest.scores == old.manifest.scores
+    # On the same items, whose label names the file that they were read from.
+    found, known = ([(score.metric, score.value) for score in one.manifest.scores] for one in (new, old))
+    assert found == known[:2]
 
 
 def test_a_held_out_set_of_a_run_is_scored_by_command_as_the_run_did(

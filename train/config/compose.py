@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
-from train.config.settings import Config
+from train.config.settings import IMPORTED, Config
 from train.task_table import TASKS, find_task
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
@@ -47,7 +47,7 @@ def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) ->
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
             composed: Any = OmegaConf.to_container(compose(MAIN, overrides=overrides), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _config_error([*problems, " ".join(str(error).split())]) from error
+        raise config_error([*problems, " ".join(str(error).split())]) from error
     return _checked({key: item for key, item in composed.items() if key not in OF_OTHERS}, problems)
 
 
@@ -61,6 +61,12 @@ def load_config(path: Path) -> Config:
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {path}: {error}; give the directory of a run") from error
+    data = value.get("data") if isinstance(value, Mapping) else None
+    if isinstance(data, Mapping) and data.get("kind") == IMPORTED:
+        raise ConfigError(
+            f"{path.parent} is an import, which has nothing to go on with; register its bundle: "
+            f"python -m model_registry register {path.parent}"
+        )
     return _checked(value, [])
 
 
@@ -69,7 +75,7 @@ def to_yaml(config: Config, *, portable: bool = False) -> str:
 
     The portable form goes into the bundle, so that the same training gives the same bytes wherever it ran.
     """
-    value = dataclasses.asdict(config)
+    value = _sections(config)
     if portable:
         del value["run_dir"], value["tracking"]
     # YAML's safe writer knows no tuples, JSON makes lists of them.
@@ -96,7 +102,14 @@ def flatten(config: Config) -> dict[str, object]:
             return [pair for key in value for pair in walk(value[key], f"{where}.{key}" if where else key)]
         return [(where, value)]
 
-    return dict(walk(dataclasses.asdict(config), ""))
+    return dict(walk(_sections(config), ""))
+
+
+def _sections(config: Config) -> dict[str, Any]:
+    value = dataclasses.asdict(config)
+    if value["data"].get("kind") == IMPORTED:
+        del value["train"]  # nothing was trained
+    return value
 
 
 def chosen_task(settings: Sequence[str], config_dir: Path = CONFIG_DIR) -> str:
@@ -138,7 +151,7 @@ def _override(text: str, sections: set[str], config_dir: Path, problems: list[st
     # The value is set, known key or not: the dataclasses find the unknown ones, and all of them at once.
     override = text if key in GROUPS else f"++{key}={value}"
     try:
-        if _parser().parse_override(override).is_sweep_override():
+        if override_parser().parse_override(override).is_sweep_override():
             raise HydraException("it lists several values")
     except HydraException as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -148,7 +161,8 @@ def _override(text: str, sections: set[str], config_dir: Path, problems: list[st
 
 
 @functools.cache
-def _parser() -> OverridesParser:
+def override_parser() -> OverridesParser:
+    """Return Hydra's parser of one ``key=value``."""
     return OverridesParser.create()
 
 
@@ -156,18 +170,19 @@ def _checked(value: object, problems: list[str]) -> Config:
     task = value.get("task") if isinstance(value, Mapping) else None
     name = task.get("name") if isinstance(task, Mapping) else None
     if name not in TASKS:
-        raise _config_error([*problems, f"task.name must be one of {', '.join(TASKS)}, got {name!r}"])
+        raise config_error([*problems, f"task.name must be one of {', '.join(TASKS)}, got {name!r}"])
     parsed = parse(value, find_task(name).Settings)
     problems = [*problems, *parsed.problems]
     if not parsed.problems:
         problems += parsed.value.problems()
     if problems:
-        raise _config_error(problems)
+        raise config_error(problems)
     config: Config = parsed.value
     return config
 
 
-def _config_error(problems: Sequence[str]) -> ConfigError:
+def config_error(problems: Sequence[str]) -> ConfigError:
+    """Make one error of everything that is wrong with the settings."""
     if len(problems) == 1:
         return ConfigError(f"{problems[0]} (python -m train --help lists the settings)")
     listed = "\n".join(f"  - {problem}" for problem in problems)

@@ -9,7 +9,9 @@ import yaml
 
 from dragoman.strict import MISSING, Setting, Variants, describe, describe_range
 from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config
-from train.task_table import find_task
+from train.config.imports import IMPORT, OF_TRAINING, TEST_SET, ImportedData, compose_import
+from train.config.settings import TrainSettings
+from train.task_table import TASKS, find_task
 
 INTRODUCTION = """\
 Trains a model and writes it as a bundle; the last line on standard output is 'bundle: PATH'.
@@ -24,10 +26,23 @@ setting, 65 wrong data, 69 hub or tracking server out of reach, 70 the loss is n
 143 stopped by a signal.
 """
 COMMANDS = {
+    "train import --help": "a bundle from a model that exists already",
     "train resume=RUN_DIR": "go on with a run that was stopped or killed, or send its record",
-    "train.evaluate --bundle B --source F --reference F": "score a bundle on two files",
-    "train.evaluate --bundle B --held-out F.parquet": "score a bundle on a held-out set",
+    "train.evaluate --bundle B --test F --reference F": "score a bundle on two files",
+    "train.evaluate --bundle B --test F.parquet": "score a bundle on a held-out set",
 }
+IMPORT_INTRODUCTION = """\
+Makes a bundle of a model that exists already, without any training: reads it, converts it for the engines, scores it on
+a test set and writes a run directory; the last line on standard output is 'bundle: PATH'. Then register it:
+python -m model_registry register RUN_DIR.
+
+{commands}
+
+The model is a directory in Hugging Face layout: config.json, model.safetensors and its tokenizer's files. No training
+corpus is read. The test set is a held-out set that a training or an import wrote (.parquet), two files whose lines
+correspond, or a table. Without one the bundle has no scores, and the gate needs items by hand. The same model with the
+same settings gives the same version. Exit status: as of python -m train.
+"""
 
 
 def help_text(settings: Sequence[str] = ()) -> str:
@@ -46,6 +61,29 @@ def help_text(settings: Sequence[str] = ()) -> str:
     lines += _rows("task", hints["task"], defaults.task)
     for group in ("data", "model"):
         lines += _group_rows(group, hints[group], getattr(defaults, group))
+    return "\n".join(lines)
+
+
+def import_help(settings: Sequence[str] = ()) -> str:
+    """Write the introduction of ``python -m train import``, an example for each task, and the settings of one task."""
+    config = compose_import([*settings, "model.path=DIRECTORY"])
+    examples = {
+        f"python -m train {text}": meaning
+        for name in TASKS
+        for text, meaning in find_task(name).commands.items()
+        if text.startswith(f"{IMPORT} ")
+    }
+    commands = [f"  {text:<98} {meaning}".rstrip() for text, meaning in examples.items()]
+    lines = [IMPORT_INTRODUCTION.format(commands="\n".join(commands)), "Settings of every import, with their defaults:"]
+    of_data = typing.get_type_hints(ImportedData, include_extras=True)
+    lines += [_row(name, _shown(getattr(config.data, name)), of_data[name]) for name in TEST_SET]
+    of_training = typing.get_type_hints(TrainSettings, include_extras=True)
+    lines += [_row(f"train.{name}", _shown(getattr(config.train, name)), of_training[name]) for name in OF_TRAINING]
+    lines += ["", f"Settings of the bundle for task={config.task.name}; --help task=… lists those of another:"]
+    for name, hint in typing.get_type_hints(find_task(config.task.name).Settings, include_extras=True).items():
+        if name not in ("data", "model", "study", "train"):
+            lines += _rows(name, hint, getattr(config, name))
+    lines += _rows("model", type(config.model), config.model)
     return "\n".join(lines)
 
 

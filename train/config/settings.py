@@ -10,6 +10,9 @@ from dragoman.bundle.manifest import check_name
 from dragoman.errors import ConfigError
 from dragoman.strict import Setting
 
+# The kind of the section ``data`` where a model was imported: there is no corpus.
+IMPORTED: Literal["import"] = "import"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
@@ -29,7 +32,7 @@ class TrainSettings:
     ]
     max_steps: Annotated[
         int | None,
-        Setting("optimizer steps; 0 packs the weights as they are; null leaves it to the other limits", minimum=0),
+        Setting("optimizer steps; null leaves it to the other limits", minimum=0),
     ]
     max_units: Annotated[
         int | None, Setting("units seen (tokens of texts, or items); null leaves it to the other limits", minimum=1)

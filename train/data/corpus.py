@@ -40,6 +40,12 @@ class Splits:
         yield "validation", self.validation
         yield from self.tests.items()
 
+    def held_out(self) -> Iterator[tuple[str, Sequence[Example]]]:
+        """Give the sets that a model is scored on, as far as there are any: the test sets, then validation."""
+        for name, examples in [*self.tests.items(), ("validation", self.validation)]:
+            if examples:
+                yield name, examples
+
 
 @dataclass
 class SplitReport:

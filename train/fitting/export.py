@@ -17,7 +17,7 @@ from scoring.held_out import label
 from train.config.compose import CONFIG_DIR, config_digest, to_yaml
 from train.config.settings import Config
 from train.data.corpus import Splits, held_out_items
-from train.fitting.prepare import Prepared
+from train.fitting.prepare import Imported, Prepared
 from train.run.scores import scores
 from train.tasks.base import Answered, Task
 
@@ -39,7 +39,7 @@ class Judged:
     @property
     def samples(self) -> list[Row]:
         """Sample rows of the first set."""
-        rows = next(iter(self.outputs.values()))
+        rows: Sequence[Row] = next(iter(self.outputs.values()), [])
         chooser = random.Random(0)  # noqa: S311 - a fixed choice, no secret
         return [rows[row] for row in sorted(chooser.sample(range(len(rows)), min(SAMPLES, len(rows))))]
 
@@ -60,13 +60,13 @@ class Export:
         compared: list[Score] = []
         outputs: dict[str, list[Row]] = {}
         answered: dict[str, Answered] = {}
-        baselines = self.task.baselines(splits.train) if splits.train else ()
+        baselines = self.task.baselines(splits.train) if splits.train else []
         with tempfile.TemporaryDirectory(prefix="dragoman-export-") as folder:
             bundle = self.write(Path(folder) / "bundle", scores=[])
             # Nobody can have signed what was written a moment ago.
             predictor = load(open_unsigned(bundle.path), device="cpu")
             try:
-                for name, examples in [*splits.tests.items(), ("validation", splits.validation)]:
+                for name, examples in splits.held_out():
                     items, references = [item for item, _ in examples], [reference for _, reference in examples]
                     test_set = label(splits.name, name, held_out_items(examples))
                     plain = answer_all(predictor, items).plain
@@ -93,7 +93,7 @@ class Export:
 
 
 @contextmanager
-def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterator[Export]:
+def exporting(prepared: Prepared | Imported, config: Config, run_id: str | None) -> Iterator[Export]:
     """Write and convert the weights as they are now, in a folder that is there while the block lasts."""
     task = prepared.task
     provenance = Provenance(
@@ -103,12 +103,13 @@ def exporting(prepared: Prepared, config: Config, run_id: str | None) -> Iterato
         corpus_fingerprint=prepared.corpus.fingerprint,
         base_model=task.base_model,
         study=config.study,
+        imported=isinstance(prepared, Imported),
     )
     with tempfile.TemporaryDirectory(prefix="dragoman-export-") as temporary:
         folder, model_dir = Path(temporary), Path(temporary) / "model"
         model_dir.mkdir()
         task.write_model(prepared.model, model_dir)
-        engines = task.convert(model_dir, folder, prepared.learner.training)
+        engines = task.convert(model_dir, folder, prepared.training)
         write = partial(
             write_bundle,
             name=config.name,

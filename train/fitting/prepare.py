@@ -1,7 +1,7 @@
 """Everything that the loop needs, made from a task and its corpus: the model, and the task's half of the loop."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -10,7 +10,7 @@ from train.data.corpus import CleanCorpus
 from train.fitting.learner import TaskLearner
 from train.run.progress import Display
 from train.run.run_dir import RunDir, check_corpus
-from train.tasks.base import Task, task_class
+from train.tasks.base import Encoded, Task, task_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,21 @@ class Prepared:
     corpus: CleanCorpus
     model: Any
     learner: TaskLearner
+
+    @property
+    def training(self) -> Encoded:
+        """The examples that the model is trained on."""
+        return self.learner.training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A model that came as it is, with the corpus of its test set alone."""
+
+    task: Task
+    corpus: CleanCorpus
+    model: Any
+    training: ClassVar[Encoded] = {}
 
 
 def read_corpus(config: Config) -> CleanCorpus:

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dragoman import atomic
@@ -13,7 +14,7 @@ from dragoman.bundle.store import open_unsigned
 from dragoman.errors import DataError, UnavailableError
 from scoring.held_out import LABEL_DIGEST_LENGTH
 from train.config.compose import config_digest, flatten
-from train.config.settings import Config
+from train.config.settings import IMPORTED, Config
 from train.run.history import read_history
 from train.run.recorder import OpenRecorder, Recorder, RunFacts, Unrecorded
 from train.run.run_dir import RunDir, read_corpus_report, read_figures
@@ -22,6 +23,15 @@ from train.run.run_dir import RunDir, read_corpus_report, read_figures
 PATIENCE_SECONDS = 60.0
 # Between two attempts; the wait doubles, so that a server that comes up is not hammered.
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
+
+
+def open_and_send(run: RunDir, config: Config, corpus: Mapping[str, Any], open_recorder: OpenRecorder) -> None:
+    """Record a run that is complete, in one go; UnavailableError says what to do then."""
+    try:
+        recorder = open_record(run, config, corpus, open_recorder)
+    except UnavailableError as error:
+        raise _unsent(run, error) from error
+    send(run, recorder)
 
 
 def open_record(run: RunDir, config: Config, corpus: Mapping[str, Any], open_recorder: OpenRecorder) -> Recorder:
@@ -35,6 +45,8 @@ def open_record(run: RunDir, config: Config, corpus: Mapping[str, Any], open_rec
     tags = {"corpus_fingerprint": corpus["fingerprint"], "config_digest": config_digest(config)}
     if config.study is not None:
         tags["study"] = config.study.partition("/")[0]
+    if getattr(config.data, "kind", None) == IMPORTED:
+        tags["imported"] = "true"
     facts = RunFacts(
         experiment=config.tracking.experiment,
         run_name=run.path.name,
@@ -95,16 +107,16 @@ def complete(run: RunDir, config: Config, open_recorder: OpenRecorder) -> None:
 def send(run: RunDir, recorder: Recorder) -> None:
     """Send the files, scores and bundle of a run and close its record; UnavailableError says how to do it again.
 
-    Everything may be sent twice without harm.
+    Everything may be sent twice without harm. An import has no curves.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    last = read_history(run)[-1]
+    last = (read_history(run) or [{"step": 0, "units": 0}])[-1]
     manifest = open_unsigned(run.bundle).manifest
     figures = {**read_figures(run), **final_figures(manifest.scores), **baseline_figures(manifest.baselines)}
     samples = json.loads(run.samples.read_text(encoding="utf-8"))
 
     def files() -> None:
-        for path in (run.config, run.corpus, run.curves):
+        for path in filter(Path.exists, (run.config, run.corpus, run.curves)):
             recorder.artifact(path)
         for folder in (run.held_out, run.pictures):
             for path in sorted(folder.iterdir()) if folder.exists() else ():
@@ -159,10 +171,11 @@ def _patiently(action: Callable[[], object], deadline: float) -> None:
 
 
 def _unsent(run: RunDir, error: UnavailableError) -> UnavailableError:
-    return UnavailableError(
-        f"the bundle {run.bundle} is complete, but its record is not ({error}); send it later with: "
-        f"python -m train resume={run.path}"
-    )
+    again = f"send it later with: python -m train resume={run.path}"
+    if not run.history.exists():
+        # An import is not resumed, and its bundle names no run that would have to be there.
+        again = f"go on with: python -m model_registry register {run.path}"
+    return UnavailableError(f"the bundle {run.bundle} is complete, but its record is not ({error}); {again}")
 
 
 def _place(run: RunDir) -> Mapping[str, Any]:

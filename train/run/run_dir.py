@@ -106,7 +106,7 @@ def write_outputs(run: RunDir, outputs: Mapping[str, Sequence[Mapping[str, Any]]
 def write_held_out(run: RunDir, splits: Splits) -> None:
     """Write the validation set and every test set, so that this model can be judged on them later."""
     run.held_out.mkdir(exist_ok=True)
-    for name, examples in [("validation", splits.validation), *splits.tests.items()]:
+    for name, examples in splits.held_out():
         write_held_out_set(run.held_out / f"{name}.parquet", held_out_items(examples))
 
 

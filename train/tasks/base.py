@@ -59,6 +59,8 @@ class Task:
     """What a tensor is padded with, where that is not 0."""
     search: ClassVar[str | None] = None
     """The search of ``configs/tune`` that ``python -m tune`` starts by itself."""
+    imports: ClassVar[str | None] = None
+    """The choice of ``model=`` that ``python -m train import`` takes, with weights that exist already."""
     commands: ClassVar[Mapping[str, str]] = {}
     """Examples for the help text: what follows ``python -m train``, and what it does."""
 
@@ -78,9 +80,16 @@ class Task:
         return cls.metrics[0].lower()
 
     @classmethod
-    def read_files(cls, inputs: Path, references: Path) -> list[Example]:
-        """Read a test set from two files of the task's own form; raises DataError."""
-        raise ConfigError("this task reads no pairs of files; give --held-out FILE.parquet")
+    def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Example]:
+        """Read a test set from a file of the task's own form, or from two; raises ConfigError or DataError.
+
+        ``columns`` are those of input and reference in a table; None takes the task's own names.
+        """
+        raise ConfigError("this task reads no files of its own; give a test set that training wrote, FILE.parquet")
+
+    @classmethod
+    def check_references(cls, options: Mapping[str, Any], examples: Sequence[Example]) -> None:
+        """Raise DataError where no model of these options could give a reference; by default anything goes."""
 
     # The corpus
 
@@ -97,6 +106,10 @@ class Task:
     def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
         """Build or load the model; a resumed run finds the files of ``assets()`` in that folder."""
         raise NotImplementedError
+
+    def import_model(self) -> "torch.nn.Module":
+        """Load weights that exist already, to be packed as they are; by default as for a training, without a corpus."""
+        return self.make_model(Splits(name="", train=[], validation=[], tests={}), None)
 
     def assets(self) -> Mapping[str, bytes]:
         """Give the files that a resumed run needs to make the same model, such as a vocabulary of the corpus."""

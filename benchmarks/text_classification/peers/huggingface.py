@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 class HuggingFaceClassifier:
     """The bundle's weights in fp32, on one thread; a text that is too long for the model is cut."""
 
-    def __init__(self, bundle_dir: str, *, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, bundle_dir: str) -> None:
+        torch.set_num_threads(1)
         model_dir = Path(bundle_dir) / "model"
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
         self._model: Any = AutoModelForSequenceClassification.from_pretrained(model_dir).eval()

@@ -11,15 +11,18 @@ from transformers import AutoConfig, AutoTokenizer
 
 
 class CTranslate2Classifier:
-    """The bundle's int8 conversion with the tokenizer and the cut of the Hugging Face peer."""
+    """The bundle's int8 conversion with the tokenizer of the Hugging Face peer.
 
-    def __init__(self, bundle_dir: str, *, threads: int = 1) -> None:
+    It computes as many batches at once as it has ``workers``, each on one thread.
+    """
+
+    def __init__(self, bundle_dir: str, *, workers: int = 1) -> None:
         folder = Path(bundle_dir)
         config = AutoConfig.from_pretrained(folder / "model")
         self._names, self._longest = config.id2label, config.max_position_embeddings
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder / "model")
         conversion = folder / "engines" / "ct2-int8"
-        self._encoder = ctranslate2.Encoder(str(conversion), device="cpu", inter_threads=1, intra_threads=threads)
+        self._encoder = ctranslate2.Encoder(str(conversion), device="cpu", inter_threads=workers, intra_threads=1)
         self._head = load_file(conversion / "head.safetensors")
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]]:

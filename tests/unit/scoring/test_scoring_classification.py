@@ -1,12 +1,14 @@
 """The metrics of classifications against scikit-learn, and against their definitions written out."""
 
+from dataclasses import dataclass
+
 import numpy
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from scoring.base import score_of
+from scoring.base import Missing, score_of
 from scoring.bootstrap import estimate
-from scoring.table import metric
+from scoring.table import guard, metric
 
 LABELS = ("earn", "acq", "crude", "trade", "grain")
 SHARES = (0.5, 0.3, 0.1, 0.09, 0.01)
@@ -111,3 +113,34 @@ def test_each_has_an_interval_and_a_signature_that_says_what_it_is(references):
         signatures.add(found.signature)
     assert len(signatures) == 3
     assert [metric(name).higher_is_better for name in NAMES] == [True, True, False]
+
+
+@dataclass(frozen=True)
+class Classification:
+    label: str
+
+
+def test_guards_look_at_each_class_the_largest_first_and_leave_out_those_of_few_items():
+    references = ["acq"] * 30 + ["grain"] * 29 + ["earn"] * 40
+    # A refused item misses its class and gives no label.
+    values = [None, *map(Classification, ["acq"] * 27 + ["earn"] * 2 + ["grain"] * 29 + ["earn"] * 40)]
+    recall, ratio = (guard(name)(references, values, references) for name in ("class_recall", "predicted_ratio"))
+    assert recall == {"earn": 100.0, "acq": 90.0, "grain": Missing("too few (29)")}
+    assert ratio == {"earn": 42 / 40, "acq": 27 / 30, "grain": Missing("too few (29)")}
+    assert list(recall) == list(ratio) == ["earn", "acq", "grain"]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "p"),
+    [(15, 6, 0.0783538818), (0, 0, 1.0), (7, 7, 1.0), (0, 20, 2**-19), (5000, 5100, 0.3245815)],
+)
+def test_the_p_value_is_that_of_the_exact_binomial_test(better, worse, p):
+    right, wrong = numpy.array([[1.0, 1.0]]), numpy.array([[0.0, 1.0]])
+    agreed = numpy.repeat(right, 10, axis=0)
+    ours = numpy.concatenate([agreed, *[right] * better, *[wrong] * worse])
+    theirs = numpy.concatenate([agreed, *[wrong] * better, *[right] * worse])
+    found = metric("accuracy").paired_test(ours, theirs)
+    assert (found.better, found.worse) == (better, worse)
+    assert found.p == pytest.approx(p, rel=1e-6)
+    assert metric("accuracy").paired_test(theirs, ours).p == found.p
+    assert metric("macro-F1").paired_test(ours, theirs) is None

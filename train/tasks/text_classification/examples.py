@@ -12,7 +12,6 @@ from train.data.table import Format, Row, TableFile, format_of
 LabelledText = tuple[str, str]
 # Signs that a shell or a YAML file makes hard to write.
 SPELLED_OUT = {"\\t": "\t", "tab": "\t"}
-SETTINGS = "data.text_column and data.label_column"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +22,8 @@ class Columns:
     delimiter: str | None = None
     text_column: str | tuple[str, ...] = "text"
     label_column: str = "label"
+    settings: str = "data.text_column and data.label_column"
+    """The settings that name the columns, for messages."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def table_rows(file: TableFile, columns: Columns) -> Iterator[TableRow]:
     for row in file.rows():
         empty = False
         place = f"{file.path} {row.place}"
-        parts = [_text(file.cell(row, name, settings=SETTINGS), name, place) for name in names]
+        parts = [_text(file.cell(row, name, settings=columns.settings), name, place) for name in names]
         text = parts[0] if len(parts) == 1 else "\n\n".join(part for part in parts if part.strip())
-        label = label_text(file.cell(row, columns.label_column, settings=SETTINGS), columns.label_column, place)
+        label = label_text(file.cell(row, columns.label_column, settings=columns.settings), columns.label_column, place)
         yield TableRow((text, label), place, row)
     if empty:
         raise DataError(f"{file.path} has no rows; give a file with at least one labelled text")

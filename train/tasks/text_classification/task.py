@@ -1,14 +1,14 @@
 """The training half of text classification."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from dragoman.errors import DataError
+from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.text_classification.options import Options
 from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS, cut_windows
 from dragoman.text.wordpiece import WordPiece
@@ -19,9 +19,9 @@ from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Answered, Baseline, Encoded, Task, padded
 from train.tasks.text_classification.baselines import fit_baselines
 from train.tasks.text_classification.bert.settings import ScratchModel
-from train.tasks.text_classification.calibration import TextLogits, fit_temperature, probabilities
+from train.tasks.text_classification.calibration import WindowLogits, fit_temperature, probabilities
 from train.tasks.text_classification.cleaning import class_names, clean
-from train.tasks.text_classification.examples import LabelledText
+from train.tasks.text_classification.examples import Columns, LabelledText, read_examples
 from train.tasks.text_classification.settings import TextClassificationConfig
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from train.tasks.text_classification.bert.model import PreparedModel
 
+# An import has no corpus.
+EMPTY = Splits(name="", train=[], validation=[], tests={})
+# Of unknown labels, a message tells the beginning.
+MOST_SHOWN = 10
 # One number is fitted, which a few hundred texts settle.
 CALIBRATION_TEXTS = 2000
 
@@ -40,12 +44,14 @@ class TextClassification(Task):
     metrics = ("macro-F1", "accuracy", "ECE")
     unit = "token"
     search = "topics"
+    imports = "bert_base"
     commands: ClassVar[Mapping[str, str]] = {
         "task=text_classification": "the generated topics, bert_small",
         "task=text_classification data=r8": "Reuters' news in eight classes, ten minutes",
         "task=text_classification data=labelled data.path=articles.csv": "a table of your own",
         "task=text_classification data=r8 model=bert_base": "weights from the Hugging Face hub",
         "task=text_classification data=r8 model=bert_base model.path=DIRECTORY": "weights from a local directory",
+        "import task=text_classification model.path=DIRECTORY test=test.csv": "a bundle from a BERT that exists",
     }
 
     tokenizer: WordPiece
@@ -54,6 +60,27 @@ class TextClassification(Task):
     labels: tuple[str, ...]
     weights: "torch.Tensor"
     temperature = 1.0
+
+    @classmethod
+    def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[LabelledText]:
+        """Read a table of labelled texts, by default from its columns text and label."""
+        if len(files) != 1:
+            raise ConfigError(f"give a test set of one table, with a column of labels; got {files[1]} as well")
+        text_column, label_column = columns or ("text", "label")
+        named = Columns(text_column=text_column, label_column=label_column, settings="columns, INPUT and REFERENCE")
+        return read_examples(files[0], named)
+
+    @classmethod
+    def check_references(cls, options: Mapping[str, Any], examples: Sequence[LabelledText]) -> None:
+        """Raise DataError for labels that the model does not know."""
+        known = options["labels"]
+        unknown = Counter(label for _, label in examples if label not in known)
+        if unknown:
+            shown = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(MOST_SHOWN))
+            raise DataError(
+                f"the model does not know {len(unknown)} of the test set's labels: {shown}; its classes are "
+                f"{', '.join(known)}: write the labels like these"
+            )
 
     # The corpus
 
@@ -74,21 +101,6 @@ class TextClassification(Task):
         self.weights = _class_weights(self.config.classes.weights, made.labels, splits.train)
         return self._take(made)
 
-    def import_model(self) -> "torch.nn.Module":
-        """Load a classifier that exists already, with the labels of its head, or with ``classes.names`` for them."""
-        from train.tasks.text_classification.bert.model import pretrained_model
-
-        names = self.config.classes.names
-        made = pretrained_model(
-            self.config.model,
-            None if names is None else tuple(map(str, names)),
-            named=True,
-            positions=self.config.windows.tokens,
-            seed=self.config.train.seed,
-        )
-        self._require_head(made)
-        return self._take(made)
-
     def _take(self, made: "PreparedModel") -> "torch.nn.Module":
         if made.mask_id is None and self.config.model.masked_tokens:
             raise DataError("the tokenizer has no [MASK]; set model.masked_tokens=0")
@@ -97,30 +109,31 @@ class TextClassification(Task):
         model: torch.nn.Module = made.model
         return model
 
+    def import_model(self) -> "torch.nn.Module":
+        """Load a classifier, whose classes are ``classes.names`` in the order of its outputs, or its own names."""
+        from train.tasks.text_classification.bert.model import imported_model
+
+        names = self.config.classes.names and class_names(EMPTY, self.config.classes)
+        return self._take(imported_model(self.config.model, names, positions=self.config.windows.tokens))
+
     def _prepare(self, splits: Splits, assets: Path | None) -> "PreparedModel":
-        from train.tasks.text_classification.bert import model, vocabulary
+        from train.tasks.text_classification.bert import model
+        from train.tasks.text_classification.bert.vocabulary import TOKENIZER
 
         settings, labels = self.config.model, class_names(splits, self.config.classes)
         positions, seed = self.config.windows.tokens, self.config.train.seed
         if isinstance(settings, ScratchModel):
-            if assets is not None:
-                tokenizer_json = (assets / vocabulary.TOKENIZER).read_bytes()
-            else:
-                tokenizer_json = vocabulary.train_tokenizer([text for text, _ in splits.train], settings.vocab_size)
-            return model.scratch_model(settings, labels, tokenizer_json, positions=positions, seed=seed)
+            known = None if assets is None else (assets / TOKENIZER).read_bytes()
+            texts = [text for text, _ in splits.train]
+            return model.scratch_model(settings, labels, texts, known, positions=positions, seed=seed)
         named = self.config.classes.names is not None
         made = model.pretrained_model(settings, labels, named=named, positions=positions, seed=seed)
-        if self.config.train.max_steps == 0:
-            self._require_head(made)
-        return made
-
-    def _require_head(self, made: "PreparedModel") -> None:
-        if not made.has_head:
+        if self.config.train.max_steps == 0 and not made.has_head:
             raise DataError(
-                f"{self.config.model.path} has no classifier for the classes {', '.join(made.labels)}, and one of random "
-                "weights would be packed; train it, or give one for these classes (where its outputs have no names: "
-                "classes.names=[…] in their order)"
+                f"{settings.path} has no classifier for the classes {', '.join(labels)}, and train.max_steps=0 would "
+                "pack a random one; train it, or import one that was trained for these classes (python -m train import)"
             )
+        return made
 
     def assets(self) -> Mapping[str, bytes]:
         """Give the tokenizer."""
@@ -183,13 +196,14 @@ class TextClassification(Task):
         """Give the probabilities of the labels by the first window of each text."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         rows = logits.double().cpu().numpy()
-        whole = np.ones(1)
-        return [self._output(TextLogits(rows=row[np.newaxis], weights=whole)) for row in rows]
+        return self._outputs(WindowLogits(rows=rows, weights=np.ones(len(rows)), starts=np.arange(len(rows))))
 
-    def _output(self, text: TextLogits) -> dict[str, float]:
-        """Make the output of a text as the metrics take it."""
-        found = probabilities(text, self.temperature)
-        return {self.labels[row]: float(found[row]) for row in np.argsort(-found, kind="stable")}
+    def _outputs(self, windows: WindowLogits) -> list[dict[str, float]]:
+        """Make the outputs of texts as the metrics take them."""
+        return [
+            {self.labels[row]: float(found[row]) for row in np.argsort(-found, kind="stable")}
+            for found in probabilities(windows, self.temperature)
+        ]
 
     # The weights that were chosen
 
@@ -197,15 +211,16 @@ class TextClassification(Task):
         """Fit the temperature to validation texts; returns it with the calibration error before and after."""
         stride = max(1, len(validation) // CALIBRATION_TEXTS)
         chosen = validation[::stride]
-        texts = self._text_logits(model, [text for text, _ in chosen])
+        windows = self._window_logits(model, [text for text, _ in chosen])
         labels = [label for _, label in chosen]
-        error, figures = metric("ECE"), {}
-        figures["calibration/ece_before"] = score_of(error, [self._output(text) for text in texts], labels)
-        self.temperature = fit_temperature(texts, [self.labels.index(label) for label in labels])
-        figures["calibration/ece_after"] = score_of(error, [self._output(text) for text in texts], labels)
-        return {**figures, "calibration/temperature": self.temperature}
+        error = metric("ECE")
+        before = score_of(error, self._outputs(windows), labels)
+        self.temperature = fit_temperature(windows, [self.labels.index(label) for label in labels])
+        after = score_of(error, self._outputs(windows), labels)
+        found = {"temperature": self.temperature, "ece_before": before, "ece_after": after}
+        return {f"calibration/{name}": value for name, value in found.items()}
 
-    def _text_logits(self, model: Any, texts: Sequence[str]) -> list[TextLogits]:
+    def _window_logits(self, model: Any, texts: Sequence[str]) -> WindowLogits:
         """Compute the logits of every window of the texts, as they are served."""
         import torch
 
@@ -223,19 +238,16 @@ class TextClassification(Task):
         ]
         ids = [np.array(window.ids) for text in cuts for window in text]
         lengths = np.array([[len(row)] for row in ids], dtype=np.int64)
-        logits: npt.NDArray[np.float64] = np.zeros((len(ids), len(self.labels)))
+        logits = np.zeros((len(ids), len(self.labels)))
         with torch.no_grad():
             for rows in cut(by_length(np.arange(len(ids)), lengths), lengths, self.config.train.batch_units):
                 stacked = torch.from_numpy(padded([ids[row] for row in rows], self.tokenizer.pad_id))
                 mask = _mask([len(ids[row]) for row in rows])
                 found = model(input_ids=stacked.to(device), attention_mask=mask.to(device)).logits
                 logits[rows] = found.double().cpu().numpy()
-        texts_logits, start = [], 0
-        for text in cuts:
-            new = np.array([window.new_tokens for window in text], dtype=np.float64)
-            texts_logits.append(TextLogits(rows=logits[start : start + len(text)], weights=new / new.sum()))
-            start += len(text)
-        return texts_logits
+        weights = [window.new_tokens / sum(part.new_tokens for part in text) for text in cuts for window in text]
+        starts = np.cumsum([0, *(len(text) for text in cuts[:-1])])
+        return WindowLogits(rows=logits, weights=np.array(weights), starts=starts)
 
     def baselines(self, training: Sequence[LabelledText]) -> Sequence[Baseline]:
         """Fit the majority class and a linear SVM over words."""

@@ -21,6 +21,7 @@ from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vo
 # T5's own vocabulary has 32,000 pieces and 128 rows more; a vocabulary given by path keeps that so that its pieces fit.
 T5_PIECES, T5_ROWS = 32_000, 32_128
 HUB_FILES = ["config.json", "model.safetensors", SPIECE]
+HINTS = {SPIECE: f"{SPIECE} is in the T5 that it was fine-tuned from: copy it (tokenizer.json cannot stand for it)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +96,14 @@ def _tokenizer(vocabulary: bytes) -> Tokenizer:
 
 
 def _pretrained(settings: PretrainedModel) -> PreparedModel:
-    found = find_pretrained(settings.path, settings.revision, HUB_FILES)
+    found = find_pretrained(settings.path, settings.revision, HUB_FILES, task="translation", hints=HINTS)
     folder = found.folder
-    _require_t5(folder)
+    unknown = set(json.loads((folder / "config.json").read_text(encoding="utf-8"))) - MODEL_CONFIG_KEYS["t5"]
+    if unknown:
+        # The bundle would refuse them too, but only after training.
+        raise DataError(
+            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(sorted(unknown))}; remove them"
+        )
     try:
         model = transformers.T5ForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, dropout_rate=settings.dropout
@@ -109,18 +115,3 @@ def _pretrained(settings: PretrainedModel) -> PreparedModel:
     if tokenizer.size > model.config.vocab_size:
         raise DataError(f"{folder} has {tokenizer.size} pieces but weights for {model.config.vocab_size}")
     return PreparedModel(model=model, tokenizer=tokenizer, vocabulary=vocabulary, base_model=found.base_model)
-
-
-def _require_t5(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        found = config.get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"cannot read {folder / 'config.json'}: {error}") from error
-    if found != "t5":
-        raise DataError(f"{folder} holds a model of type {found!r}; a T5 (model_type t5) is needed")
-    # The bundle would refuse them too, but only after training.
-    if unknown := sorted(set(config) - MODEL_CONFIG_KEYS["t5"]):
-        raise DataError(
-            f"{folder / 'config.json'} holds keys that do not describe a T5: {', '.join(unknown)}; remove them"
-        )

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dragoman.errors import ConfigError
 from dragoman.tasks.translation.options import Languages, Options, Preprocessing
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.batches import Batch, Indices, Lengths
 from train.data.corpus import CleanCorpus, Splits
+from train.data.table import TableFile, format_of
 from train.tasks.base import Encoded, Task
 from train.tasks.translation.cleaning import clean
 from train.tasks.translation.model_settings import ScratchModel
 from train.tasks.translation.pairs import Pair, read_aligned
 from train.tasks.translation.settings import TranslationConfig
+from train.tasks.translation.sources.table import read_pairs
 from train.tasks.translation.vocabulary import SPIECE
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Translation(Task):
     unit = "token"
     fillers: ClassVar[Mapping[str, int]] = {"input_ids": PAD_ID, "labels": IGNORED}
     search = "phrasebook"
+    imports = "t5_small"
     commands: ClassVar[Mapping[str, str]] = {
         "": "the embedded phrasebook, t5_tiny, twenty minutes",
         "train.max_minutes=2": "the same, in two minutes",
@@ -44,16 +48,24 @@ class Translation(Task):
         "data=tsv data.path=pairs.tsv data.source_column=english data.target_column=german": "",
         "data=wmt19 data.max_rows=500000 model=t5_small": "",
         "model=t5_small model.path=DIRECTORY": "pretrained weights from a local directory",
-        "model=t5_small model.path=DIRECTORY train.max_steps=0": "pack and score those weights as they are",
+        "import task=translation model.path=DIRECTORY test=test.en reference=test.de": "a bundle from a T5 that exists",
     }
 
     tokenizer: Tokenizer
     vocabulary: bytes
 
     @classmethod
-    def read_files(cls, inputs: Path, references: Path) -> list[Pair]:
-        """Read two text files whose lines correspond; raises DataError."""
-        return read_aligned(inputs, references)
+    def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[Pair]:
+        """Read two text files whose lines correspond, or two columns of a table; raises ConfigError or DataError."""
+        if columns is not None and len(files) == 1:
+            table = TableFile(path=files[0], format=format_of(files[0], setting="its name"))
+            return read_pairs(table, columns, settings="columns, INPUT and REFERENCE")
+        if len(files) != 2:
+            raise ConfigError(
+                f"give a test set of two files, whose lines correspond: a reference beside {files[0]}; of a table, say "
+                "which columns are input and reference"
+            )
+        return read_aligned(*files)
 
     @property
     def languages(self) -> Languages:
@@ -183,6 +195,8 @@ class Translation(Task):
 
         pieces = None
         if self.config.export.target_vocabulary == "corpus":
+            if not training:
+                raise ConfigError("export.target_vocabulary=corpus needs a training corpus, and an import has none")
             pieces = frozenset(
                 int(piece) for side in ("input_ids", "labels") for piece in np.unique(np.concatenate(training[side]))
             )

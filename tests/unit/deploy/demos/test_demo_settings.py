@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.demos import settings as demo_settings
 from deploy.demos.settings import Demo, load_demo, training_settings
@@ -10,6 +11,7 @@ from dragoman.errors import ConfigError
 from dragoman.task_table import TASKS
 from scoring.table import METRICS
 from tests.conftest import ROOT
+from train.config.compose import compose_config
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -17,7 +19,9 @@ def test_every_task_can_be_shown(task: str) -> None:
     demo = load_demo(task)
 
     assert demo.metric in METRICS
-    assert demo.search is None or (ROOT / "configs" / "tune" / f"{demo.search}.yaml").exists()
+    if demo.search:
+        search = yaml.safe_load((ROOT / "configs" / "tune" / f"{demo.search}.yaml").read_text(encoding="utf-8"))
+        assert compose_config(search["settings"]).task.name == task
     words = training_settings(task, demo)
     assert words[0] == f"task={task}"
     assert words[-1] == f"train.max_minutes={demo.minutes:g}"

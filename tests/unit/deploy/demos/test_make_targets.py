@@ -29,6 +29,8 @@ def shown(*words: str) -> subprocess.CompletedProcess[str]:
 def test_every_target_of_a_task_names_the_task(task: str) -> None:
     for target, words in COMMANDS.items():
         assert words.format(task=task) in shown(target, f"TASK={task}").stdout
+    for target in ("bench", "bench-quick"):
+        assert f"-m benchmarks.{task}.serve " in shown(target, f"TASK={task}", "BUNDLE=b").stdout
 
 
 @pytest.mark.parametrize("task", TASKS)

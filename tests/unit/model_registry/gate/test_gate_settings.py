@@ -48,6 +48,17 @@ def test_a_guard_without_limits_is_switched_off(tmp_path):
     assert load_settings(written(tmp_path, {**DEFAULT, "guards": guards})).guards == {"copied_share": Range(max=0.5)}
 
 
+def test_a_metric_guards_by_its_name_and_limits_may_be_distances_from_the_champion(tmp_path):
+    guards = {"macro-F1": {"margin": 3}, "ECE": {"max": 5, "rise": 2}, "class_recall": {"fall": 5.0}}
+    found = load_settings(written(tmp_path, {**DEFAULT, "guards": guards})).guards
+    assert found == {"macro-F1": Range(margin=3.0), "ECE": Range(max=5.0, rise=2.0), "class_recall": Range(fall=5.0)}
+    guards = {"class_recall": {"margin": 3.0}}
+    with pytest.raises(ConfigError, match=r"guards\.class_recall\.margin is for metrics \(chrF, .*\); give .* a fall"):
+        load_settings(written(tmp_path, {**DEFAULT, "guards": guards}))
+    with pytest.raises(ConfigError, match=r"guards\.ECE\.rise must be at least 0, got -1"):
+        load_settings(written(tmp_path, {**DEFAULT, "guards": {"ECE": {"rise": -1}}}))
+
+
 def test_a_whole_number_is_a_number(tmp_path):
     settings = load_settings(written(tmp_path, {**DEFAULT, "margin": 2}))
     assert settings.margin == 2.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer
@@ -15,9 +16,10 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
+from train.tasks.text_classification.bert.embeddings import corpus_embeddings
 from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
-from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config
+from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config, train_tokenizer
 
 FILES = ("config.json", "model.safetensors", TOKENIZER)
 # What makes two BERTs compute the same; the rest of a configuration is about training, or about other programs.
@@ -37,8 +39,15 @@ ACTIVATIONS = (
     "silu",
     "swish",
 )
+ARCHITECTURE = "BertForSequenceClassification"
+# What such a model may be for, other than choosing one class of several.
+OTHER_PROBLEMS = ("regression", "multi_label_classification")
 # What a head without names for its classes calls them.
 NAMELESS = "LABEL_"
+HINTS = {
+    TOKENIZER: f'{TOKENIZER} is made of vocab.txt by the line: python -c "import transformers; '
+    "transformers.AutoTokenizer.from_pretrained('{folder}').save_pretrained('{folder}')\""
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +67,17 @@ class PreparedModel:
 
 
 def scratch_model(
-    settings: ScratchModel, labels: Sequence[str], tokenizer_json: bytes, *, positions: int, seed: int
+    settings: ScratchModel,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    tokenizer_json: bytes | None,
+    *,
+    positions: int,
+    seed: int,
 ) -> PreparedModel:
-    """Build a model of random weights over a vocabulary."""
+    """Build a model of random weights; ``texts`` teach it a vocabulary, where none is given, and its words."""
+    if tokenizer_json is None:
+        tokenizer_json = train_tokenizer(texts, settings.vocab_size)
     tokenizer = open_tokenizer(tokenizer_json)
     torch.manual_seed(seed)
     config = transformers.BertConfig(
@@ -76,8 +93,21 @@ def scratch_model(
         pad_token_id=tokenizer.pad_id,
         **_fixed(labels),
     )
+    model = transformers.BertForSequenceClassification(config)
+    if settings.embeddings == "corpus":
+        rows = torch.from_numpy(
+            corpus_embeddings(
+                [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts],
+                tokens=tokenizer.size,
+                width=settings.d_model,
+                deviation=settings.initializer_range,
+            )
+        )
+        known = rows.any(dim=1)
+        with torch.no_grad():
+            model.bert.embeddings.word_embeddings.weight[known] = rows[known]
     return PreparedModel(
-        model=transformers.BertForSequenceClassification(config),
+        model=model,
         tokenizer=tokenizer,
         tokenizer_json=tokenizer_json,
         mask_id=Tokenizer.from_str(tokenizer_json.decode("utf-8")).token_to_id("[MASK]"),
@@ -86,27 +116,61 @@ def scratch_model(
 
 
 def pretrained_model(
-    settings: PretrainedModel, labels: Sequence[str] | None, *, named: bool, positions: int, seed: int
+    settings: PretrainedModel, labels: Sequence[str], *, named: bool, positions: int, seed: int
 ) -> PreparedModel:
     """Load a model, with its head where that is for these labels, in whatever order; raises DataError.
 
     With ``named``, labels were given in the order of the outputs, which counts where the head has no names for them.
-    None takes the labels of the head, which then must be there.
     """
-    found = find_pretrained(settings.path, settings.revision, FILES)
-    given = _read_config(found.folder)
-    head = _head_labels(given, labels, named=named)
-    names = head or labels
-    if names is None:
+    found = _find(settings)
+    head = _head_labels(_read_config(found.folder), labels, named=named)
+    return _loaded(settings, found, head or labels, with_head=head is not None, positions=positions, seed=seed)
+
+
+def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, positions: int) -> PreparedModel:
+    """Load a classifier as it is; ``names`` are for its classes in the order of its outputs, None takes its own.
+
+    Raises DataError for a model without a classifier of that many classes, or without names for them.
+    """
+    found = _find(settings)
+    config = _read_config(found.folder)
+    own = _own_labels(config)
+    if own is None:
         raise DataError(
-            f"{found.folder} has no classifier of one class of several, but an encoder or another head; train it: "
-            "python -m train task=text_classification model=bert_base model.path=DIRECTORY data=…"
+            f"{found.folder} has no classifier, but {' and '.join(config.get('architectures') or ['nothing'])} "
+            f"(architectures in config.json; {ARCHITECTURE} is needed); train one on texts of yours: "
+            f"python -m train task=text_classification data=… model=bert_base model.path={settings.path}"
         )
+    if len(own) < 2 or config.get("problem_type") in OTHER_PROBLEMS:
+        raise DataError(
+            f"{found.folder} does not choose one of several classes: it has {len(own)} of them and problem_type "
+            f"{config.get('problem_type')!r}"
+        )
+    if names is not None and len(names) != len(own):
+        raise DataError(f"classes.names are {len(names)}, but {found.folder} has {len(own)} classes: {', '.join(own)}")
+    if names is None and (_are_nameless(own) or len(set(own)) < len(own)):
+        raise DataError(
+            f"{found.folder} calls its classes {', '.join(own)}, which names none; name them in this order: "
+            f"classes.names=[{','.join(f'name{row}' for row in range(len(own)))}]"
+        )
+    # Its own names in another order are no new ones. The seed is of weights that are missing, and here none may be.
+    labels = own if names is None or sorted(names) == sorted(own) else names
+    return _loaded(settings, found, labels, with_head=True, positions=positions, seed=0)
+
+
+def _find(settings: PretrainedModel) -> Pretrained:
+    return find_pretrained(settings.path, settings.revision, FILES, task="text_classification", hints=HINTS)
+
+
+def _loaded(
+    settings: PretrainedModel, found: Pretrained, labels: Sequence[str], *, with_head: bool, positions: int, seed: int
+) -> PreparedModel:
+    given = _read_config(found.folder)
     config = transformers.BertConfig(
         **{key: given[key] for key in GEOMETRY if key in given},
         hidden_dropout_prob=settings.dropout,
         attention_probs_dropout_prob=settings.dropout,
-        **_fixed(names),
+        **_fixed(labels),
     )
     if positions > config.max_position_embeddings:
         raise DataError(
@@ -122,12 +186,12 @@ def pretrained_model(
     if tokenizer.size > config.vocab_size:
         raise DataError(f"{found.folder} has {tokenizer.size} tokens but weights for {config.vocab_size}")
     return PreparedModel(
-        model=_load(found, config, seed=seed, with_head=head is not None),
+        model=_load(found, config, seed=seed, with_head=with_head),
         tokenizer=tokenizer,
         tokenizer_json=tokenizer_json,
         mask_id=Tokenizer.from_str(tokenizer_json.decode("utf-8")).token_to_id("[MASK]"),
-        labels=tuple(names),
-        has_head=head is not None,
+        labels=tuple(labels),
+        has_head=with_head,
         base_model=found.base_model,
     )
 
@@ -179,11 +243,8 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
-        kind = config.get("model_type")
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    if kind != "bert":
-        raise DataError(f"{folder} holds a model of type {kind!r}; a BERT (model_type bert) is needed")
     if config.get("is_decoder") or config.get("position_embedding_type", "absolute") != "absolute":
         raise DataError(f"{path} describes a decoder, or positions that are not absolute; an encoder as BERT is needed")
     if (activation := config.get("hidden_act", "gelu")) not in ACTIVATIONS:
@@ -193,19 +254,27 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _head_labels(config: Mapping[str, Any], labels: Sequence[str] | None, *, named: bool) -> tuple[str, ...] | None:
+def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: bool) -> tuple[str, ...] | None:
     """Return the labels of a checkpoint's head in its order if it is for these labels, or None."""
-    if "BertForSequenceClassification" not in (config.get("architectures") or ()):
+    own = _own_labels(config)
+    if own is None or config.get("problem_type") in OTHER_PROBLEMS:
         return None
-    if config.get("problem_type") not in (None, "single_label_classification"):
+    if sorted(own) == sorted(labels):
+        return own
+    return tuple(labels) if _are_nameless(own) and named and len(own) == len(labels) else None
+
+
+def _own_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return what a checkpoint calls its classes, in the order of its outputs; None where it has no classifier."""
+    if ARCHITECTURE not in (config.get("architectures") or ()):
         return None
     # Two outputs without names are the default of the format, and not written.
     names: Mapping[str, str] = config.get("id2label") or {str(row): f"{NAMELESS}{row}" for row in range(2)}
-    own = tuple(names[row] for row in sorted(names, key=int))
-    if labels is None or sorted(own) == sorted(labels):
-        return own
-    nameless = all(name == f"{NAMELESS}{row}" for row, name in enumerate(own))
-    return tuple(labels) if nameless and named and len(own) == len(labels) else None
+    return tuple(names[row] for row in sorted(names, key=int))
+
+
+def _are_nameless(labels: Sequence[str]) -> bool:
+    return all(name == f"{NAMELESS}{row}" for row, name in enumerate(labels))
 
 
 def _load(found: Pretrained, config: Any, *, seed: int, with_head: bool) -> Any:

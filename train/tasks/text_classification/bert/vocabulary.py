@@ -26,7 +26,8 @@ def train_tokenizer(texts: Sequence[str], size: int) -> bytes:
         counts.update(normalizer.normalize_str(text))
     # By frequency, and by the sign where two are as frequent.
     frequent = sorted((sign for sign in counts if not sign.isspace()), key=lambda sign: (-counts[sign], sign))
-    alphabet = sorted(frequent[: min(LARGEST_ALPHABET, max(1, (size - len(SPECIAL)) // 2))])
+    # Each stands in the vocabulary twice, as a word's first sign and inside; half of it is for longer pieces.
+    alphabet = sorted(frequent[: min(LARGEST_ALPHABET, (size - len(SPECIAL)) // 4)])
     learning = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - a token of text
     learning.normalizer, learning.pre_tokenizer = normalizer, pre_tokenizers.BertPreTokenizer()
     # The library numbers the signs inside words (##e) in the order of a hash table, another in every process, and by

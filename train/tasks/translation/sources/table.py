@@ -43,16 +43,21 @@ class Table:
 
     def _pairs(self, setting: str, path: str) -> Sequence[Pair]:
         file = TableFile(path=find_data(path, setting=f"data.{setting}"), format=self.format)
-        pairs = [
-            (self._text(file, row, self.source_column, number), self._text(file, row, self.target_column, number))
-            for number, row in enumerate(file.rows(), start=1)
-        ]
-        if not pairs:
-            raise DataError(f"{path} has no rows; give a file with at least one pair")
-        return pairs
+        columns = (self.source_column, self.target_column)
+        return read_pairs(file, columns, settings="data.source_column and data.target_column")
 
-    def _text(self, file: TableFile, row: Row, column: str, number: int) -> str:
-        value = file.cell(row, column, settings="data.source_column and data.target_column")
+
+def read_pairs(file: TableFile, columns: Sequence[str], *, settings: str) -> list[Pair]:
+    """Read the columns of source and target; raises DataError. ``settings`` are those that name the columns."""
+
+    def text(row: Row, column: str, number: int) -> str:
+        value = file.cell(row, column, settings=settings)
         if value is not None and not isinstance(value, str):
             raise DataError(f"{file.path} row {number}, column {column!r} must hold text, got {value!r}")
         return value or ""
+
+    source, target = columns
+    pairs = [(text(row, source, number), text(row, target, number)) for number, row in enumerate(file.rows(), start=1)]
+    if not pairs:
+        raise DataError(f"{file.path} has no rows; give a file with at least one pair")
+    return pairs

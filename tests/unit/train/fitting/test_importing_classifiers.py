@@ -1,0 +1,162 @@
+"""Importing a text classifier that exists already: a tiny BERT with random weights."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dragoman
+import train.evaluate
+from dragoman.bundle.store import open_bundle
+from dragoman.errors import ConfigError, DataError
+from tests.tiny_classifier import LABELS, write_tiny_classifier
+from train.config.imports import compose_import
+from train.fitting.importing import import_model
+from train.run.recorder import Unrecorded
+from train.run.run_dir import RunDir
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    """Write a model whose folder bears a name of its own."""
+    folder = tmp_path_factory.mktemp("classifier")
+    bundle = write_tiny_classifier(folder, toy_sentences)
+    return Path(shutil.copytree(bundle / "model", folder / "My_News.v2"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    path = tmp_path_factory.mktemp("table") / "news.csv"
+    rows = [f'"{text}",{LABELS[number % 3]}' for number, text in enumerate(toy_sentences[:24])]
+    path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def run_import(run_dir: Path, model: Path, *settings: str, task: str = "text_classification") -> RunDir:
+    fixed = [f"task={task}", f"model.path={model}", f"run_dir={run_dir}", "tracking.enabled=false"]
+    windows = ["windows.tokens=48", "windows.overlap=12"] if task == "text_classification" else []
+    assert import_model(compose_import([*fixed, *windows, *settings]), lambda facts: Unrecorded()) == 0
+    return RunDir(run_dir)
+
+
+@pytest.fixture(scope="module")
+def imported(model: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    return run_import(tmp_path_factory.mktemp("import") / "run", model, f"test={table}")
+
+
+def changed(model: Path, folder: Path, **keys: Any) -> Path:
+    """Copy a model with other keys in its configuration."""
+    copy = Path(shutil.copytree(model, folder / "changed"))
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    (copy / "config.json").write_text(json.dumps({**config, **keys}), encoding="utf-8")
+    return copy
+
+
+def test_the_bundle_has_the_classes_weights_and_name_of_the_model(imported: RunDir, model: Path) -> None:
+    manifest = open_bundle(imported.bundle).manifest
+    assert manifest.name == "text-classification-my-news-v2"
+    assert manifest.options["labels"] == list(LABELS)
+    assert manifest.provenance.imported
+    assert manifest.provenance.base_model is not None
+    assert manifest.provenance.base_model.name == "My_News.v2"
+    theirs = model.parent / "bundle" / "engines" / "ct2-int8"
+    for name in ("model.bin", "head.safetensors"):
+        assert (imported.bundle / "engines" / "ct2-int8" / name).read_bytes() == (theirs / name).read_bytes()
+    predictor = dragoman.load(imported.bundle)
+    (outcome,) = predictor(["The man sees the red car today."])
+    predictor.close()
+    assert isinstance(outcome, dragoman.Result)
+
+
+def test_a_table_scores_it_and_draws_its_pictures(imported: RunDir) -> None:
+    scores = open_bundle(imported.bundle).manifest.scores
+    assert [score.metric for score in scores] == ["macro-F1", "accuracy", "ECE"]
+    assert {score.items for score in scores} == {24}
+    assert {score.test_set.partition("@")[0] for score in scores} == {"news/test"}
+    assert (imported.pictures / "confusion-test.png").exists()
+    assert len((imported.outputs / "test.tsv").read_text("utf-8").splitlines()) == 24
+
+
+def test_columns_of_other_names_are_named(model: Path, table: Path, tmp_path: Path, imported: RunDir) -> None:
+    other = tmp_path / "news.csv"
+    other.write_text(table.read_text("utf-8").replace("text,label", "body,topic"), encoding="utf-8")
+    with pytest.raises(DataError, match="has no column 'text'; it has body, topic; set columns, INPUT and REFERENCE"):
+        run_import(tmp_path / "run", model, f"test={other}")
+    run = run_import(tmp_path / "run", model, f"test={other}", "columns=[body,topic]")
+    assert open_bundle(run.bundle).manifest.scores == open_bundle(imported.bundle).manifest.scores
+
+
+def test_labels_that_the_model_does_not_know_are_listed_with_its_classes(
+    model: Path, table: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "news.csv"
+    wrong.write_text(table.read_text("utf-8") + "more,Earn\nand more,sport\nand,sport\n", encoding="utf-8")
+    known = r"does not know 2 of the test set's labels: 'sport' \(2\), 'Earn' \(1\); its classes are earn, acq, crude"
+    with pytest.raises(DataError, match=known):
+        run_import(tmp_path / "run", model, f"test={wrong}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_without_names_are_named_in_order(model: Path, table: Path, tmp_path: Path, imported: RunDir) -> None:
+    nameless = changed(model, tmp_path, id2label={str(row): f"LABEL_{row}" for row in range(4)})
+    with pytest.raises(DataError, match=r"calls its classes LABEL_0, .*classes\.names=\[name0,name1,name2,name3\]"):
+        run_import(tmp_path / "run", nameless)
+    with pytest.raises(DataError, match=r"classes\.names are 3, but .* has 4 classes"):
+        run_import(tmp_path / "run", nameless, "classes.names=[a,b,c]")
+    run = run_import(tmp_path / "run", nameless, f"test={table}", f"classes.names=[{','.join(LABELS)}]")
+    manifests = [open_bundle(one.bundle).manifest for one in (run, imported)]
+    assert manifests[0].options == manifests[1].options
+    assert manifests[0].scores == manifests[1].scores
+
+
+def test_a_model_that_is_no_classifier_is_refused(model: Path, tmp_path: Path) -> None:
+    encoder = changed(model, tmp_path / "a", architectures=["BertModel"])
+    with pytest.raises(DataError, match=r"has no classifier, but BertModel .*python -m train task=text_classification"):
+        run_import(tmp_path / "run", encoder)
+    several = changed(model, tmp_path / "b", problem_type="multi_label_classification")
+    with pytest.raises(DataError, match=r"does not choose one of several classes: .*multi_label_classification"):
+        run_import(tmp_path / "run", several)
+
+
+def test_a_model_of_another_task_is_sent_there(model: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"type 'bert'; translation takes t5 .* one for task=text_classification"):
+        run_import(tmp_path / "run", model, task="translation")
+    with pytest.raises(DataError, match=r"type 't5'; text_classification takes bert .* one for task=translation"):
+        run_import(tmp_path / "run", tiny_bundle / "model")
+
+
+def test_two_files_are_no_table_of_labelled_texts(model: Path, table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give a test set of one table"):
+        run_import(tmp_path / "run", model, f"test={table}", "reference=labels.txt")
+
+
+def test_a_vocabulary_in_an_older_form_is_refused_with_the_line_that_converts_it(model: Path, tmp_path: Path) -> None:
+    older = changed(model, tmp_path)
+    (older / "tokenizer.json").rename(older / "vocab.txt")
+    with pytest.raises(DataError, match=rf"lacks tokenizer\.json; .*AutoTokenizer\.from_pretrained\('{older}'\)"):
+        run_import(tmp_path / "run", older)
+
+
+def test_the_bundle_is_scored_again_on_a_table(
+    imported: RunDir, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*arguments: str | Path) -> None:
+        fixed = ["train.evaluate", "--json", "--bundle", str(imported.bundle)]
+        monkeypatch.setattr(sys, "argv", [*fixed, *map(str, arguments)])
+        train.evaluate.main()
+
+    evaluate("--test", table)
+    found = json.loads(capsys.readouterr().out)["scores"]
+    scores = open_bundle(imported.bundle).manifest.scores
+    assert [(one["metric"], one["value"]) for one in found] == [(score.metric, score.value) for score in scores]
+    (tmp_path / "other.csv").write_text("body,topic\nmore,sport\n", encoding="utf-8")
+    with pytest.raises(DataError, match="does not know 1 of the test set's labels: 'sport'"):
+        evaluate("--test", tmp_path / "other.csv", "--columns", "body,topic")
+
+
+def test_names_in_another_order_are_no_new_names(model: Path, tmp_path: Path) -> None:
+    run = run_import(tmp_path / "run", model, f"classes.names=[{','.join(reversed(LABELS))}]")
+    assert open_bundle(run.bundle).manifest.options["labels"] == list(LABELS)

@@ -1,0 +1,45 @@
+import random
+
+import pytest
+
+from train.tasks.text_classification.pictures import confusion_matrix, reliability_diagram
+
+PNG = b"\x89PNG"
+
+
+def answered(labels: list[str], count: int) -> tuple[list[dict[str, float]], list[str]]:
+    chooser = random.Random(1)
+    references = [chooser.choice(labels) for _ in range(count)]
+    outputs = []
+    for reference in references:
+        first = reference if chooser.random() < 0.8 else chooser.choice(labels)
+        rest = [label for label in labels if label != first]
+        outputs.append({first: 0.9, **{label: 0.1 / len(rest) for label in rest}})
+    return outputs, references
+
+
+@pytest.mark.parametrize("classes", [2, 30, 60])
+def test_a_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int) -> None:
+    labels = [f"a label of many words, number {number}" for number in range(classes)]
+    outputs, references = answered(labels, 400)
+    assert confusion_matrix(outputs, references, labels, title="test").startswith(PNG)
+
+
+def test_refused_texts_have_a_column_of_their_own() -> None:
+    outputs, references = answered(["a", "b"], 50)
+    whole = confusion_matrix(outputs, references, ["a", "b"], title="test")
+    refused = confusion_matrix([{}, *outputs[1:]], references, ["a", "b"], title="test")
+    assert refused.startswith(PNG)
+    assert whole != refused
+
+
+def test_a_reliability_diagram_is_drawn_of_what_was_answered() -> None:
+    outputs, references = answered(["a", "b", "c"], 100)
+    assert reliability_diagram([{}, *outputs[1:]], references, 1.7, title="test").startswith(PNG)
+    assert reliability_diagram([{}], ["a"], 1.7, title="test").startswith(PNG)
+
+
+def test_the_same_outputs_give_the_same_bytes() -> None:
+    outputs, references = answered(["a", "b", "c"], 100)
+    first, again = (confusion_matrix(outputs, references, ["a", "b", "c"], title="test") for _ in range(2))
+    assert first == again
