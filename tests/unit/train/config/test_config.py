@@ -1,10 +1,13 @@
 import shutil
+import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from dragoman.errors import ConfigError
+from dragoman.strict import Variants
 from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config, flatten, load_config, to_yaml
 from train.config.help import help_text
 from train.task_table import TASKS
@@ -16,26 +19,38 @@ REQUIRED = {
     "tsv": ["data.path=x.tsv"],
     "jsonl": ["data.path=x.jsonl"],
     "parquet": ["data.path=x.parquet"],
+    "labelled": ["data.path=x.csv"],
     "parallel": ["data.source=x.en", "data.target=x.de"],
 }
 
 
-def kind_of(group: str, name: str) -> str:
+def section(group: str, name: str) -> dict[str, Any]:
     loaded = yaml.safe_load((CONFIG_DIR / group / f"{name}.yaml").read_text(encoding="utf-8"))
-    return str(loaded.get(group, loaded)["kind"])
+    found: dict[str, Any] = loaded.get(group, loaded)
+    return found
 
 
-def test_every_combination_of_data_and_model_composes() -> None:
-    corpora = [data for data in choices("data") if kind_of("data", data) in DATA_KINDS]
-    combinations = [(data, model) for data in corpora for model in choices("model")]
-    assert len(combinations) >= 20
-    for data, model in combinations:
-        config = compose_config([f"data={data}", f"model={model}", *REQUIRED.get(data, [])])
+def of_task(task: str, group: str) -> list[str]:
+    """Name the choices of a group that a task can read: of one of its kinds, with that kind's settings."""
+    hint = typing.get_type_hints(task_class(task).Settings, include_extras=True)[group]
+    (variants,) = [note for note in typing.get_args(hint) if isinstance(note, Variants)]
+    fields = {kind: set(typing.get_type_hints(variants.resolve(kind))) for kind in variants.kinds}
+    return [name for name in choices(group) if fields.get(section(group, name)["kind"]) == set(section(group, name))]
+
+
+def test_every_combination_of_data_and_model_of_a_task_composes() -> None:
+    combinations = [
+        (task, data, model) for task in TASKS for data in of_task(task, "data") for model in of_task(task, "model")
+    ]
+    assert {model for _, _, model in combinations} == set(choices("model"))
+    assert {data for _, data, _ in combinations} == set(choices("data"))
+    for task, data, model in combinations:
+        config = compose_config([f"task={task}", f"data={data}", f"model={model}", *REQUIRED.get(data, [])])
         assert config.model.name == model
 
 
 def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
-    kinds = {kind_of("data", name) for name in choices("data")}
+    kinds = {section("data", name)["kind"] for name in choices("data")}
     assert kinds == {*DATA_KINDS, *data_kinds.DATA_KINDS}
     assert all(hasattr(data_settings(kind), "read") for kind in DATA_KINDS)
     assert all(hasattr(data_kinds.data_settings(kind), "read") for kind in data_kinds.DATA_KINDS)
@@ -122,9 +137,9 @@ def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> 
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, got 'poetry'"):
+    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, text_classification, got 'poetry'"):
         compose_config(["task.name=poetry"])
-    with pytest.raises(ConfigError, match="task must be one of translation, got 'poetry'"):
+    with pytest.raises(ConfigError, match="task must be one of text_classification, translation, got 'poetry'"):
         compose_config(["task=poetry"])
     with pytest.raises(ConfigError, match="poetry"):
         task_class("poetry")
