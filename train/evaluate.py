@@ -18,7 +18,8 @@ from dragoman.bundle.manifest import Manifest, Score
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.predictor import answer_all, load
-from train.data.corpus import Example
+from scoring.held_out import short_digest
+from train.data.corpus import Example, held_out_items
 from train.data.test_set import read_test_set
 from train.run.scores import scores
 from train.tasks.base import task_class
@@ -26,10 +27,14 @@ from train.tasks.base import task_class
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of one bundle on one test set; ``failures`` are items it refused, by their number from 1."""
+    """The scores of one bundle on one test set; ``failures`` are items it refused, by their number from 1.
+
+    ``baselines`` are the scores that its training has noted for simple methods on the same items.
+    """
 
     manifest: Manifest
     scores: list[Score]
+    baselines: list[Score]
     failures: Mapping[int, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -41,6 +46,7 @@ class Evaluation:
                 "digest": f"sha256:{self.manifest.digest}",
             },
             "scores": [asdict(score) for score in self.scores],
+            **({"baselines": [asdict(score) for score in self.baselines]} if self.baselines else {}),
             "failures": {str(number): reason for number, reason in self.failures.items()},
         }
 
@@ -65,7 +71,10 @@ def evaluate(
             engine=str(predictor.describe()["engine"]),
         )
         failures = {index + 1: reason for index, reason in answered.refused.items()}
-        return Evaluation(manifest=bundle.manifest, scores=found, failures=failures)
+        # A label ends in a digest of the items, whatever the set is called here.
+        digest = short_digest(held_out_items(examples))
+        baselines = [score for score in bundle.manifest.baselines if score.test_set.endswith(f"@{digest}")]
+        return Evaluation(manifest=bundle.manifest, scores=found, baselines=baselines, failures=failures)
     finally:
         predictor.close()
 
@@ -118,11 +127,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _table(found: Evaluation) -> str:
     rows = [f"{found.manifest.name} {found.manifest.version}, {found.scores[0].items} items"]
-    rows += [
-        f"{score.metric:<5}{score.value:7.2f}  [{score.low:.2f}, {score.high:.2f}]  {score.signature}"
-        for score in found.scores
-    ]
+    width = max(len(score.metric) for score in found.scores)
+    for score in found.scores:
+        rows.append(_row(score.metric.ljust(width), score, score.signature))
+        theirs = [other for other in found.baselines if other.metric == score.metric]
+        rows += [_row(" " * width, other, other.engine) for other in theirs]
     return "\n".join(rows)
+
+
+def _row(name: str, score: Score, note: str) -> str:
+    return f"{name}{score.value:7.2f}  [{score.low:.2f}, {score.high:.2f}]  {note}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The test sets that ``python -m train.evaluate`` takes."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, DataError
-from scoring.held_out import HeldOutItem, write_held_out
+from scoring.held_out import HeldOutItem, label, write_held_out
 from train.evaluate import main
 
 
@@ -54,3 +56,19 @@ def test_two_files_and_a_held_out_set_of_the_same_items_score_the_same(
         evaluate(monkeypatch, "--bundle", tiny_bundle, "--json", *given)
         found.append([score["value"] for score in json.loads(capsys.readouterr().out)["scores"]])
     assert found[0] == found[1] == found[2] == found[3]
+
+
+def test_baselines_of_the_same_items_stand_below_the_scores(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    items = [HeldOutItem(id="0", input="The man sees the red car.", reference="Der Mann")]
+    write_held_out(tmp_path / "a.parquet", items)
+    opened = open_bundle(tiny_bundle)
+    known = dataclasses.replace(opened.manifest.scores[0], engine="first sentence", value=3.0, low=2.0, high=4.0)
+    here = dataclasses.replace(known, test_set=label("toy", "test", items))
+    manifest = dataclasses.replace(opened.manifest, baselines=(known, here))
+    monkeypatch.setattr("train.evaluate.open_bundle", lambda path: Bundle(tiny_bundle, manifest))
+    evaluate(monkeypatch, "--bundle", tiny_bundle, "--test", tmp_path / "a.parquet")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["chrF", "3.00", "BLEU", "BLEU-lc"]
+    assert lines[2].endswith("3.00  [2.00, 4.00]  first sentence")

@@ -4,6 +4,7 @@ import importlib
 
 DATA_KINDS: dict[str, str] = {
     "labelled": "labelled:Labelled",
+    "topics": "topics:Topics",
 }
 """By ``data.kind``, the module of ``train.tasks.text_classification.sources`` and the class of a kind of source."""
 

@@ -117,16 +117,15 @@ class TextClassification(Task):
         return self._take(imported_model(self.config.model, names, positions=self.config.windows.tokens))
 
     def _prepare(self, splits: Splits, assets: Path | None) -> "PreparedModel":
-        from train.tasks.text_classification.bert import model, vocabulary
+        from train.tasks.text_classification.bert import model
+        from train.tasks.text_classification.bert.vocabulary import TOKENIZER
 
         settings, labels = self.config.model, class_names(splits, self.config.classes)
         positions, seed = self.config.windows.tokens, self.config.train.seed
         if isinstance(settings, ScratchModel):
-            if assets is not None:
-                tokenizer_json = (assets / vocabulary.TOKENIZER).read_bytes()
-            else:
-                tokenizer_json = vocabulary.train_tokenizer([text for text, _ in splits.train], settings.vocab_size)
-            return model.scratch_model(settings, labels, tokenizer_json, positions=positions, seed=seed)
+            known = None if assets is None else (assets / TOKENIZER).read_bytes()
+            texts = [text for text, _ in splits.train]
+            return model.scratch_model(settings, labels, texts, known, positions=positions, seed=seed)
         named = self.config.classes.names is not None
         made = model.pretrained_model(settings, labels, named=named, positions=positions, seed=seed)
         if self.config.train.max_steps == 0 and not made.has_head:

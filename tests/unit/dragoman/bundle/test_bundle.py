@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from dragoman.atomic import to_json
 from dragoman.bundle.contents import check_contents
-from dragoman.bundle.manifest import FileEntry, Manifest, check_name
+from dragoman.bundle.manifest import FileEntry, Manifest, Score, check_name
+from dragoman.bundle.model_card import model_card
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError
 from tests.conftest import ROOT
@@ -255,3 +257,35 @@ def test_run_writes_utf8_whatever_the_locale(tiny_bundle: Path):
     ]
     assert done[0].stdout == done[1].stdout
     assert done[0].stdout.decode("utf-8").strip()
+
+
+BASELINE = Score(
+    metric="chrF", value=3.0, signature="s", test_set="toy", items=10, low=2.0, high=4.0, engine="first sentence"
+)
+
+
+def test_a_manifest_without_baselines_is_written_as_before_there_were_any(copy: Path):
+    text = (copy / "manifest.json").read_text("utf-8")
+    assert "baselines" not in json.loads(text)
+    manifest = manifest_of(copy)
+    assert manifest.baselines == ()
+    assert (manifest.to_json(), manifest.sealed().digest) == (text, manifest.digest)
+
+
+def test_baselines_are_part_of_the_digest_and_stand_below_the_score_that_they_belong_to(copy: Path):
+    manifest = manifest_of(copy)
+    elsewhere = dataclasses.replace(BASELINE, test_set="other")
+    compared = dataclasses.replace(manifest, baselines=(BASELINE, elsewhere)).sealed()
+    assert compared.digest != manifest.digest
+    assert Manifest.from_json(compared.to_json(), origin="again") == compared
+    assert compared.with_baselines() == [*manifest.scores, BASELINE]
+    lines = model_card(compared).splitlines()
+    row = next(number for number, line in enumerate(lines) if "| ctranslate2 |" in line)
+    assert lines[row + 1].startswith("| chrF | 3.00 | 2.00 to 4.00 | toy (10) | first sentence |")
+
+
+def test_an_empty_list_of_baselines_is_no_manifest_of_ours(copy: Path):
+    path = copy / "manifest.json"
+    path.write_text(to_json({**json.loads(path.read_text("utf-8")), "baselines": []}), encoding="utf-8")
+    with pytest.raises(BundleError, match="digest mismatch"):
+        open_bundle(copy)

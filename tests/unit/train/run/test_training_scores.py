@@ -1,10 +1,12 @@
 import numpy
 import pytest
 
+from dragoman.bundle.manifest import Score
 from dragoman.errors import DataError
 from scoring.base import Metric
 from scoring.table import METRICS
-from train.run.scores import scores
+from train.run.record import baseline_figures
+from train.run.scores import score_table, scores
 
 REFERENCES = [f"Das ist der Satz mit der Nummer {number}." for number in range(40)]
 OUTPUTS = [text.replace("der Nummer", "Nummer") if number % 2 else text for number, text in enumerate(REFERENCES)]
@@ -47,3 +49,32 @@ def test_a_score_that_is_no_number_is_told_with_its_metric_and_set(monkeypatch: 
     monkeypatch.setitem(METRICS, "undefined", f"{__name__}:Undefined")
     with pytest.raises(DataError, match=r"undefined is nan \(nan to nan\) on toy"):
         scores(("undefined",), OUTPUTS, REFERENCES, test_set="toy", engine="x")
+
+
+def score(metric: str, value: float, engine: str, test_set: str = "toy/test@01234567") -> Score:
+    return Score(
+        metric=metric, value=value, signature="", test_set=test_set, items=9, low=0.0, high=99.0, engine=engine
+    )
+
+
+BASELINES = [score("accuracy", 40.0, "majority class"), score("accuracy", 97.25, "TF-IDF + linear SVM")]
+
+
+def test_the_table_of_scores_sets_the_baselines_beside_the_model() -> None:
+    found = [score("accuracy", 95.5, "ctranslate2"), score("ECE", 1.125, "ctranslate2")]
+    assert score_table(found, BASELINES).splitlines() == [
+        "test set  metric    model  majority class  TF-IDF + linear SVM",
+        "toy/test  accuracy  95.50           40.00                97.25",
+        "toy/test  ECE        1.12",
+    ]
+
+
+def test_a_model_without_baselines_has_a_table_too() -> None:
+    assert score_table([score("chrF", 50.0, "x")], []).splitlines()[1] == "toy/test  chrF    50.00"
+
+
+def test_the_figures_of_baselines_have_names_that_mlflow_takes() -> None:
+    assert baseline_figures(BASELINES) == {
+        "toy/test/majority-class/accuracy": 40.0,
+        "toy/test/tf-idf-linear-svm/accuracy": 97.25,
+    }

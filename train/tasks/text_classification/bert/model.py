@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer
@@ -15,9 +16,10 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
+from train.tasks.text_classification.bert.embeddings import corpus_embeddings
 from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
-from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config
+from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config, train_tokenizer
 
 FILES = ("config.json", "model.safetensors", TOKENIZER)
 # What makes two BERTs compute the same; the rest of a configuration is about training, or about other programs.
@@ -65,9 +67,17 @@ class PreparedModel:
 
 
 def scratch_model(
-    settings: ScratchModel, labels: Sequence[str], tokenizer_json: bytes, *, positions: int, seed: int
+    settings: ScratchModel,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    tokenizer_json: bytes | None,
+    *,
+    positions: int,
+    seed: int,
 ) -> PreparedModel:
-    """Build a model of random weights over a vocabulary."""
+    """Build a model of random weights; ``texts`` teach it a vocabulary, where none is given, and its words."""
+    if tokenizer_json is None:
+        tokenizer_json = train_tokenizer(texts, settings.vocab_size)
     tokenizer = open_tokenizer(tokenizer_json)
     torch.manual_seed(seed)
     config = transformers.BertConfig(
@@ -83,8 +93,21 @@ def scratch_model(
         pad_token_id=tokenizer.pad_id,
         **_fixed(labels),
     )
+    model = transformers.BertForSequenceClassification(config)
+    if settings.embeddings == "corpus":
+        rows = torch.from_numpy(
+            corpus_embeddings(
+                [np.array(tokenizer.encode(text), dtype=np.int32) for text in texts],
+                tokens=tokenizer.size,
+                width=settings.d_model,
+                deviation=settings.initializer_range,
+            )
+        )
+        known = rows.any(dim=1)
+        with torch.no_grad():
+            model.bert.embeddings.word_embeddings.weight[known] = rows[known]
     return PreparedModel(
-        model=transformers.BertForSequenceClassification(config),
+        model=model,
         tokenizer=tokenizer,
         tokenizer_json=tokenizer_json,
         mask_id=Tokenizer.from_str(tokenizer_json.decode("utf-8")).token_to_id("[MASK]"),

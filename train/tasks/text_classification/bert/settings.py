@@ -43,6 +43,10 @@ class ScratchModel:
     initializer_range: Annotated[
         float, Setting("standard deviation of the random weights, about 1 / sqrt(d_model)", minimum=0.0001)
     ]
+    embeddings: Annotated[
+        Literal["random", "corpus"],
+        Setting("word embeddings at the start: random, or by what the training texts' tokens stand near"),
+    ]
     vocab_size: Annotated[int, Setting("WordPiece tokens, learned from the training texts, at most", minimum=64)]
 
 
