@@ -29,10 +29,10 @@ from dragoman.errors import ConfigError, DragomanError
 # turns some of them into other scores, and into other tokens where two are close. The choice of the kernel depends on
 # the processor, the library, its version and its settings, so only a try on the machine itself tells.
 #
-# The check computes random sources alone and beside others and compares bit by bit what shows most: of a decoder tokens,
-# scores and attention, of an encoder its last layer. Attention shows another order in about every third source; a score,
-# behind the rounding, in one of twenty. One difference ends the check. So does the end of its time, and then the sources
-# count as not mixable.
+# The check computes random sources alone and beside others and compares bit by bit what shows most: tokens, scores and
+# attention of a decoder, the last layer of an encoder. Attention shows another order in about every third source; a
+# score, behind the rounding, in one of twenty. One difference ends the check. So does the end of its time, and then the
+# sources count as not mixable.
 
 log = logging.getLogger(__name__)
 
