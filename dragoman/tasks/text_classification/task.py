@@ -167,6 +167,10 @@ class TextClassification(Task):
             for classification in found
         ]
 
+    def answer_size(self, request: Request) -> int:
+        """Count the windows that are averaged and the labels that are given."""
+        return len(request.items) + sum(prepared.top_k for prepared in request.inputs)
+
     def _prepare(self, text: str, top_k: int) -> PreparedText:
         windows = cut_windows(
             self._tokenizer.encode(text),
