@@ -37,7 +37,7 @@ class CTranslate2Encoder:
     name = "ctranslate2"
     is_exact = True
 
-    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int) -> None:
+    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int, labels: int) -> None:
         """Load the conversion and settle how its sequences mix.
 
         Raises ConfigError when the device is not there, and BundleError when the conversion or its head is damaged.
@@ -49,7 +49,7 @@ class CTranslate2Encoder:
         self.capacity = Capacity(parallel_batches=cpu_workers(usable_cores()), batch_cost=512)
         folder = bundle.engine_dir(CONVERSION)
         try:
-            self._head = Head(load_file(folder / HEAD), origin=folder / HEAD)
+            self._head = Head(load_file(folder / HEAD), labels=labels, origin=folder / HEAD)
             encoder = ctranslate2.Encoder(
                 str(folder), device=self.device, inter_threads=self.capacity.parallel_batches, intra_threads=1
             )

@@ -77,7 +77,7 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
             },
         },
         request_examples={
-            "text": {"value": {"inputs": EXAMPLE}},
+            "text": {"value": {"inputs": EXAMPLE, "parameters": {"top_k": 2}}},
             "list": {"value": {"inputs": [EXAMPLE, "The harvest was small."], "parameters": {"top_k": 1}}},
         },
         response_examples={"text": [answer], "list": [answer[:1], answer[:1]]},

@@ -263,8 +263,11 @@ class TestDescriptions:
         real = ask(predictor, {"inputs": TEXT}).body
         for example in entries.values():
             assert list(example["value"][0][0]) == list(real[0][0])
-        for example in post["requestBody"]["content"]["application/json"]["examples"].values():
-            assert ask(predictor, example["value"]).status == 200
+        for name, example in post["requestBody"]["content"]["application/json"]["examples"].items():
+            reply = ask(predictor, example["value"])
+            assert reply.status == 200
+            assert [*map(len, reply.body)] == [*map(len, entries[name]["value"])]
+        assert document["components"]["schemas"]["Error"]["properties"]["field"]["example"] == "inputs[3]"
         assert "One list for each text" in post["responses"]["200"]["description"]
 
     def test_the_card_names_labels_and_windows(self, predictor: Predictor) -> None:
@@ -280,8 +283,9 @@ class TestDescriptions:
             options = {**manifest.options, "labels": list(labels)}
             return TextClassification.work(dataclasses.replace(manifest, options=options))
 
-        assert work("a", "b") == work("b", "a") == "text_classification by a, b"
+        assert work("a", "b") == work("b", "a") == 'text_classification by "a", "b"'
         assert work("a", "b") != work("a", "c")
+        assert work("a, b", "c") != work("a", "b, c")
 
 
 @pytest.mark.parametrize(
@@ -307,6 +311,8 @@ def test_options_that_do_not_go_together_are_told(change: dict[str, Any], messag
         ("config.json", {"vocab_size": 10}, "vocab_size is 10, and [0-9]+ are needed"),
         ("config.json", {"max_position_embeddings": 20}, "max_position_embeddings is 20, and 48 are needed"),
         ("config.json", {"id2label": {"0": "acq", "1": "earn"}}, "id2label differs from the labels of the manifest"),
+        ("config.json", {"id2label": None}, "id2label differs from the labels of the manifest"),
+        ("config.json", {"id2label": list(LABELS)}, "id2label differs from the labels of the manifest"),
     ],
 )
 def test_a_model_that_does_not_fit_its_bundle_is_refused_before_it_answers(
