@@ -268,6 +268,8 @@ class TestDescriptions:
             assert reply.status == 200
             assert [*map(len, reply.body)] == [*map(len, entries[name]["value"])]
         assert document["components"]["schemas"]["Error"]["properties"]["field"]["example"] == "inputs[3]"
+        inputs = document["components"]["schemas"]["Request"]["properties"]["inputs"]
+        assert "of 150000 characters together at most" in inputs["description"]
         assert "One list for each text" in post["responses"]["200"]["description"]
 
     def test_the_card_names_labels_and_windows(self, predictor: Predictor) -> None:
