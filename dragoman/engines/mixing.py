@@ -54,8 +54,8 @@ BATCH_COSTS = (512, 1_024)
 # Most sources are as long as sentences are; one in so many has any length, and makes its batch as wide.
 COMMON_LENGTH = 24
 ONE_LONG_IN = 16
-# The batches of a check in even steps, and the fewest sequences in each: a single one may not show a difference.
-EVEN_STEPS, FEWEST_ROWS = 6, 4
+# The batches of a check in even steps, and the sequences in each: fewer may not show a difference, more take time.
+EVEN_STEPS, FEWEST_ROWS, MOST_ROWS = 6, 4, 16
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def even_batches(*, widest: int, vocabulary: int, costs: Sequence[int] = BATCH_C
     for step in range(EVEN_STEPS):
         # Less one more at each step, so that the widths have no factor in common.
         width = max(1, widest * (EVEN_STEPS - step) // EVEN_STEPS - step)
-        rows = max(FEWEST_ROWS, costs[step % len(costs)] // width)
+        rows = min(MOST_ROWS, max(FEWEST_ROWS, costs[step % len(costs)] // width))
         lengths = [width, *(chooser.randint(1, width) for _ in range(rows - 1))]
         batches.append([[chooser.randrange(vocabulary) for _ in range(length)] for length in lengths])
     return batches

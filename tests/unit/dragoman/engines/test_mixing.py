@@ -149,9 +149,9 @@ def test_batches_in_even_steps_reach_the_widest_and_are_never_of_one_sequence(wi
     widths = [max(map(len, batch)) for batch in batches]
     assert widths[0] == widest
     assert widths == sorted(widths, reverse=True)
-    assert min(map(len, batches)) >= 4
+    assert 4 <= min(map(len, batches)) <= max(map(len, batches)) <= 16
     assert all(len(sequence) >= 1 and max(sequence) < 100 for batch in batches for sequence in batch)
-    assert sum(len(batch) * width for batch, width in zip(batches, widths, strict=True)) < 5_000
+    assert sum(len(batch) * width for batch, width in zip(batches, widths, strict=True)) < 4_000
     assert batches == even_batches(widest=widest, vocabulary=100, costs=(512, 512, 1_024))
 
 
