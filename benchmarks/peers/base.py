@@ -24,8 +24,8 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "BENTOML_DO_NOT_TRACK": "true",
 }
-# Two workers that load torch and a model each, on a machine that may be busy.
-START_WITHIN_S = 120.0
+# Two workers that load torch and a model each, on a machine that may be busy with other work.
+START_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,9 @@ from rich.text import Text
 
 from benchmarks.serving.comparison import BENTO, Tree
 
+# The cell of a figure that was not measured.
+NOTHING = "-"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
@@ -30,7 +33,8 @@ def show(console: Console, results: Tree, words: Words) -> None:
         console.print(_throughput(results, done, words))
         console.print(_latency(results, done, words))
         console.print(_costs(done, words))
-    console.print(_limits(results["limits"], words))
+    if results["limits"]:
+        console.print(_limits(results["limits"], words))
     console.print(_targets(results["targets"]))
     for name, tree in results["servers"].items():
         console.print(f"{name}: {tree['settings']}", markup=False)
@@ -38,87 +42,88 @@ def show(console: Console, results: Tree, words: Words) -> None:
             console.print(Text(f"{name} failed: {tree['failed']}", style="red"))
 
 
-def _table(title: str, first: str, *numbers: str) -> Table:
+def _table(title: str, rows: Sequence[Mapping[str, str]]) -> Table:
+    """Make a table of rows by column; a column without a number in any row is left out."""
     table = Table(title=title, title_justify="left")
+    first, *columns = [column for column in rows[0] if any(row[column] != NOTHING for row in rows)]
     table.add_column(first)
-    for label in numbers:
-        table.add_column(label, justify="right")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "settings" else "right")
+    for row in rows:
+        table.add_row(*(row[column] for column in (first, *columns)))
     return table
 
 
 def _throughput(results: Tree, done: Tree, words: Words) -> Table:
     clients = [str(count) for count in results["plan"]["clients"]]
-    labels = ["1 client" if count == "1" else f"{count} clients" for count in clients]
-    title = (
-        f"{words.items.capitalize()} a second in a closed loop, and in brackets how many times as many {BENTO} answers"
-    )
-    table = _table(title, "server", *labels, "p50 of 1 client, ms")
     faster = results["ratios"].get(BENTO, {})
+    rows = []
     for name, tree in done.items():
-        closed, times = tree["closed"], faster.get(name, {})
-        cells = [_with_ratio(closed[count]["requests_per_s"], times.get(f"{count}_clients")) for count in clients]
-        table.add_row(name, *cells, _with_ratio(closed["1"]["p50_ms"], times.get("p50_alone")))
-    return table
+        closed, times, row = tree["closed"], faster.get(name, {}), {"server": name}
+        for count in clients:
+            label = "1 client" if count == "1" else f"{count} clients"
+            row[label] = _with_ratio(closed[count]["requests_per_s"], times.get(f"{count}_clients"))
+        row["p50 of 1 client, ms"] = _with_ratio(closed["1"]["p50_ms"], times.get("p50_alone"))
+        rows.append(row)
+    items = words.items.capitalize()
+    return _table(f"{items} a second in a closed loop, and in brackets how many times as many {BENTO} answers", rows)
 
 
 def _costs(done: Tree, words: Words) -> Table:
-    labels = (*words.quality.values(), "tokens/s", "largest process, MB", "all processes, MB", "start, s")
-    table = _table("Quality of the answers, and their costs", "server", *labels, "client's CPU", "others' CPU")
+    rows = []
     for name, tree in done.items():
         busiest = max(tree["closed"].values(), key=lambda figures: figures["requests_per_s"])
-        table.add_row(
-            name,
-            *(_number(tree.get(measure), 2) for measure in words.quality),
-            _number(busiest["target_tokens_per_s"], 0),
-            _number(tree["memory"]["largest_mb"], 0),
-            _number(tree["memory"]["total_mb"], 0),
-            _number(tree["start_s"], 1),
-            f"{busiest['client_cores']:.0%}",
-            f"{tree['others_cores']:.0%}",
+        rows.append(
+            {
+                "server": name,
+                **_quality(tree, words),
+                "tokens/s": _number(busiest["target_tokens_per_s"], 0),
+                "largest process, MB": _number(tree["memory"]["largest_mb"], 0),
+                "all processes, MB": _number(tree["memory"]["total_mb"], 0),
+                "start, s": _number(tree["start_s"], 1),
+                "client's CPU": f"{busiest['client_cores']:.0%}",
+                "others' CPU": f"{tree['others_cores']:.0%}",
+            }
         )
-    return table
+    return _table("Quality of the answers, and their costs", rows)
 
 
 def _limits(limits: Tree, words: Words) -> Table:
-    labels = (f"{words.items}/s together", "tokens/s", "p50 alone, ms", *words.quality.values())
-    table = _table("In-process, without a server", "limit", *labels)
-    table.add_column("settings")
-    for name, tree in limits.items():
-        table.add_row(
-            name,
-            _number(tree["requests_per_s"], 1),
-            _number(tree["target_tokens_per_s"], 0),
-            _number(tree["p50_ms"], 1),
-            *(_number(tree.get(measure), 2) for measure in words.quality),
-            tree["settings"],
-        )
-    return table
+    rows = [
+        {
+            "limit": name,
+            f"{words.items}/s together": _number(tree["requests_per_s"], 1),
+            "tokens/s": _number(tree["target_tokens_per_s"], 0),
+            "p50 alone, ms": _number(tree["p50_ms"], 1),
+            **_quality(tree, words),
+            "settings": tree["settings"],
+        }
+        for name, tree in limits.items()
+    ]
+    return _table("In-process, without a server", rows)
 
 
 def _latency(results: Tree, done: Tree, words: Words) -> Table:
-    plan = results["plan"]
-    titles = ["server", *(f"open loop {share:.0%}" for share in plan["open_shares"])]
-    if plan["other"]:
-        titles.append(f"{words.other}, 32 clients")
-    if plan["mixed"]:
-        # The last one exposes a server that cuts long inputs, which makes it fast with them.
-        titles += [
-            words.short,
-            f"{words.short} beside {words.long}",
-            words.long,
-            f"tokens of an answer to {words.long}",
-        ]
-    table = Table(*titles, title="Latency in ms: p50 / p95 / p99", title_justify="left")
+    plan, rows = results["plan"], []
     for name, tree in done.items():
-        cells = [_percentiles(tree["open"][str(share)]) for share in plan["open_shares"]]
+        row = {"server": name}
+        for share in plan["open_shares"]:
+            row[f"open loop {share:.0%}"] = _percentiles(tree["open"][str(share)])
         if plan["other"]:
-            cells.append(_percentiles(tree["other"]))
+            row[f"{words.other}, 32 clients"] = _percentiles(tree["other"])
         if plan["mixed"]:
             mixed = tree["mixed"]
-            cells += map(_percentiles, (mixed["alone"], mixed["beside_long"], mixed["long"]))
-            cells.append(_number(mixed["long"]["target_tokens_per_answer"], 0))
-        table.add_row(name, *cells)
-    return table
+            row[words.short] = _percentiles(mixed["alone"])
+            row[f"{words.short} beside {words.long}"] = _percentiles(mixed["beside_long"])
+            row[words.long] = _percentiles(mixed["long"])
+            # It exposes a server that cuts long inputs, which makes it fast with them.
+            row[f"tokens of an answer to {words.long}"] = _number(mixed["long"]["target_tokens_per_answer"], 0)
+        rows.append(row)
+    return _table("Latency in ms: p50 / p95 / p99", rows)
+
+
+def _quality(tree: Tree, words: Words) -> dict[str, str]:
+    return {label: _number(tree.get(measure), 2) for measure, label in words.quality.items()}
 
 
 def _targets(targets: Sequence[Tree]) -> Table:
@@ -140,4 +145,4 @@ def _with_ratio(value: float | None, ratio: float | None) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None else f"{value:.{digits}f}"

@@ -2,8 +2,11 @@
 
 python -m benchmarks.text_classification.serve --bundle runs/<id>/bundle [--quick]
 
-All are under the same load: see ``benchmarks.serving.bench``. Speed depends on the model's size alone; a few steps of
-``python -m train`` make a bundle of any size whose labels can be compared.
+All are under the same load: see ``benchmarks.serving.bench``. The model that is compared has four layers of width 512
+and windows of 512 tokens, as long as the longest text that the peers do not cut, so that all compute the same for 97 %
+of R8's articles; longer ones cost ours several windows and the peers one. These settings of ``python -m train`` make it
+in ten minutes: ``model.num_layers=4``, ``model.d_model=512``, ``model.num_heads=8``, ``model.d_ff=2048``,
+``model.initializer_range=0.044``, ``train.lr=0.0003``, ``windows.tokens=512``, ``windows.overlap=128``.
 """
 
 import argparse

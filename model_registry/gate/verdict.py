@@ -5,6 +5,7 @@ the first of the baselines that its training scored on the same items.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +18,6 @@ from model_registry.gate.settings import GateSettings
 from scoring.base import Counts, Metric, PairedTest
 from scoring.bootstrap import RESAMPLES, SEED, Comparison, Outcome, compare, decide, items_missing
 from scoring.table import metric as metric_named
-
-# Guards that a reason names; a model that answers one label alone fails one for each class.
-MOST_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +97,17 @@ def judge(
 
 
 def _failed(guards: Sequence[Guard]) -> str:
-    """Say which guards failed, with value and limit."""
-    told = []
-    for guard in guards[:MOST_NAMED]:
+    """Say which guards failed, with value and limit; of one with several figures the first, and how many more."""
+    told, more = {}, Counter(guard.name.partition("/")[0] for guard in guards)
+    for guard in guards:
+        name = guard.name.partition("/")[0]
+        if name in told:
+            continue
         value = "could not be measured" if guard.value is None else f"is {guard.value:.4g}"
         note = f" ({guard.note})" if guard.note and guard.value is not None else ""
-        told.append(f"its {guard.name} {value}, accepted is {guard.accepted}{note}")
-    more = len(guards) - MOST_NAMED
-    return " and ".join(told) + (f" and {more} more failed" if more > 0 else "")
+        others = f", and {more[name] - 1} more figures fail" if more[name] > 1 else ""
+        told[name] = f"its {guard.name} {value}, accepted is {guard.accepted}{note}{others}"
+    return " and ".join(told.values())
 
 
 def _first(

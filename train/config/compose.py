@@ -33,8 +33,31 @@ OF_OTHERS = {
 
 def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) -> Config:
     """Compose the configuration for ``key=value`` settings; raises one ConfigError that lists everything wrong."""
-    problems: list[str] = []
     task = chosen_task(settings, config_dir)
+    try:
+        return _compose(settings, task, config_dir)
+    except ConfigError:
+        # A corpus or a model of another task would give a list of riddles.
+        others = [text for text in settings if not text.startswith("task=")]
+        fitting = [name for name in TASKS if name != task and _composes([*others, f"task={name}"], name, config_dir)]
+        if others and fitting:
+            known = " or ".join(f"task={name}" for name in fitting)
+            raise ConfigError(
+                f"{' '.join(others)} is right with {known}, and the task here is {task}; add {known}"
+            ) from None
+        raise
+
+
+def _composes(settings: Sequence[str], task: str, config_dir: Path) -> bool:
+    try:
+        _compose(settings, task, config_dir)
+    except ConfigError:
+        return False
+    return True
+
+
+def _compose(settings: Sequence[str], task: str, config_dir: Path) -> Config:
+    problems: list[str] = []
     hints = typing.get_type_hints(find_task(task).Settings if task in TASKS else Config)
     sections = {key for key, hint in hints.items() if dataclasses.is_dataclass(hint)} - set(GROUPS)
     found = [_override(text, sections, config_dir, problems) for text in settings]

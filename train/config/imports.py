@@ -17,7 +17,7 @@ from train.task_table import TASKS, find_task
 # The word after ``python -m train``.
 IMPORT = "import"
 # Settings of an import, at the top level of its command.
-TEST_SET = ("test", "reference", "columns")
+TEST_SET = ("test", "reference", "columns", "validation")
 # Of the section ``train`` an import needs these alone.
 OF_TRAINING = ("device", "threads")
 
@@ -37,11 +37,16 @@ class ImportedData:
     columns: Annotated[
         tuple[str, ...] | None, Setting("the columns of inputs and references in a table; null takes the task's own")
     ] = None
+    validation: Annotated[
+        str | None,
+        Setting("a set of its own in one file, for what a task fits to weights that are given, such as a temperature"),
+    ] = None
 
     @property
     def name(self) -> str:
-        """The name of the test set in scores."""
-        return Path(self.test).name.partition(".")[0] if self.test else "none"
+        """The name of the sets in scores."""
+        named = self.test or self.validation
+        return Path(named).name.partition(".")[0] if named else "none"
 
     @property
     def files(self) -> list[Path]:
@@ -99,9 +104,11 @@ def compose_import(settings: Sequence[str]) -> Config:
 def without_folders(config: Config, model_name: str) -> Config:
     """Name the model and the files of its test set without their folders, so that the bundle is the same anywhere."""
     data: ImportedData = config.data
-    test, reference = (None if file is None else Path(file).name for file in (data.test, data.reference))
+    test, reference, validation = (
+        None if file is None else Path(file).name for file in (data.test, data.reference, data.validation)
+    )
     return dataclasses.replace(
         config,
-        data=dataclasses.replace(data, test=test, reference=reference),
+        data=dataclasses.replace(data, test=test, reference=reference, validation=validation),
         model=dataclasses.replace(config.model, path=model_name),
     )

@@ -13,7 +13,7 @@ ReadFiles = Callable[[Sequence[Path], Sequence[str] | None], Sequence[Example]]
 
 def read_test_set(files: Sequence[Path], columns: Sequence[str] | None, read_files: ReadFiles) -> Sequence[Example]:
     """Read one file or two; raises ConfigError or DataError, for a set without items too."""
-    if len(files) == 1 and columns is None and _is_held_out(files[0]):
+    if len(files) == 1 and _is_held_out(files[0]):
         try:
             examples: Sequence[Example] = [(item.input, item.reference) for item in read_held_out(files[0])]
         except HeldOutError as error:

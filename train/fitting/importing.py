@@ -1,13 +1,13 @@
 """A bundle from a model that exists already: read, convert, score, write; nothing is trained."""
 
 import json
-from collections.abc import Sequence
+from pathlib import Path
 
 from dragoman import atomic
 from train.config.compose import to_yaml
-from train.config.imports import ImportedData, without_folders
+from train.config.imports import without_folders
 from train.config.settings import Config
-from train.data.corpus import CleanCorpus, Example, SplitReport, Splits, digest_splits
+from train.data.corpus import CleanCorpus, SplitReport, Splits, digest_splits
 from train.data.test_set import read_test_set
 from train.device import use_device
 from train.fitting.export import exporting
@@ -15,12 +15,20 @@ from train.fitting.prepare import Imported
 from train.run import record
 from train.run.progress import TrainingProgress
 from train.run.recorder import OpenRecorder
-from train.run.run_dir import RunDir, new_run_dir, write_held_out, write_outputs, write_pictures, write_samples
+from train.run.run_dir import (
+    RunDir,
+    new_run_dir,
+    write_figures,
+    write_held_out,
+    write_outputs,
+    write_pictures,
+    write_samples,
+)
 from train.run.scores import score_table
 from train.tasks.base import task_class
 
 UNSCORED = (
-    "no test set, so no scores: the gate then has no items of its own, and this model and every later one that is "
+    "no scores on a test set: the gate then has no items of its own, and this model and every later one that is "
     "compared with it need some at `promote`, --held-out FILE.parquet or --inputs FILE --references FILE; to score it "
     "now, give test=FILE"
 )
@@ -31,13 +39,18 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
     run, display = new_run_dir(config.run_dir, f"import-{config.name}"), TrainingProgress()
     use_device(config.train.device, config.train.threads)
     task, data = task_class(config.task.name)(config), config.data
-    # 1. Read: the test set first, which is quick to find wrong, then the model, which knows what it can answer.
-    corpus = _corpus(data, read_test_set(data.files, data.columns, task.read_files) if data.files else [])
+    # 1. Read: the sets first, which are quick to find wrong, then the model, which knows what it can answer.
+    test, validation = (
+        read_test_set(files, data.columns, task.read_files) if files else []
+        for files in (data.files, [Path(data.validation)] if data.validation else [])
+    )
+    corpus = _corpus(Splits(name=data.name, train=[], validation=validation, tests={"test": test} if test else {}))
     display.stage(f"reading {config.model.path}")
     model = task.import_model()
     assert task.base_model is not None  # an import starts from weights
+    task.check_references(task.options(), [*test, *validation])
+    figures = task.finish(model, validation) if validation else {}
     display.stage(f"options of the bundle: {json.dumps(task.options(), ensure_ascii=False)}")
-    task.check_references(task.options(), corpus.splits.tests.get("test", []))
 
     # 2. Write: the record of this run is not named in the bundle, so that the same model gives the same version.
     named = without_folders(config, task.base_model.name)
@@ -47,12 +60,16 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
             written = RunDir(folder)
             written.config.write_text(to_yaml(config), encoding="utf-8")
             written.corpus.write_text(atomic.to_json(corpus.as_dict()), encoding="utf-8")
+            write_figures(written, figures)
             write_samples(written, judged.samples)
             write_outputs(written, judged.outputs)
             write_held_out(written, corpus.splits)
             write_pictures(written, task.pictures(judged.answered))
             export.write(written.bundle, scores=judged.scores)
-    display.stage(score_table(judged.scores, []) if judged.scores else UNSCORED)
+    if judged.scores:
+        display.stage(score_table(judged.scores, []))
+    if not test:
+        display.stage(UNSCORED)
 
     # 3. Send.
     record.open_and_send(run, named, corpus.as_dict(), open_recorder)
@@ -60,8 +77,7 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
     return 0
 
 
-def _corpus(data: ImportedData, examples: Sequence[Example]) -> CleanCorpus:
-    """Describe the test set as the corpus of the run: all of it counts, as it stands."""
-    splits = Splits(name=data.name, train=[], validation=[], tests={"test": examples} if examples else {})
+def _corpus(splits: Splits) -> CleanCorpus:
+    """Describe the sets as the corpus of the run: all of them count, as they stand."""
     reports = {name: SplitReport(read=len(found)) for name, found in splits.held_out()}
     return CleanCorpus(splits=splits, digests=digest_splits(splits), reports=reports)

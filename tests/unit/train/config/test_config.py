@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ REQUIRED = {
     "tsv": ["data.path=x.tsv"],
     "jsonl": ["data.path=x.jsonl"],
     "parquet": ["data.path=x.parquet"],
+    "labelled": ["data.path=x.csv"],
     "parallel": ["data.source=x.en", "data.target=x.de"],
 }
 
@@ -25,13 +27,36 @@ def kind_of(group: str, name: str) -> str:
     return str(loaded.get(group, loaded)["kind"])
 
 
-def test_every_combination_of_data_and_model_composes() -> None:
-    corpora = [data for data in choices("data") if kind_of("data", data) in DATA_KINDS]
-    combinations = [(data, model) for data in corpora for model in choices("model")]
-    assert len(combinations) >= 20
+@pytest.mark.parametrize(
+    ("task", "kinds", "models", "least"),
+    [
+        ("translation", DATA_KINDS, ("t5_",), 20),
+        ("text_classification", data_kinds.DATA_KINDS, ("bert_",), 6),
+    ],
+)
+def test_every_combination_of_data_and_model_of_a_task_composes(
+    task: str, kinds: Mapping[str, str], models: tuple[str, ...], least: int
+) -> None:
+    corpora = [data for data in choices("data") if kind_of("data", data) in kinds]
+    combinations = [(data, model) for data in corpora for model in choices("model") if model.startswith(models)]
+    assert len(combinations) >= least
     for data, model in combinations:
-        config = compose_config([f"data={data}", f"model={model}", *REQUIRED.get(data, [])])
+        config = compose_config([f"task={task}", f"data={data}", f"model={model}", *REQUIRED.get(data, [])])
         assert config.model.name == model
+
+
+def test_every_data_and_model_belongs_to_a_task() -> None:
+    assert {kind_of("data", data) for data in choices("data")} == {*DATA_KINDS, *data_kinds.DATA_KINDS}
+    assert all(model.startswith(("t5_", "bert_")) for model in choices("model"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [(["data=r8"], "text_classification"), (["task=text_classification", "model=t5_tiny"], "translation")],
+)
+def test_a_corpus_or_model_of_another_task_is_told_its_task(settings: list[str], other: str) -> None:
+    with pytest.raises(ConfigError, match=f"is right with task={other}, and the task here is .*; add task={other}$"):
+        compose_config(settings)
 
 
 def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
@@ -122,9 +147,9 @@ def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> 
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, got 'poetry'"):
+    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, text_classification, got 'poetry'"):
         compose_config(["task.name=poetry"])
-    with pytest.raises(ConfigError, match="task must be one of translation, got 'poetry'"):
+    with pytest.raises(ConfigError, match="task must be one of text_classification, translation, got 'poetry'"):
         compose_config(["task=poetry"])
     with pytest.raises(ConfigError, match="poetry"):
         task_class("poetry")

@@ -91,7 +91,7 @@ def test_without_a_test_set_there_are_no_scores_and_it_is_said_what_that_means(
     assert open_bundle(run.bundle).manifest.scores == ()
     assert list(run.held_out.iterdir()) == []
     told = capsys.readouterr()
-    assert "no test set, so no scores: the gate" in told.err
+    assert "no scores on a test set: the gate" in told.err
     assert "--held-out FILE.parquet" in told.err
     assert told.out == f"bundle: {run.bundle}\n"
 

@@ -16,7 +16,7 @@ from tests.tiny_classifier import LABELS, write_tiny_classifier
 from train.config.imports import compose_import
 from train.fitting.importing import import_model
 from train.run.recorder import Unrecorded
-from train.run.run_dir import RunDir
+from train.run.run_dir import RunDir, read_figures
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +160,18 @@ def test_the_bundle_is_scored_again_on_a_table(
 def test_names_in_another_order_are_no_new_names(model: Path, tmp_path: Path) -> None:
     run = run_import(tmp_path / "run", model, f"classes.names=[{','.join(reversed(LABELS))}]")
     assert open_bundle(run.bundle).manifest.options["labels"] == list(LABELS)
+
+
+def test_a_validation_set_gives_the_temperature(model: Path, table: Path, tmp_path: Path, imported: RunDir) -> None:
+    run = run_import(tmp_path / "run", model, f"test={imported.held_out / 'test.parquet'}", f"validation={table}")
+    manifest, before = (open_bundle(one.bundle).manifest for one in (run, imported))
+    assert before.options["temperature"] == 1.0
+    # Random weights know nothing, which is said the better the hotter they are.
+    assert manifest.options["temperature"] > 1.0
+    figures = read_figures(run)
+    assert figures["calibration/temperature"] == manifest.options["temperature"]
+    assert [score.test_set.partition("@")[0] for score in manifest.scores] == ["test/test"] * 3 + [
+        "test/validation"
+    ] * 3
+    assert manifest.scores[1].value == before.scores[1].value
+    assert (run.held_out / "validation.parquet").exists()
