@@ -98,7 +98,7 @@ def main() -> int:
 
 def cell(value: Any) -> str:
     """Make the text of a table's cell: one line, cut where it is long."""
-    text = " ".join(str(value).split())
+    text = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
     return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
 
 

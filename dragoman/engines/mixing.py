@@ -17,22 +17,22 @@ from typing import TypeVar
 
 from dragoman.errors import ConfigError, DragomanError
 
-# An answer must not depend, to the last bit, on the sequences that share its batch. A batch is as wide as its longest
-# sequence, and some kernels sum in another order at another width. So an engine decides at its start which ones mix:
+# An engine decides at its start which sequences mix:
 #
 #   self-check passes --> FREE       widths 1 to WIDEST are one class of batches, longer ones classes of COARSE_STEP;
 #                                    a batch is at least NARROWEST wide
 #   fails, or no time --> BY_WIDTH   a sequence is always computed at one width, its next multiple of FINE_STEP, or of
 #                                    COARSE_STEP beyond that; each width is a class of its own
-
+#
 # A matrix product adds up its numbers in the order of the kernel that computes it, and a batch is as wide as its
 # longest source. Where the kernel's order depends on the width, so do the last bits of attention; rounding to 8 bits
 # turns some of them into other scores, and into other tokens where two are close. The choice of the kernel depends on
 # the processor, the library, its version and its settings, so only a try on the machine itself tells.
 #
-# The check computes random sources alone and beside others and compares tokens, scores and attention bit by bit. The
-# attention shows another order in about every third source; a score, behind the rounding, in one of twenty. One
-# difference ends the check. So does the end of its time, and then the sources count as not mixable.
+# The check computes random sources alone and beside others and compares bit by bit what shows most: tokens, scores and
+# attention of a decoder, the last layer of an encoder. Attention shows another order in about every third source; a
+# score, behind the rounding, in one of twenty. One difference ends the check. So does the end of its time, and then the
+# sources count as not mixable.
 
 log = logging.getLogger(__name__)
 

@@ -71,5 +71,6 @@ def test_a_bundle_without_the_score_of_the_demo_is_an_error(manifest: Manifest) 
 
 def test_a_long_text_is_cut_in_the_table_only_and_stays_on_one_line() -> None:
     assert cell("two\n lines") == "two lines"
+    assert cell(0.918710518037277) == "0.9187"
     assert cell("a" * CELL_CHARACTERS) == "a" * CELL_CHARACTERS
     assert cell("a" * 10_000) == "a" * (CELL_CHARACTERS - 1) + "…"
