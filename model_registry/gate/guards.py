@@ -95,6 +95,8 @@ def _metric_guard(
         return found
     compared = compare(scored, ours, theirs, alpha=settings.alpha, resamples=settings.resamples, seed=settings.seed)
     accepted = f"not surely worse than the champion's by {limits.margin:g}"
+    # Positive is better, as in the comparison itself.
+    which = "difference" if scored.higher_is_better else "champion minus candidate"
     difference, low, high = (
         scored.figure(value, signed=True) for value in (compared.difference, compared.low, compared.high)
     )
@@ -102,7 +104,7 @@ def _metric_guard(
         found,
         accepted=f"{found.accepted} and {accepted}" if found.accepted != UNLIMITED else accepted,
         passed=found.passed and not compared.high < -limits.margin,
-        note=found.note or f"difference {difference}, {100 * (1 - 2 * settings.alpha):g} % interval {low} to {high}",
+        note=found.note or f"{which} {difference}, {100 * (1 - 2 * settings.alpha):g} % interval {low} to {high}",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dragoman import atomic
@@ -98,7 +99,9 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
     for guard in _shown(judgement.guards):
         value = guard.note if guard.value is None else f"{guard.value:.4g}"
         theirs = "" if guard.champion is None else f"{guard.champion:.4g}"
-        table.add_row(guard.name, value, theirs, guard.accepted, "passed" if guard.passed else "[bold]FAILED[/bold]")
+        # A name may end in anybody's word, such as a label in brackets.
+        name, result = escape(guard.name), "passed" if guard.passed else "[bold]FAILED[/bold]"
+        table.add_row(name, value, theirs, guard.accepted, result)
     console.print(table)
     for label in judgement.left_out:
         console.print(f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False)

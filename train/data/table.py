@@ -32,6 +32,8 @@ DELIMITERS = ",;\t|"
 LARGEST_CELL = 2**31 - 1
 # Without a header, the first row of texts stands for the names of columns, and a message would quote all of it.
 LONGEST_NAME = 60
+# A message names so many columns.
+MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class TableFile:
             if not isinstance(value, Mapping) or key not in value:
                 named = self.format in ("csv", "tsv")
                 header = ", or give the file a first line that names its columns" if named else ""
-                found = ", ".join(name[:LONGEST_NAME] for name in _columns(row.cells))
+                names = [name[:LONGEST_NAME] for name in _columns(row.cells) if name]
+                found = ", ".join(names[:MOST_NAMES])
+                found += f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
                 raise DataError(f"{self.path} has no column {column!r}; it has {found}; set {settings}{header}")
             value = value[key]
         return value
@@ -73,11 +77,16 @@ class TableFile:
     def _csv_rows(self, path: Path) -> Iterator[Row]:
         csv.field_size_limit(LARGEST_CELL)
         lines = (f"{line}\n" for line in read_lines(_existing(path)))
-        first = next(lines, "")
+        # The header, and blank lines before it, which count.
+        begin: list[str] = []
+        for line in lines:
+            begin.append(line)
+            if line.strip():
+                break
         delimiter = self.delimiter or max(
-            DELIMITERS, key=lambda sign: len(next(csv.reader([first], delimiter=sign), []))
+            DELIMITERS, key=lambda sign: len(next(csv.reader(begin[-1:], delimiter=sign), []))
         )
-        records = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        records = csv.reader(itertools.chain(begin, lines), delimiter=delimiter, strict=True)
         header: list[str] = []
         while True:
             # A record may take several lines, and begins after the end of the one before it.
@@ -95,7 +104,8 @@ class TableFile:
                 continue  # spreadsheets leave such rows behind
             if not header:
                 header = [name.strip() for name in cells]
-                if twice := sorted({name for name in header if header.count(name) > 1}):
+                # Spreadsheets leave columns without a name behind, too.
+                if twice := sorted({name for name in header if name and header.count(name) > 1}):
                     raise DataError(f"{path} {place} names the column {twice[0]!r} twice; give each its own name")
                 continue
             if len(cells) != len(header):
@@ -112,7 +122,10 @@ class TableFile:
         for number, line in enumerate(lines[1:], start=2):
             cells = line.split("\t")
             if len(cells) != len(header):
-                raise DataError(f"{path} line {number} has {len(cells)} columns, the header has {len(header)}")
+                raise DataError(
+                    f"{path} line {number} has {len(cells)} columns, the header has {len(header)}; delete the line "
+                    "if it is blank, and write tabs and line breaks inside a text as spaces"
+                )
             yield Row(f"line {number}", dict(zip(header, cells, strict=True)))
 
     def _jsonl_rows(self, path: Path) -> Iterator[Row]:

@@ -8,6 +8,11 @@ from dragoman.tasks import base
 from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS
 
 
+def fits_a_line(label: str) -> bool:
+    """Tell whether a label can be written into a line of text without breaking it."""
+    return bool(label.strip()) and label.isprintable()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of a text classifier; ``labels`` are in the order of the model's outputs."""
@@ -21,8 +26,7 @@ class Options:
         """Describe what does not go together among the options, None where all does."""
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             return f"labels must be two different ones or more, got {', '.join(self.labels) or 'none'}"
-        # A label is written into a line of text, and may not break it.
-        if not all(label.strip() and label.isprintable() for label in self.labels):
+        if not all(map(fits_a_line, self.labels)):
             return f"labels must be words that can be printed, got {', '.join(map(ascii, self.labels))}"
         if self.overlap_tokens >= self.window_tokens - SPECIAL_TOKENS:
             return (

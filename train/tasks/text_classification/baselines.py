@@ -12,24 +12,27 @@ METRICS = ("macro-F1", "accuracy")
 
 
 def fit_baselines(training: Sequence[Example]) -> list[Baseline]:
-    """Fit both to labelled texts; the same texts give the same answers."""
+    """Fit both to labelled texts, the SVM where there are words; the same texts give the same answers."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
     texts, labels = [text for text, _ in training], [label for _, label in training]
     majority = Counter(labels).most_common(1)[0][0]
+    found = [Baseline(name="majority class", metrics=METRICS, answer=partial(_always, majority))]
     # Words and pairs of words; the SVM has its default settings.
     words = TfidfVectorizer(ngram_range=(1, 2))
-    svm = make_pipeline(words, LinearSVC(random_state=0)).fit(texts, labels)
-    return [
-        Baseline(name="majority class", metrics=METRICS, answer=partial(_always, majority)),
-        Baseline(
-            name="TF-IDF + linear SVM",
-            metrics=METRICS,
-            answer=lambda items: [{str(x): 1.0} for x in svm.predict(items)],
-        ),
-    ]
+    # A word has two letters or digits at least. Fitting fails where no text has one, only signs for instance.
+    if any(map(words.build_analyzer(), texts)):
+        svm = make_pipeline(words, LinearSVC(random_state=0)).fit(texts, labels)
+        found.append(
+            Baseline(
+                name="TF-IDF + linear SVM",
+                metrics=METRICS,
+                answer=lambda items: [{str(x): 1.0} for x in svm.predict(items)],
+            )
+        )
+    return found
 
 
 def _always(label: str, texts: Sequence[str]) -> list[dict[str, float]]:

@@ -7,8 +7,8 @@ white space; what stays keeps its own.
 - ``unknown_label``: the label is none of the classes, and ``classes.unknown`` says drop (by default that is an error).
 - ``two_labels``: the split has the same text under another label as well; all of them are left out.
 - ``duplicate``: the same text with the same label again.
-- ``leaked_into_test``, ``leaked_into_validation``: the text stands in that split, under whatever label. Validation
-  texts are held against the test sets in the same way.
+- ``leaked_into_test``, ``leaked_into_validation``: the text stands in that split, under whatever label and in whatever
+  case, which most models never see. Validation texts are held against the test sets in the same way.
 
 What a test set has of duplicates and texts with two labels is told in the report as its ``flaws``.
 """
@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.strict import Setting, did_you_mean
+from dragoman.tasks.text_classification.options import fits_a_line
 from train.data.corpus import CleanCorpus, SplitReport, Splits
 from train.tasks.text_classification.examples import LabelledText
 
@@ -53,8 +54,15 @@ def class_names(splits: Splits, classes: ClassSettings) -> tuple[str, ...]:
         names = tuple(str(name).strip() for name in classes.names)
         if len(names) < 2 or len(set(names)) < len(names) or "" in names:
             raise ConfigError(f"classes.names must be two names at least, all different, got {list(classes.names)}")
+        if broken := [name for name in names if not fits_a_line(name)]:
+            raise ConfigError(f"classes.names has a name with signs that cannot be printed: {broken[0]!r}")
         return names
     counts = Counter(label for _, examples in splits.items() for _, label in examples)
+    if broken := [label for label in sorted(counts) if not fits_a_line(label)]:
+        raise DataError(
+            f"{_place(splits, broken[0])} has the label {broken[0]!r}, with signs that cannot be printed, such as a "
+            f"line break ({_texts(counts[broken[0]])}); write it in one line, with plain spaces"
+        )
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
         spellings["".join(label.split()).casefold()].append(label)
@@ -88,11 +96,11 @@ def clean(splits: Splits, classes: ClassSettings) -> CleanCorpus:
         for reason in UNUSABLE:
             reports[name].dropped[reason] = flaws.pop(reason, 0)
         details[name] = {"flaws": dict(flaws)} if flaws else {}
-    test_texts = {same_text(text) for examples in tests.values() for text, _ in examples}
+    test_texts = {same_words(text) for examples in tests.values() for text, _ in examples}
     validation = _sieve(splits.validation, names, {"leaked_into_test": test_texts}, reports["validation"])
     leaks = {
         "leaked_into_test": test_texts,
-        "leaked_into_validation": {same_text(text) for text, _ in validation},
+        "leaked_into_validation": {same_words(text) for text, _ in validation},
     }
     train = _sieve(splits.train, names, leaks, reports["train"])
     _refuse_scarce(splits, names, train, validation)
@@ -107,6 +115,11 @@ def clean(splits: Splits, classes: ClassSettings) -> CleanCorpus:
 def same_text(text: str) -> str:
     """Return what two texts have in common that count as the same."""
     return " ".join(text.split())
+
+
+def same_words(text: str) -> str:
+    """Return what a text has in common with one that would give away its label."""
+    return same_text(text).casefold()
 
 
 def _judged(examples: Sequence[LabelledText], names: Sequence[str]) -> Iterator[tuple[LabelledText, str | None]]:
@@ -139,7 +152,7 @@ def _sieve(
     """Keep the examples that no rule applies to; count the others under the first that does."""
     kept = []
     for example, flaw in _judged(examples, names):
-        text = same_text(example[0])
+        text = same_words(example[0])
         reason = flaw or next((leak for leak, texts in leaks.items() if text in texts), None)
         if reason is None:
             kept.append(example)

@@ -41,11 +41,13 @@ def confusion_matrix(
     figure = _figure(side, side + 0.9)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    axes.set_xticks(range(len(columns)), columns, rotation=90)
-    axes.set_yticks(range(len(names)), names)
+    # A dollar sign in a label begins no formula.
+    axes.set_xticks(range(len(columns)), columns, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("reference")
-    axes.set_title("\n".join([f"{title}: {len(references):,} texts", *_confusions(counts, names, columns)]), fontsize=9)
+    lines = [f"{title}: {len(references):,} texts", *_confusions(counts, names, columns)]
+    axes.set_title("\n".join(lines), fontsize=9, parse_math=False)
     if len(labels) <= COUNTED:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
@@ -75,7 +77,7 @@ def reliability_diagram(
         error = 100 * float(np.abs(confidence - accuracy) @ items[filled]) / max(1, len(answered))
         (line,) = shares.plot(confidence, accuracy, style, marker="o", markersize=4, label=f"{name}: ECE {error:.2f}")
         counts.stairs(items, np.linspace(0, 1, BINS + 1), color=line.get_color(), linestyle=style)
-    shares.set_title(f"{title}: {len(answered):,} texts", fontsize=10)
+    shares.set_title(f"{title}: {len(answered):,} texts", fontsize=10, parse_math=False)
     shares.set_ylabel("share of right answers")
     shares.legend(loc="upper left")
     counts.set_xlabel("probability of the answer")

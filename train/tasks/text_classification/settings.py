@@ -46,5 +46,5 @@ class TextClassificationConfig(Config):
         return found
 
     def corpus_settings(self) -> tuple[object, ...]:
-        """Add ``classes``, which decide what is left out."""
-        return *super().corpus_settings(), self.classes
+        """Add the classes that there are, which decide what is left out."""
+        return *super().corpus_settings(), self.classes.names, self.classes.unknown

@@ -218,6 +218,21 @@ def test_of_many_classes_the_report_shows_those_that_failed_and_the_reason_names
     assert len(report.judgement_as_dict(judgement)["guards"]) == 33
 
 
+def test_a_label_in_brackets_is_shown_as_it_is():
+    references = [label for label in ("[bold]", "[/bold]") for _ in range(300)]
+    judgement = judge(system(references), system(references), held_out(references), settings(guards=RECALL))
+    text = shown(judgement)
+    assert "class_recall/[bold]" in text
+    assert "class_recall/[/bold]" in text
+
+
+def test_the_note_on_a_metric_where_less_is_better_says_so():
+    chosen = settings(guards={"ECE": Range(margin=0.0)})
+    candidate = system(REFERENCES, confidence=0.9)
+    reason = judge(candidate, system(REFERENCES, confidence=0.99), HELD_OUT, chosen).reason
+    assert "is 10, accepted is not surely worse than the champion's by 0 (champion minus candidate -9.00, " in reason
+
+
 class Ratio(Metric):
     """A ratio of sums, lower is better, without a value where nothing was answered."""
 

@@ -32,6 +32,11 @@ def test_the_delimiter_of_csv_is_found_by_the_header(tmp_path: Path, sign: str) 
     assert cells(tmp_path / "x.csv", f'text{sign}label\n"a, b; c"{sign}1\n') == [{"text": "a, b; c", "label": "1"}]
 
 
+def test_blank_lines_before_the_header_and_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    found = rows(tmp_path / "x.csv", "\ntext;label;;\na, b;1;;\n")
+    assert [(row.cells["text"], row.cells["label"], row.place) for row in found] == [("a, b", "1", "line 3")]
+
+
 def test_a_delimiter_that_is_given_is_taken(tmp_path: Path) -> None:
     assert cells(tmp_path / "x.csv", "a,b,c^d\n1^2\n", delimiter="^") == [{"a,b,c": "1", "d": "2"}]
 
@@ -84,4 +89,11 @@ def test_the_format_shows_in_the_ending_of_the_name() -> None:
 def test_a_missing_column_is_told_with_those_there_are(tmp_path: Path) -> None:
     (row,) = rows(tmp_path / "x.csv", f"title,{'long ' * 100},topic\na,b,c\n")
     with pytest.raises(DataError, match=r"no column 'text'; it has title, (long ){12}, topic; set data\.text"):
+        TableFile(path=tmp_path / "x.csv", format="csv").cell(row, "text", settings="data.text_column")
+
+
+def test_of_many_columns_a_message_names_the_beginning(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(200)]
+    (row,) = rows(tmp_path / "x.csv", ",".join(names) + "\n" + ",".join(names) + "\n")
+    with pytest.raises(DataError, match=r"it has c0, .*, c19 and 180 more; set data\.text_column"):
         TableFile(path=tmp_path / "x.csv", format="csv").cell(row, "text", settings="data.text_column")

@@ -112,6 +112,46 @@ def test_classes_without_names_are_named_in_order(model: Path, table: Path, tmp_
     assert manifests[0].scores == manifests[1].scores
 
 
+def test_classes_are_counted_in_the_weights_where_no_names_are_written(
+    model: Path, tmp_path: Path, imported: RunDir
+) -> None:
+    nameless = changed(model, tmp_path, id2label=None, label2id=None)
+    with pytest.raises(DataError, match=r"calls its classes LABEL_0, .*classes\.names=\[name0,name1,name2,name3\]"):
+        run_import(tmp_path / "run", nameless)
+    run = run_import(tmp_path / "run", nameless, f"classes.names=[{','.join(LABELS)}]")
+    assert open_bundle(run.bundle).manifest.options == open_bundle(imported.bundle).manifest.options
+
+
+def test_classes_that_are_numbers_are_named_by_them(model: Path, tmp_path: Path) -> None:
+    numbered = changed(model, tmp_path, id2label={str(row): row + 1 for row in range(4)})
+    run = run_import(tmp_path / "run", numbered)
+    assert open_bundle(run.bundle).manifest.options["labels"] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "no\xa0break"])
+def test_names_that_do_not_fit_into_a_line_are_to_be_given(model: Path, tmp_path: Path, name: str) -> None:
+    odd = changed(model, tmp_path, id2label={"0": "a", "1": name, "2": "c", "3": "d"})
+    with pytest.raises(DataError, match=r"calls its classes .*classes\.names=\[name0,name1,name2,name3\]"):
+        run_import(tmp_path / "run", odd)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], {"x": "a", "y": "b"}])
+def test_a_list_of_classes_that_cannot_be_read_is_refused(model: Path, tmp_path: Path, names: Any) -> None:
+    with pytest.raises(DataError, match=r"config\.json has an id2label that is no list of names by their numbers"):
+        run_import(tmp_path / "run", changed(model, tmp_path, id2label=names))
+
+
+def test_a_vocabulary_without_a_mask_is_taken(model: Path, tmp_path: Path, imported: RunDir) -> None:
+    copy = changed(model, tmp_path)
+    tokenizer = json.loads((copy / "tokenizer.json").read_text("utf-8"))
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["content"] != "[MASK]"]
+    tokenizer["model"]["vocab"]["[unused0]"] = tokenizer["model"]["vocab"].pop("[MASK]")
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    run = run_import(tmp_path / "run", copy)
+    theirs, ours = (one.bundle / "engines" / "ct2-int8" / "model.bin" for one in (imported, run))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 def test_a_model_that_is_no_classifier_is_refused(model: Path, tmp_path: Path) -> None:
     encoder = changed(model, tmp_path / "a", architectures=["BertModel"])
     with pytest.raises(DataError, match=r"has no classifier, but BertModel .*python -m train task=text_classification"):

@@ -29,6 +29,11 @@ def test_the_same_texts_give_the_same_answers() -> None:
     assert first == again
 
 
+def test_texts_without_a_word_have_the_majority_class_alone() -> None:
+    (majority,) = fit_baselines([("1 2", "x"), ("+ -", "y"), ("a b", "x")])
+    assert majority.answer(["3"]) == [{"x": 1.0}]
+
+
 def test_the_svm_reaches_its_known_score_on_r8(shared_data) -> None:
     config = compose_config(["task=text_classification", "data=r8", f"data.path={shared_data / 'r8' / 'r8.csv'}"])
     splits = config.data.read()

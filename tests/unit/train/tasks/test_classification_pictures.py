@@ -25,6 +25,13 @@ def test_a_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int) -> 
     assert confusion_matrix(outputs, references, labels, title="test").startswith(PNG)
 
 
+def test_labels_are_drawn_as_they_are_and_not_read_as_formulas() -> None:
+    labels = [r"$\foo$", "US$", "CA$"]
+    outputs, references = answered(labels, 50)
+    assert confusion_matrix(outputs, references, labels, title=r"$\foo$").startswith(PNG)
+    assert reliability_diagram(outputs, references, 1.0, title=r"$\foo$").startswith(PNG)
+
+
 def test_refused_texts_have_a_column_of_their_own() -> None:
     outputs, references = answered(["a", "b"], 50)
     whole = confusion_matrix(outputs, references, ["a", "b"], title="test")

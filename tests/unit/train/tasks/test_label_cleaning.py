@@ -52,6 +52,21 @@ def test_training_texts_that_stand_in_a_held_out_set_are_left_out() -> None:
     assert dropped(corpus([("t ", "b")])) == {"leaked_into_test": 1}
 
 
+def test_a_text_leaks_into_a_held_out_set_in_another_case_as_well() -> None:
+    assert dropped(corpus([("V", "a"), ("T  ", "b")])) == {"leaked_into_validation": 1, "leaked_into_test": 1}
+    assert dropped(corpus([], validation=[("T", "b")]), split="validation") == {"leaked_into_test": 1}
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "no\xa0break"])
+def test_a_label_that_does_not_fit_into_a_line_is_refused_before_training(label: str) -> None:
+    with pytest.raises(
+        DataError, match=r"example 5 of the train split of toy has the label '(two\\n|no\\xa0).*write it"
+    ):
+        class_names(corpus([("five", label)]), ANY)
+    with pytest.raises(ConfigError, match=r"classes\.names .* cannot be printed: '(two|no)"):
+        class_names(corpus([]), of(names=("a", label)))
+
+
 def test_a_text_without_anything_is_left_out_of_every_split() -> None:
     splits = corpus([(" \n", "a")], validation=[("", "b")], test=[("\t", "b")])
     assert [dropped(splits, split=name) for name in ("train", "validation", "test")] == [{"empty": 1}] * 3

@@ -132,3 +132,11 @@ def test_settings_that_contradict_each_other_are_told_together() -> None:
         compose_config([*SETTINGS, "data.path=none", "windows.overlap=22", "model.num_heads=3"])
     assert "windows.overlap must be less than 22" in str(caught.value)
     assert "model.d_model must be a multiple of model.num_heads, 3, got 32" in str(caught.value)
+
+
+def test_other_weights_of_the_classes_need_no_other_corpus() -> None:
+    plain, weighted, named = (
+        compose_config([*SETTINGS, "data.path=none", setting]).corpus_settings()
+        for setting in ("classes.weights=none", "classes.weights=balanced", "classes.unknown=drop")
+    )
+    assert plain == weighted != named

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
+from dragoman.tasks.text_classification.options import fits_a_line
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
 from train.tasks.text_classification.bert.embeddings import corpus_embeddings
@@ -42,6 +44,7 @@ ACTIVATIONS = (
 ARCHITECTURE = "BertForSequenceClassification"
 # What such a model may be for, other than choosing one class of several.
 OTHER_PROBLEMS = ("regression", "multi_label_classification")
+HEAD_BIAS = "classifier.bias"
 # What a head without names for its classes calls them.
 NAMELESS = "LABEL_"
 HINTS = {
@@ -123,7 +126,7 @@ def pretrained_model(
     With ``named``, labels were given in the order of the outputs, which counts where the head has no names for them.
     """
     found = _find(settings)
-    head = _head_labels(_read_config(found.folder), labels, named=named)
+    head = _head_labels(found.folder, labels, named=named)
     return _loaded(settings, found, head or labels, with_head=head is not None, positions=positions, seed=seed)
 
 
@@ -134,7 +137,7 @@ def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, po
     """
     found = _find(settings)
     config = _read_config(found.folder)
-    own = _own_labels(config)
+    own = _own_labels(found.folder, config)
     if own is None:
         raise DataError(
             f"{found.folder} has no classifier, but {' and '.join(config.get('architectures') or ['nothing'])} "
@@ -148,10 +151,11 @@ def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, po
         )
     if names is not None and len(names) != len(own):
         raise DataError(f"classes.names are {len(names)}, but {found.folder} has {len(own)} classes: {', '.join(own)}")
-    if names is None and (_are_nameless(own) or len(set(own)) < len(own)):
+    if names is None and (_are_nameless(own) or len(set(own)) < len(own) or not all(map(fits_a_line, own))):
+        shown = ", ".join(name if fits_a_line(name) else repr(name) for name in own)
         raise DataError(
-            f"{found.folder} calls its classes {', '.join(own)}, which names none; name them in this order: "
-            f"classes.names=[{','.join(f'name{row}' for row in range(len(own)))}]"
+            f"{found.folder} calls its classes {shown}, which names none, or not each in a line; name them in this "
+            f"order: classes.names=[{','.join(f'name{row}' for row in range(len(own)))}]"
         )
     # Its own names in another order are no new ones. The seed is of weights that are missing, and here none may be.
     labels = own if names is None or sorted(names) == sorted(own) else names
@@ -226,7 +230,7 @@ def write_model(model: Any, tokenizer_json: bytes, folder: Path) -> None:
     with quiet():
         model.save_pretrained(folder)
     (folder / TOKENIZER).write_bytes(tokenizer_json)
-    config = tokenizer_config(model.config.max_position_embeddings)
+    config = tokenizer_config(tokenizer_json, model.config.max_position_embeddings)
     (folder / "tokenizer_config.json").write_text(config, encoding="utf-8")
 
 
@@ -254,9 +258,10 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: bool) -> tuple[str, ...] | None:
+def _head_labels(folder: Path, labels: Sequence[str], *, named: bool) -> tuple[str, ...] | None:
     """Return the labels of a checkpoint's head in its order if it is for these labels, or None."""
-    own = _own_labels(config)
+    config = _read_config(folder)
+    own = _own_labels(folder, config)
     if own is None or config.get("problem_type") in OTHER_PROBLEMS:
         return None
     if sorted(own) == sorted(labels):
@@ -264,13 +269,27 @@ def _head_labels(config: Mapping[str, Any], labels: Sequence[str], *, named: boo
     return tuple(labels) if _are_nameless(own) and named and len(own) == len(labels) else None
 
 
-def _own_labels(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _own_labels(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return what a checkpoint calls its classes, in the order of its outputs; None where it has no classifier."""
     if ARCHITECTURE not in (config.get("architectures") or ()):
         return None
-    # Two outputs without names are the default of the format, and not written.
-    names: Mapping[str, str] = config.get("id2label") or {str(row): f"{NAMELESS}{row}" for row in range(2)}
-    return tuple(names[row] for row in sorted(names, key=int))
+    # Programs other than transformers may write no names at all.
+    names = config.get("id2label") or {str(row): f"{NAMELESS}{row}" for row in range(_count_classes(folder))}
+    if not isinstance(names, Mapping) or not all(row.isdecimal() for row in names):
+        raise DataError(
+            f"{folder / 'config.json'} has an id2label that is no list of names by their numbers, such as "
+            f'{{"0": "no", "1": "yes"}}, got {names!r:.80}'
+        )
+    return tuple(str(names[row]) for row in sorted(names, key=int))
+
+
+def _count_classes(folder: Path) -> int:
+    """Count the outputs of the classifier; a file without one is refused when it is loaded."""
+    try:
+        with safe_open(folder / "model.safetensors", framework="numpy") as weights:
+            return int(weights.get_slice(HEAD_BIAS).get_shape()[0]) if HEAD_BIAS in weights.keys() else 2  # noqa: SIM118
+    except SafetensorError as error:
+        raise DataError(f"cannot read {folder / 'model.safetensors'}: {error}") from error
 
 
 def _are_nameless(labels: Sequence[str]) -> bool:
@@ -293,7 +312,7 @@ def _load(found: Pretrained, config: Any, *, seed: int, with_head: bool) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"cannot load the model in {found.folder}: {str(error).splitlines()[0]}") from error
     allowed = () if with_head else ("classifier.", "bert.pooler.")
-    missing = sorted(name for name in info["missing_keys"] if not name.startswith(allowed or "-"))
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith(allowed))
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"] if not str(key[0]).startswith("classifier."))
     if lacking := [*missing, *mismatched]:
         raise DataError(f"{found.folder} lacks weights that its config.json asks for, such as {lacking[0]}")

@@ -57,7 +57,12 @@ def train_tokenizer(texts: Sequence[str], size: int) -> bytes:
     return tokenizer.to_str(pretty=True).encode("utf-8")
 
 
-def tokenizer_config(positions: int) -> str:
-    """Write ``tokenizer_config.json``, by which transformers opens the tokenizer."""
-    names = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}
+def tokenizer_config(tokenizer_json: bytes, positions: int) -> str:
+    """Write ``tokenizer_config.json``, by which transformers opens the tokenizer.
+
+    A special token that the vocabulary lacks is not named: transformers would add it, behind the last embedding.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer_json.decode("utf-8"))
+    known = [token for token in SPECIAL if tokenizer.token_to_id(token) is not None]
+    names = {f"{token.strip('[]').lower()}_token": token for token in known}
     return to_json({**names, "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": positions})
