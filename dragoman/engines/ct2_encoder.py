@@ -17,18 +17,14 @@ from dragoman.engines.ct2_batches import (
     cpu_workers,
     missing_conversion,
 )
-from dragoman.engines.mixing import WIDEST, Verdict, check_mixing, padded_width, random_batches
+from dragoman.engines.mixing import WIDEST, Verdict, check_mixing, even_batches, padded_width
 from dragoman.errors import BundleError, InferenceError
 from dragoman.items.sizes import Capacity
 
 # CTranslate2 converts the encoder with its pooler and not the layer behind them, which lies beside the conversion.
 HEAD = "head.safetensors"
 # Part of the key of a stored verdict: increase it whenever the self-check changes, so that older verdicts are ignored.
-CHECK_EDITION = "encoder 1"
-# The self-check compares every number of the last layer, and not tokens that only a large difference changes: in any
-# sequence another order of summing shows. So far fewer than for a decoder do, and those may be long. On one Xeon with
-# AVX-512 it passes for heads of 64 numbers, as BERT's are, and fails for heads of 32, which change at a width of 112.
-CHECKED_SEQUENCES, CHECKED_LENGTH = 40, 96
+CHECK_EDITION = "encoder 2"
 
 
 class CTranslate2Encoder:
@@ -37,7 +33,7 @@ class CTranslate2Encoder:
     name = "ctranslate2"
     is_exact = True
 
-    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int) -> None:
+    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int, labels: int) -> None:
         """Load the conversion and settle how its sequences mix.
 
         Raises ConfigError when the device is not there, and BundleError when the conversion or its head is damaged.
@@ -49,7 +45,7 @@ class CTranslate2Encoder:
         self.capacity = Capacity(parallel_batches=cpu_workers(usable_cores()), batch_cost=512)
         folder = bundle.engine_dir(CONVERSION)
         try:
-            self._head = Head(load_file(folder / HEAD), origin=folder / HEAD)
+            self._head = Head(load_file(folder / HEAD), labels=labels, origin=folder / HEAD)
             encoder = ctranslate2.Encoder(
                 str(folder), device=self.device, inter_threads=self.capacity.parallel_batches, intra_threads=1
             )
@@ -104,15 +100,12 @@ class CTranslate2Encoder:
 
     def _check(self, vocabulary: int) -> Verdict:
         """Check whether sequences up to a width may be mixed with these weights on this machine."""
-        batches = random_batches(
-            widest=min(WIDEST, self._max_tokens),
-            first_id=0,
-            end_id=0,
-            vocabulary=vocabulary,
-            sources=CHECKED_SEQUENCES,
-            common_length=CHECKED_LENGTH,
-            costs=(self.capacity.batch_cost, 2 * self.capacity.batch_cost),
-        )
+        # Every number of the last layer is compared, and not tokens that only a large difference changes: in almost any
+        # sequence another order of summing shows. On one Xeon with AVX-512 the check passes for heads of 64 numbers, as
+        # BERT's are, and fails for heads of 32, which change at a width of 112.
+        widest, cost = min(WIDEST, self._max_tokens), self.capacity.batch_cost
+        # Batches of items that are all at hand are twice as large.
+        batches = even_batches(widest=widest, vocabulary=vocabulary, costs=(cost, cost, 2 * cost))
         return check_mixing(self._outputs, batches, (None,), threads=self.capacity.parallel_batches)
 
     def _outputs(self, sequences: Sequence[Sequence[int]], _: None) -> list[bytes]:

@@ -54,6 +54,8 @@ BATCH_COSTS = (512, 1_024)
 # Most sources are as long as sentences are; one in so many has any length, and makes its batch as wide.
 COMMON_LENGTH = 24
 ONE_LONG_IN = 16
+# The batches of a check in even steps, and the fewest sequences in each: a single one may not show a difference.
+EVEN_STEPS, FEWEST_ROWS = 6, 4
 
 
 @dataclass(frozen=True)
@@ -110,30 +112,38 @@ def decoding_kinds(max_beams: int) -> list[DecodingKind]:
     return [*greedy, DecodingKind(num_beams=max_beams)] if max_beams > 1 else greedy
 
 
-def random_batches(
-    *,
-    widest: int,
-    first_id: int,
-    end_id: int,
-    vocabulary: int,
-    sources: int = SOURCES,
-    common_length: int = COMMON_LENGTH,
-    costs: Sequence[int] = BATCH_COSTS,
-) -> list[list[list[int]]]:
+def random_batches(*, widest: int, first_id: int, end_id: int, vocabulary: int) -> list[list[list[int]]]:
     """Return the sources of a check in batches, with random ids and lengths from 1 to ``widest``."""
     chooser = random.Random(0)  # noqa: S311
     batches: list[list[list[int]]] = [[]]
     width = 0
-    for place in range(sources):
-        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, common_length))
+    for place in range(SOURCES):
+        length = chooser.randint(1, widest if place % ONE_LONG_IN == 0 else min(widest, COMMON_LENGTH))
         source = [*(chooser.randrange(first_id, vocabulary) for _ in range(length - 1)), end_id]
         width = max(width, length)
         # A source alone in its batch would show nothing.
-        most = costs[(len(batches) - 1) % len(costs)]
+        most = BATCH_COSTS[(len(batches) - 1) % len(BATCH_COSTS)]
         if len(batches[-1]) > 1 and width * (len(batches[-1]) + 1) > most:
             batches.append([])
             width = length
         batches[-1].append(source)
+    return batches
+
+
+def even_batches(*, widest: int, vocabulary: int, costs: Sequence[int] = BATCH_COSTS) -> list[list[list[int]]]:
+    """Return the sequences of a check, with random ids, in batches whose widths go down from ``widest`` in even steps.
+
+    They are for outputs of which almost all show another order of summing, so there are few of them. Few random widths
+    may all lie below the one at which a kernel begins to sum in another order.
+    """
+    chooser = random.Random(0)  # noqa: S311
+    batches: list[list[list[int]]] = []
+    for step in range(EVEN_STEPS):
+        # Less one more at each step, so that the widths have no factor in common.
+        width = max(1, widest * (EVEN_STEPS - step) // EVEN_STEPS - step)
+        rows = max(FEWEST_ROWS, costs[step % len(costs)] // width)
+        lengths = [width, *(chooser.randint(1, width) for _ in range(rows - 1))]
+        batches.append([[chooser.randrange(vocabulary) for _ in range(length)] for length in lengths])
     return batches
 
 

@@ -35,7 +35,7 @@ class TorchBert:
     name = "torch"
     is_exact = True
 
-    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int) -> None:
+    def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int, labels: int) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no BERT's."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
@@ -44,7 +44,7 @@ class TorchBert:
         dtype = torch.float16 if self.device == "cuda" else torch.float32
         with torch.inference_mode():
             self._encoder = load_encoder(bundle.model_dir, device=self.device, dtype=dtype)
-        self._head = Head(self._encoder.head, origin=bundle.model_dir)
+        self._head = Head(self._encoder.head, labels=labels, origin=bundle.model_dir)
         self._max_tokens = max_tokens
 
     @staticmethod

@@ -58,7 +58,7 @@ def document(manifest: Manifest) -> dict[str, Any]:
                         "field": {
                             "type": "string",
                             "description": "The field of the request at fault",
-                            "example": "q[3]",
+                            "example": f"{task.input_field}[3]",
                         },
                     },
                 },

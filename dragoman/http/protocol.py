@@ -27,7 +27,7 @@ from dragoman.tasks.base import Request
 
 log = logging.getLogger(__name__)
 
-# Items up to which the event loop renders an answer itself: handing so few to a thread costs as much.
+# Entries up to which the event loop renders an answer itself: handing so few to a thread costs as much.
 RENDERED_AT_ONCE = 200
 
 
@@ -116,7 +116,7 @@ async def answer_with(
     except Exception:
         log.exception("a request could not be computed")
         return error_reply(server_fault())
-    if len(outcomes) <= RENDERED_AT_ONCE:
+    if predictor.task.answer_size(request) <= RENDERED_AT_ONCE:
         return _render(predictor, request, outcomes)
     return await loop.run_in_executor(parse_in, _render, predictor, request, outcomes)
 

@@ -235,7 +235,10 @@ class Task:
 
     def prepare(self, item: Any) -> Any:
         """Check one plain input and make it ready for the engine; raises InvalidInput."""
-        (prepared,) = self.parse(self.request_for(item)).inputs
+        request = self.parse(self.request_for(item))
+        if request.is_list:
+            raise InvalidInput(f"{self.input_field} must be one input, got a list of {len(request.inputs)}")
+        (prepared,) = request.inputs
         return prepared
 
     def assemble(self, prepared: Any, outcomes: Sequence[Result | Failure]) -> Result | Failure:
@@ -249,6 +252,10 @@ class Task:
         It is an object or a list in JSON; ``output_field`` says nothing of a list.
         """
         raise NotImplementedError
+
+    def answer_size(self, request: Any) -> int:
+        """Count the entries that an answer is made of, by which a server decides where it is rendered."""
+        return len(request.items)
 
     # Batches.
 

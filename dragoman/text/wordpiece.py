@@ -29,6 +29,12 @@ class WordPiece:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         self.cls_id, self.sep_id, self.pad_id = map(self._special_id, ("[CLS]", "[SEP]", "[PAD]"))
+        unknown = getattr(self._tokenizer.model, "unk_token", None)
+        if unknown is not None:
+            # Without it, a text with any other character would fail when it is encoded.
+            self._special_id(unknown)
+        # The ids may have gaps.
+        self._size = max(self._tokenizer.get_vocab().values()) + 1
 
     def _special_id(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
@@ -38,8 +44,8 @@ class WordPiece:
 
     @property
     def size(self) -> int:
-        """Return the number of tokens; a model may have more rows, which are never text."""
-        return int(self._tokenizer.get_vocab_size())
+        """Return the number of rows that the ids ask for; a model may have more, which are never text."""
+        return self._size
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without any special token."""

@@ -16,7 +16,10 @@ Floats = NDArray[numpy.float32]
 
 
 class SequenceClassifier(Engine, Protocol):
-    """An engine that gives logits for sequences. Its class is constructed with the upper limit ``max_tokens``."""
+    """An engine that gives logits for sequences.
+
+    Its class is constructed with the upper limit ``max_tokens``, and the sizes ``vocabulary`` and ``labels``.
+    """
 
     def batch_class(self, length: int) -> Hashable:
         """Return the class of a sequence of so many tokens; only sequences of equal class may share a batch.
@@ -39,11 +42,18 @@ class Head:
     It is computed row by row: a product over a whole batch may add up its numbers in another order.
     """
 
-    def __init__(self, tensors: Mapping[str, Any], *, origin: Path) -> None:
-        """Take the layer from the tensors of a file; raises BundleError where it is missing or malformed."""
+    def __init__(self, tensors: Mapping[str, Any], *, labels: int, origin: Path) -> None:
+        """Take the layer from the tensors of a file; raises BundleError where it is missing or malformed.
+
+        Another number of ``labels`` is refused here: numpy would spread a single logit over all of them.
+        """
         weight, bias = tensors.get(WEIGHT), tensors.get(BIAS)
         if weight is None or bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
             raise BundleError(f"{origin} holds no linear layer {WEIGHT} and {BIAS}; export the model again")
+        if len(bias) != labels:
+            raise BundleError(
+                f"{origin} is a layer of {len(bias)} labels, and the bundle has {labels}; export the model again"
+            )
         self._weight: Floats = numpy.ascontiguousarray(weight, dtype=numpy.float32)
         self._bias: Floats = numpy.ascontiguousarray(bias, dtype=numpy.float32)
 

@@ -32,8 +32,8 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
             "additionalProperties": False,
             "properties": {
                 "inputs": {
-                    "description": "The text, or a list of texts; a text longer than the model reads is read in "
-                    "windows, whose probabilities are averaged",
+                    "description": f"The text, or a list of texts, of {limits.max_characters} characters together at "
+                    "most; a text longer than the model reads is read in windows, whose probabilities are averaged",
                     "oneOf": [text, {"type": "array", "minItems": 1, "maxItems": limits.max_items, "items": text}],
                 },
                 "parameters": {
@@ -77,7 +77,7 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
             },
         },
         request_examples={
-            "text": {"value": {"inputs": EXAMPLE}},
+            "text": {"value": {"inputs": EXAMPLE, "parameters": {"top_k": 2}}},
             "list": {"value": {"inputs": [EXAMPLE, "The harvest was small."], "parameters": {"top_k": 1}}},
         },
         response_examples={"text": [answer], "list": [answer[:1], answer[:1]]},

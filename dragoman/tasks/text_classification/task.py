@@ -63,6 +63,7 @@ class TextClassification(Task):
             device=device,
             max_tokens=self.options.window_tokens,
             vocabulary=self._tokenizer.size,
+            labels=len(self.options.labels),
         )
         return opened
 
@@ -78,7 +79,9 @@ class TextClassification(Task):
     @classmethod
     def work(cls, manifest: Manifest) -> str:
         """Name the labels: only models of the same ones can be compared."""
-        return f"{manifest.task} by {', '.join(sorted(cls.options_of(manifest).labels))}"
+        # In quotation marks, since a label may hold a comma.
+        labels = (json.dumps(label, ensure_ascii=False) for label in sorted(cls.options_of(manifest).labels))
+        return f"{manifest.task} by {', '.join(labels)}"
 
     @classmethod
     def interface(cls, manifest: Manifest) -> Interface:
@@ -167,6 +170,11 @@ class TextClassification(Task):
             for classification in found
         ]
 
+    def answer_size(self, request: Request) -> int:
+        """Count the windows that are averaged and the labels that are given."""
+        texts: tuple[PreparedText, ...] = request.inputs
+        return len(request.items) + sum(prepared.top_k for prepared in texts)
+
     def _prepare(self, text: str, top_k: int) -> PreparedText:
         windows = cut_windows(
             self._tokenizer.encode(text),
@@ -186,14 +194,14 @@ def _check_config(bundle: Bundle, options: Options, *, vocabulary: int) -> None:
     """Raise BundleError for a model that has no row for a token or a place, or other labels than the manifest."""
     path = bundle.model_dir / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    labels = [config.get("id2label", {}).get(str(place)) for place in range(len(options.labels))]
+    labels = {str(place): label for place, label in enumerate(options.labels)}
     places = {"vocab_size": vocabulary, "max_position_embeddings": options.window_tokens}
     problems = [
         f"{key} is {config.get(key)!r}, and {least} are needed"
         for key, least in places.items()
         if type(config.get(key)) is not int or config[key] < least
     ]
-    if tuple(labels) != options.labels or len(config["id2label"]) != len(labels):
+    if config.get("id2label") != labels:
         problems.append("id2label differs from the labels of the manifest")
     if problems:
         raise BundleError(f"{path} does not fit the bundle: {'; '.join(problems)}; export the model again")

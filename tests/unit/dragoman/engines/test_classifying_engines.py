@@ -117,7 +117,7 @@ class OnShapes:
 
     def __init__(self) -> None:
         self.shapes: set[tuple[int, ...]] = set()
-        self.head = {"classifier.weight": numpy.eye(2, dtype="f"), "classifier.bias": numpy.zeros(2, dtype="f")}
+        self.head = {"classifier.weight": numpy.eye(4, 2, dtype="f"), "classifier.bias": numpy.zeros(4, dtype="f")}
 
     def pooled(self, ids: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         assert lengths is not None
@@ -141,7 +141,7 @@ def test_on_cuda_a_sequence_is_computed_in_one_shape_only(
         found = engine.logits([sequence])
         assert engine.logits(same * 9)[place :: len(same)] == found * 9
         ((rows, width),) = encoder.shapes
-        assert found == [(sum(sequence), len(sequence) * width)]
+        assert found == [(sum(sequence), len(sequence) * width, 0, 0)]
         assert width <= WINDOW
         assert rows * width <= torch_bert.ROW_TOKENS < (rows + 1) * width
 
@@ -151,6 +151,10 @@ def test_a_program_that_closes_nothing_ends_well(bundle_dir: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("Result") == 2
+
+
+def head_of(labels: int) -> dict[str, numpy.ndarray]:
+    return {"classifier.weight": numpy.ones((labels, 128), "f"), "classifier.bias": numpy.zeros(labels, "f")}
 
 
 def without_checks(bundle_dir: Path, folder: Path) -> Bundle:
@@ -165,6 +169,9 @@ def without_checks(bundle_dir: Path, folder: Path) -> Bundle:
         (lambda head: head.unlink(), "cannot load .*ct2-int8"),
         (lambda head: head.write_bytes(b"{}"), "cannot load .*ct2-int8"),
         (lambda head: save_file({"other": numpy.zeros(1)}, head), "holds no linear layer classifier.weight"),
+        # One row alone would be taken for the logit of every label.
+        (lambda head: save_file(head_of(1), head), "is a layer of 1 labels, and the bundle has 4"),
+        (lambda head: save_file(head_of(5), head), "is a layer of 5 labels, and the bundle has 4"),
         (lambda head: (head.parent / "model.bin").unlink(), "cannot load .*ct2-int8"),
     ],
 )
@@ -199,7 +206,7 @@ def test_variants_of_bert_that_torch_does_not_compute_are_refused(change: dict[s
 def test_the_head_is_computed_row_by_row() -> None:
     chooser = numpy.random.default_rng(1)
     tensors = {"classifier.weight": chooser.normal(size=(9, 517)), "classifier.bias": chooser.normal(size=9)}
-    head = Head(tensors, origin=Path("head"))
+    head = Head(tensors, labels=9, origin=Path("head"))
     pooled = chooser.normal(size=(50, 517)).astype(numpy.float32)
     alone: Sequence[tuple[float, ...]] = [head.logits(pooled[place : place + 1])[0] for place in range(50)]
     assert head.logits(pooled) == alone

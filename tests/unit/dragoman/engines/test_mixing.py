@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from dragoman.engines import mixing
-from dragoman.engines.mixing import DecodingKind, check_mixing, configured_mixing, decoding_kinds, random_batches
+from dragoman.engines.mixing import (
+    DecodingKind,
+    check_mixing,
+    configured_mixing,
+    decoding_kinds,
+    even_batches,
+    random_batches,
+)
 from dragoman.errors import ConfigError, InferenceError
 
 BATCHES = random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000)
@@ -123,6 +130,29 @@ def test_the_sources_are_of_all_lengths_in_batches_as_servers_cut_them():
     assert random_batches(widest=192, first_id=3, end_id=1, vocabulary=5_000) == BATCHES
     narrow = random_batches(widest=10, first_id=3, end_id=1, vocabulary=5_000)
     assert max(len(source) for batch in narrow for source in batch) == 10
+
+
+@pytest.mark.parametrize("vocabulary", [100, 8_000, 30_522])
+@pytest.mark.parametrize("begins", [20, 64, 113, 161, 192])
+def test_in_even_steps_another_order_shows_at_whatever_width_it_begins(begins: int, vocabulary: int) -> None:
+    def from_a_width(sequences: Sequence[Sequence[int]], _: None) -> list[object]:
+        is_wide = max(map(len, sequences)) >= begins
+        return [(sum(sequence), is_wide) for sequence in sequences]
+
+    batches = even_batches(widest=192, vocabulary=vocabulary)
+    assert check_mixing(from_a_width, batches, (None,), threads=1).mixing == "by_width"
+
+
+@pytest.mark.parametrize("widest", [3, 48, 192])
+def test_batches_in_even_steps_reach_the_widest_and_are_never_of_one_sequence(widest: int) -> None:
+    batches = even_batches(widest=widest, vocabulary=100, costs=(512, 512, 1_024))
+    widths = [max(map(len, batch)) for batch in batches]
+    assert widths[0] == widest
+    assert widths == sorted(widths, reverse=True)
+    assert min(map(len, batches)) >= 4
+    assert all(len(sequence) >= 1 and max(sequence) < 100 for batch in batches for sequence in batch)
+    assert sum(len(batch) * width for batch, width in zip(batches, widths, strict=True)) < 5_000
+    assert batches == even_batches(widest=widest, vocabulary=100, costs=(512, 512, 1_024))
 
 
 def test_greedy_decoding_is_the_only_kind_where_there_are_no_beams():

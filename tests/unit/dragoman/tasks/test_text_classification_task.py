@@ -1,9 +1,12 @@
+import asyncio
 import dataclasses
 import itertools
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dragoman
+from dragoman.batching.batcher import MicroBatcher
 from dragoman.bundle.model_card import model_card
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, InvalidInput
 from dragoman.http import openapi
-from dragoman.http.protocol import Reply, answer
+from dragoman.http.protocol import Reply, answer, answer_with
 from dragoman.items.bodies import RawRequest
 from dragoman.items.outcomes import Failure, Result
 from dragoman.predictor import Predictor, answer_all
@@ -107,6 +111,34 @@ class TestRequests:
             some = ask(predictor, {"inputs": [TEXT, LONG], "parameters": {"top_k": top_k}}).body
             assert some == [entries[:top_k] for entries in everything]
 
+    @pytest.mark.parametrize(
+        ("count", "parameters", "in_thread"), [(30, {}, False), (60, {}, True), (60, {"top_k": 1}, False)]
+    )
+    def test_an_answer_of_many_labels_is_not_made_on_the_event_loop(
+        self, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, count: int, parameters: Any, in_thread: bool
+    ) -> None:
+        body = {"inputs": [f"The man sees {number}." for number in range(count)], "parameters": parameters}
+        raw, task = RawRequest(body=json.dumps(body).encode()), predictor.task
+        seen: list[bool] = []
+
+        def render(request: Any, results: Any) -> Any:
+            seen.append(threading.current_thread() is not threading.main_thread())
+            return type(task).render(task, request, results)
+
+        async def ask_in_loop() -> Reply:
+            batcher = MicroBatcher(
+                predictor.computing.batch, batch_key=task.batch_key, size=task.size, capacity=task.capacity
+            )
+            with ThreadPoolExecutor(1) as parsing:
+                reply = await answer_with(batcher, predictor, raw, parse_in=parsing)
+            await batcher.close()
+            return reply
+
+        (expected,) = answer(predictor, [raw])
+        monkeypatch.setattr(task, "render", render)
+        assert asyncio.run(ask_in_loop()) == expected
+        assert seen == [in_thread]
+
     @pytest.mark.parametrize("parameters", [None, {}, {"top_k": None}, {"function_to_apply": "softmax", "top_k": 4}])
     def test_what_is_left_out_or_null_is_the_default(self, predictor: Predictor, parameters: Any) -> None:
         assert ask(predictor, {"inputs": TEXT, "parameters": parameters}) == ask(predictor, {"inputs": TEXT})
@@ -192,6 +224,13 @@ class TestTexts:
         assert good == again
         assert isinstance(good, Result)
 
+    @pytest.mark.parametrize("bad", [[TEXT, TEXT], [TEXT], [], {}, None, 7, b"bytes"])
+    def test_an_item_that_is_no_text_harms_no_other(self, predictor: Predictor, bad: Any) -> None:
+        refused, good = predictor([bad, TEXT])
+        assert isinstance(refused, Failure)
+        assert isinstance(refused.error, InvalidInput)
+        assert isinstance(good, Result)
+
     def test_outputs_are_all_probabilities_by_label_and_nothing_for_a_refused_text(self, predictor: Predictor) -> None:
         outputs = answer_all(predictor, [TEXT, ""])
         full, none = outputs.plain
@@ -224,8 +263,13 @@ class TestDescriptions:
         real = ask(predictor, {"inputs": TEXT}).body
         for example in entries.values():
             assert list(example["value"][0][0]) == list(real[0][0])
-        for example in post["requestBody"]["content"]["application/json"]["examples"].values():
-            assert ask(predictor, example["value"]).status == 200
+        for name, example in post["requestBody"]["content"]["application/json"]["examples"].items():
+            reply = ask(predictor, example["value"])
+            assert reply.status == 200
+            assert [*map(len, reply.body)] == [*map(len, entries[name]["value"])]
+        assert document["components"]["schemas"]["Error"]["properties"]["field"]["example"] == "inputs[3]"
+        inputs = document["components"]["schemas"]["Request"]["properties"]["inputs"]
+        assert "of 150000 characters together at most" in inputs["description"]
         assert "One list for each text" in post["responses"]["200"]["description"]
 
     def test_the_card_names_labels_and_windows(self, predictor: Predictor) -> None:
@@ -241,8 +285,9 @@ class TestDescriptions:
             options = {**manifest.options, "labels": list(labels)}
             return TextClassification.work(dataclasses.replace(manifest, options=options))
 
-        assert work("a", "b") == work("b", "a") == "text_classification by a, b"
+        assert work("a", "b") == work("b", "a") == 'text_classification by "a", "b"'
         assert work("a", "b") != work("a", "c")
+        assert work("a, b", "c") != work("a", "b, c")
 
 
 @pytest.mark.parametrize(
@@ -268,6 +313,8 @@ def test_options_that_do_not_go_together_are_told(change: dict[str, Any], messag
         ("config.json", {"vocab_size": 10}, "vocab_size is 10, and [0-9]+ are needed"),
         ("config.json", {"max_position_embeddings": 20}, "max_position_embeddings is 20, and 48 are needed"),
         ("config.json", {"id2label": {"0": "acq", "1": "earn"}}, "id2label differs from the labels of the manifest"),
+        ("config.json", {"id2label": None}, "id2label differs from the labels of the manifest"),
+        ("config.json", {"id2label": list(LABELS)}, "id2label differs from the labels of the manifest"),
     ],
 )
 def test_a_model_that_does_not_fit_its_bundle_is_refused_before_it_answers(

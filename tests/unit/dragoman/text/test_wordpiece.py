@@ -1,3 +1,5 @@
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,25 @@ def test_a_file_that_is_none_is_refused_by_its_name(model_dir: Path, tmp_path: P
     (tmp_path / "other.json").write_text(text.replace("[CLS]", "<s>"), encoding="utf-8")
     with pytest.raises(BundleError, match=r"other.json has no \[CLS\], which the input of a BERT needs"):
         WordPiece(tmp_path / "other.json")
+
+
+def test_a_vocabulary_with_gaps_is_as_large_as_its_highest_id_asks_for(model_dir: Path, tmp_path: Path) -> None:
+    edit_vocabulary(model_dir, tmp_path, {"the": 10_000})
+    tokenizer = WordPiece(tmp_path / "tokenizer.json")
+    assert tokenizer.size == 10_001
+    assert max(tokenizer.encode("the car")) == 10_000
+
+
+def test_a_vocabulary_without_a_token_for_what_is_unknown_is_refused(model_dir: Path, tmp_path: Path) -> None:
+    edit_vocabulary(model_dir, tmp_path, {"[UNK]": None})
+    with pytest.raises(BundleError, match=r"tokenizer.json has no \[UNK\], which the input of a BERT needs"):
+        WordPiece(tmp_path / "tokenizer.json")
+
+
+def edit_vocabulary(model_dir: Path, folder: Path, changes: Mapping[str, int | None]) -> None:
+    """Write a tokenizer with other ids for some tokens, and without those whose id is None."""
+    content = json.loads((model_dir / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"] | changes
+    content["model"]["vocab"] = {token: place for token, place in vocabulary.items() if place is not None}
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in changes]
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
