@@ -57,7 +57,7 @@ def test_transformers_reads_the_same_ids(tmp_path: Path) -> None:
 
     found = train_tokenizer(TEXTS, 150)
     (tmp_path / TOKENIZER).write_bytes(found)
-    (tmp_path / "tokenizer_config.json").write_text(tokenizer_config(24), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(tokenizer_config(found, 24), encoding="utf-8")
     theirs, ours = AutoTokenizer.from_pretrained(tmp_path), open_tokenizer(found)
     for text in TEXTS[::40]:
         assert theirs(text)["input_ids"] == [ours.cls_id, *ours.encode(text), ours.sep_id]
