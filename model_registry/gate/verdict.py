@@ -105,9 +105,9 @@ def _failed(guards: Sequence[Guard]) -> str:
             continue
         value = "could not be measured" if guard.value is None else f"is {guard.value:.4g}"
         note = f" ({guard.note})" if guard.note and guard.value is not None else ""
-        others = f", and {more[name] - 1} more figures fail" if more[name] > 1 else ""
+        others = f", likewise {more[name] - 1} more" if more[name] > 1 else ""
         told[name] = f"its {guard.name} {value}, accepted is {guard.accepted}{note}{others}"
-    return " and ".join(told.values())
+    return "; ".join(told.values())
 
 
 def _first(

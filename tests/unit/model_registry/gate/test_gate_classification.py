@@ -209,7 +209,7 @@ def test_of_many_classes_the_report_shows_those_that_failed_and_the_reason_names
     candidate = [references[0] if row < 40 * 5 else label for row, label in enumerate(references)]
     judgement = judge(system(candidate), system(references), held_out(references), settings(guards=RECALL))
     assert judgement.reason == (
-        "its class_recall/class 01 is 0, accepted is at least 95 (the champion's less 5), and 3 more figures fail"
+        "its class_recall/class 01 is 0, accepted is at least 95 (the champion's less 5), likewise 3 more"
     )
     text = shown(judgement)
     assert text.count("FAILED") == 4
