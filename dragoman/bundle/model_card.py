@@ -79,9 +79,10 @@ def model_card(manifest: Manifest) -> str:
 def _score_table(manifest: Manifest) -> list[str]:
     if not manifest.scores:
         return ["Not scored."]
+    # A table of Markdown ends a cell at every bar that is not escaped, also inside code.
     rows = [
         f"| {score.metric} | {score.value:.2f} | {score.low:.2f} to {score.high:.2f} | {score.test_set} "
-        f"({score.items}) | {score.engine} | `{score.signature}` |"
+        f"({score.items}) | {score.engine} | `{_cell(score.signature)}` |"
         for score in manifest.with_baselines()
     ]
     return [
@@ -89,3 +90,7 @@ def _score_table(manifest: Manifest) -> list[str]:
         "|---|---|---|---|---|---|",
         *rows,
     ]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")

@@ -284,6 +284,12 @@ def test_baselines_are_part_of_the_digest_and_stand_below_the_score_that_they_be
     assert lines[row + 1].startswith("| chrF | 3.00 | 2.00 to 4.00 | toy (10) | first sentence |")
 
 
+def test_the_bars_of_a_signature_do_not_end_a_cell_of_the_model_card(copy: Path):
+    table = [line for line in model_card(manifest_of(copy)).splitlines() if line.startswith("|")]
+    assert r"`nrefs:1\|case:mixed" in table[-1]
+    assert {line.replace(r"\|", "").count("|") for line in table} == {7}
+
+
 def test_an_empty_list_of_baselines_is_no_manifest_of_ours(copy: Path):
     path = copy / "manifest.json"
     path.write_text(to_json({**json.loads(path.read_text("utf-8")), "baselines": []}), encoding="utf-8")
