@@ -15,8 +15,9 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path, *, title: str)
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(2, 1, sharex=True)
     figure.suptitle(title)
-    for name, label in (("train/loss", "training loss"), ("validation/loss", "validation loss, not smoothed")):
-        losses.plot(*_curve(history, name), label=label)
+    losses.plot(*_curve(history, "train/loss"), label="training loss")
+    # A short training has one validation, of which a line without marks shows nothing.
+    losses.plot(*_curve(history, "validation/loss"), marker=".", label="validation loss, not smoothed")
     losses.set_ylabel("loss")
     rates = losses.twinx()
     rates.plot(*_curve(history, "train/lr"), color="grey", linestyle=":", label="learning rate")

@@ -32,7 +32,7 @@ def confusion_matrix(
     for output, reference in zip(outputs, references, strict=True):
         if reference in rows:
             counts[rows[reference], rows.get(next(iter(output), ""), len(labels))] += 1
-    names = [_short(label) for label in labels]
+    names = short_names(labels)
     columns = [*names, "refused"]
     if not counts[:, -1].any():
         counts, columns = counts[:, :-1], names
@@ -108,8 +108,16 @@ def _top(output: Output, power: float) -> float:
     return float(raised.max() / raised.sum())
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
+def short_names(labels: Sequence[str]) -> list[str]:
+    """Shorten labels for an axis: at their ends, or in the middle if that tells them apart better."""
+    half = (LABEL_CHARACTERS - 1) // 2
+    ends = [_short(label, LABEL_CHARACTERS - 1, 0) for label in labels]
+    middles = [_short(label, LABEL_CHARACTERS - 1 - half, half) for label in labels]
+    return middles if len(set(middles)) > len(set(ends)) else ends
+
+
+def _short(label: str, first: int, last: int) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else f"{label[:first]}…{label[len(label) - last :]}"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from train.tasks.text_classification.pictures import confusion_matrix, reliability_diagram
+from train.tasks.text_classification.pictures import confusion_matrix, reliability_diagram, short_names
 
 PNG = b"\x89PNG"
 
@@ -30,6 +30,12 @@ def test_labels_are_drawn_as_they_are_and_not_read_as_formulas() -> None:
     outputs, references = answered(labels, 50)
     assert confusion_matrix(outputs, references, labels, title=r"$\foo$").startswith(PNG)
     assert reliability_diagram(outputs, references, 1.0, title=r"$\foo$").startswith(PNG)
+
+
+def test_long_labels_that_begin_alike_are_shortened_in_the_middle() -> None:
+    topics = [f"news about the subject of {topic}" for topic in ("grain", "interest")]
+    assert short_names(topics) == ["news about t…ct of grain", "news about t…of interest"]
+    assert short_names(["grain", f"ships {'and harbours ' * 3}"]) == ["grain", "ships and harbours and …"]
 
 
 def test_refused_texts_have_a_column_of_their_own() -> None:
