@@ -317,7 +317,6 @@ def one_or_list(payload: Any, field_name: str, *, most: int) -> tuple[list[Any],
     if not isinstance(value, list):
         return [value], (field_name,), False
     if not 1 <= len(value) <= most:
-        raise InvalidInput(
-            f"{field_name} must hold 1 to {most} inputs, got {len(value)}; send several requests", field=field_name
-        )
+        advice = "send several requests" if value else "give at least one"
+        raise InvalidInput(f"{field_name} must hold 1 to {most} inputs, got {len(value)}; {advice}", field=field_name)
     return value, tuple(f"{field_name}[{index}]" for index in range(len(value))), True

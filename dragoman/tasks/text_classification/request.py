@@ -64,4 +64,5 @@ def _refuse_unknown(given: Mapping[str, Any], accepted: tuple[str, ...], *, wher
     unknown = sorted(set(given) - set(accepted))
     if unknown:
         field = f"{where}{unknown[0]}"
-        raise InvalidInput(f"unknown field {shown(field)}; accepted are {', '.join(accepted)}", field=field)
+        hint = f"; put {field} into parameters" if field in PARAMETERS else ""
+        raise InvalidInput(f"unknown field {shown(field)}; accepted are {', '.join(accepted)}{hint}", field=field)

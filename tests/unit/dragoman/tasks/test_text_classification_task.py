@@ -152,7 +152,11 @@ class TestRequests:
         [
             ([TEXT], 'the body must be a JSON object such as {"inputs": "text"}, got a list', None),
             ({}, 'inputs is missing; send {"inputs": …}', "inputs"),
-            ({"inputs": TEXT, "top_k": 1}, 'unknown field "top_k"; accepted are inputs, parameters', "top_k"),
+            (
+                {"inputs": TEXT, "top_k": 1},
+                'unknown field "top_k"; accepted are inputs, parameters; put top_k into parameters',
+                "top_k",
+            ),
             (
                 {"inputs": TEXT, "parameters": {"truncation": True}},
                 'unknown field "parameters.truncation"; accepted are top_k, function_to_apply',
@@ -161,6 +165,7 @@ class TestRequests:
             ({"inputs": 7}, "inputs must be a text or a list of texts, got a number", "inputs"),
             ({"inputs": [TEXT, 7]}, "inputs[1] must be text, got a number", "inputs[1]"),
             ({"inputs": [TEXT, " "]}, "inputs[1] is empty; give a text to classify", "inputs[1]"),
+            ({"inputs": []}, "inputs must hold 1 to 128 inputs, got 0; give at least one", "inputs"),
             ({"inputs": ["a"] * 129}, "inputs must hold 1 to 128 inputs, got 129; send several requests", "inputs"),
             (
                 {"inputs": TEXT, "parameters": {"top_k": 5}},
