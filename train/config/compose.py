@@ -24,6 +24,7 @@ from train.task_table import TASKS, find_task
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 GROUPS = ("task", "data", "model")
 MAIN = "config"
+HOW_TO_WRITE = "give one value, or a list as [a,b]; signs in single quotes inside the shell's, \"key='a;b'\""
 # Sections of a task's file that others read, and who.
 OF_OTHERS = {
     "gate": "python -m model_registry reads it from configs/task, or from --gate FILE",
@@ -45,7 +46,22 @@ def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) ->
             raise ConfigError(
                 f"{' '.join(others)} is right with {known}, and the task here is {task}; add {known}"
             ) from None
+        data = [text for text in others if text.startswith("data=")]
+        rest = [text for text in others if text not in data]
+        if not any(text.partition("=")[2] in choices("data", config_dir) for text in data):
+            corpora = _fitting_corpora(rest, task, config_dir)
+            if corpora:
+                known, instead = " or ".join(corpora), f", not {data[-1]}" if data else ""
+                raise ConfigError(f"{' '.join(rest)} is right with {known}; add {known}{instead}") from None
         raise
+
+
+def _fitting_corpora(settings: Sequence[str], task: str, config_dir: Path) -> list[str]:
+    """List the choices of ``data`` with which settings of an unnamed corpus are right, such as ``data.path`` alone."""
+    if not any(text.startswith("data.") for text in settings):
+        return []
+    found = [f"data={name}" for name in choices("data", config_dir)]
+    return [text for text in found if _composes([*settings, text, f"task={task}"], task, config_dir)]
 
 
 def _composes(settings: Sequence[str], task: str, config_dir: Path) -> bool:
@@ -178,7 +194,7 @@ def _override(text: str, sections: set[str], config_dir: Path, problems: list[st
             raise HydraException("it lists several values")
     except HydraException as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        problems.append(f"{text!r} cannot be read ({reason}): give one value, in single quotes if it holds signs")
+        problems.append(f"{text!r} cannot be read ({reason}): {HOW_TO_WRITE}")
         return None
     return override
 

@@ -59,6 +59,19 @@ def test_a_corpus_or_model_of_another_task_is_told_its_task(settings: list[str],
         compose_config(settings)
 
 
+@pytest.mark.parametrize(("named", "instead"), [([], ""), (["data=csv"], ", not data=csv")])
+def test_settings_of_a_corpus_that_is_not_named_are_told_its_name(named: list[str], instead: str) -> None:
+    message = f"^data.path=x.csv is right with data=labelled or data=r8; add data=labelled or data=r8{instead}$"
+    with pytest.raises(ConfigError, match=message):
+        compose_config(["task=text_classification", *named, "data.path=x.csv"])
+
+
+@pytest.mark.parametrize("text", ["data.text_column=title,body", "data.delimiter=;"])
+def test_a_value_that_cannot_be_read_is_told_how_lists_and_signs_are_written(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"or a list as \[a,b\]; signs in .* inside the shell's, \"key='a;b'\""):
+        compose_config(["task=text_classification", "data=labelled", "data.path=x.csv", text])
+
+
 def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
     kinds = {kind_of("data", name) for name in choices("data")}
     assert kinds == {*DATA_KINDS, *data_kinds.DATA_KINDS}
