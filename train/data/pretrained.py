@@ -52,7 +52,7 @@ def find_pretrained(
         commit, name = folder.name, path
     # Before the files: a model of another family has others, and lacks these rightly.
     if (folder / CONFIG).is_file():
-        _require_family(folder, task)
+        require_family(folder, task)
     if missing := [file for file in files if not (folder / file).is_file()]:
         raise DataError(_lacking(folder, missing, files, hints or {}))
     base = BaseModel(name=name, revision=commit, digest=files_digest(folder, files))
@@ -68,7 +68,8 @@ def files_digest(folder: Path, files: Sequence[str]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _require_family(folder: Path, task: str) -> None:
+def require_family(folder: Path, task: str) -> None:
+    """Raise DataError when a model directory holds a model of a family that the task does not take."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         found = config.get("model_type")

@@ -8,6 +8,7 @@ from train.config.compose import to_yaml
 from train.config.imports import without_folders
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, SplitReport, Splits, digest_splits
+from train.data.pretrained import CONFIG, require_family
 from train.data.test_set import read_test_set
 from train.device import use_device
 from train.fitting.export import exporting
@@ -39,7 +40,10 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
     run, display = new_run_dir(config.run_dir, f"import-{config.name}"), TrainingProgress()
     use_device(config.train.device, config.train.threads)
     task, data = task_class(config.task.name)(config), config.data
-    # 1. Read: the sets first, which are quick to find wrong, then the model, which knows what it can answer.
+    # 1. Read: the family first, because a forgotten task= makes every other message a riddle; then the sets,
+    # which are quick to find wrong, then the model, which knows what it can answer.
+    if (Path(config.model.path) / CONFIG).is_file():
+        require_family(Path(config.model.path), config.task.name)
     test, validation = (
         read_test_set(files, data.columns, task.read_files) if files else []
         for files in (data.files, [Path(data.validation)] if data.validation else [])

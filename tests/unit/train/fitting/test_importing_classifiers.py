@@ -89,6 +89,11 @@ def test_columns_of_other_names_are_named(model: Path, table: Path, tmp_path: Pa
     assert open_bundle(run.bundle).manifest.scores == open_bundle(imported.bundle).manifest.scores
 
 
+def test_a_forgotten_task_is_named_before_the_test_set_is_read(model: Path, table: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a model of type 'bert'; translation takes t5 .*task=text_classification$"):
+        run_import(tmp_path / "run", model, f"test={table}", task="translation")
+
+
 def test_labels_that_the_model_does_not_know_are_listed_with_its_classes(
     model: Path, table: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +109,7 @@ def test_classes_without_names_are_named_in_order(model: Path, table: Path, tmp_
     nameless = changed(model, tmp_path, id2label={str(row): f"LABEL_{row}" for row in range(4)})
     with pytest.raises(DataError, match=r"calls its classes LABEL_0, .*classes\.names=\[name0,name1,name2,name3\]"):
         run_import(tmp_path / "run", nameless)
-    with pytest.raises(DataError, match=r"classes\.names are 3, but .* has 4 classes"):
+    with pytest.raises(DataError, match=r"classes\.names has 3 names, but .* has 4 classes"):
         run_import(tmp_path / "run", nameless, "classes.names=[a,b,c]")
     run = run_import(tmp_path / "run", nameless, f"test={table}", f"classes.names=[{','.join(LABELS)}]")
     manifests = [open_bundle(one.bundle).manifest for one in (run, imported)]

@@ -150,7 +150,9 @@ def imported_model(settings: PretrainedModel, names: Sequence[str] | None, *, po
             f"{config.get('problem_type')!r}"
         )
     if names is not None and len(names) != len(own):
-        raise DataError(f"classes.names are {len(names)}, but {found.folder} has {len(own)} classes: {', '.join(own)}")
+        raise DataError(
+            f"classes.names has {len(names)} names, but {found.folder} has {len(own)} classes: {', '.join(own)}"
+        )
     if names is None and (_are_nameless(own) or len(set(own)) < len(own) or not all(map(fits_a_line, own))):
         shown = ", ".join(name if fits_a_line(name) else repr(name) for name in own)
         raise DataError(
