@@ -29,7 +29,7 @@ def read_lines(source: str | Path | None) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{name} line {number} is not UTF-8 (byte 0x{error.object[error.start]:02x} at column {error.start + 1}); "
-            "convert the file to UTF-8"
+            "convert the file to UTF-8, for example: iconv -f latin1 -t utf-8 FILE > NEW"
         ) from error
 
 
