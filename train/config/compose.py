@@ -40,12 +40,9 @@ def compose_config(settings: Sequence[str], *, config_dir: Path = CONFIG_DIR) ->
     except ConfigError:
         # A corpus or a model of another task would give a list of riddles.
         others = [text for text in settings if not text.startswith("task=")]
-        fitting = [name for name in TASKS if name != task and _composes([*others, f"task={name}"], name, config_dir)]
-        if others and fitting:
-            known = " or ".join(f"task={name}" for name in fitting)
-            raise ConfigError(
-                f"{' '.join(others)} is right with {known}, and the task here is {task}; add {known}"
-            ) from None
+        elsewhere = right_elsewhere(others, task, config_dir)
+        if elsewhere:
+            raise ConfigError(elsewhere) from None
         data = [text for text in others if text.startswith("data=")]
         rest = [text for text in others if text not in data]
         if not any(text.partition("=")[2] in choices("data", config_dir) for text in data):
@@ -62,6 +59,17 @@ def _fitting_corpora(settings: Sequence[str], task: str, config_dir: Path) -> li
         return []
     found = [f"data={name}" for name in choices("data", config_dir)]
     return [text for text in found if _composes([*settings, text, f"task={task}"], task, config_dir)]
+
+
+def right_elsewhere(settings: Sequence[str], task: str, config_dir: Path = CONFIG_DIR) -> str | None:
+    """Say with which other task settings that name none are right, if there is one."""
+    if not settings or task not in TASKS:
+        return None
+    fitting = [name for name in TASKS if name != task and _composes([*settings, f"task={name}"], name, config_dir)]
+    if not fitting:
+        return None
+    known = " or ".join(f"task={name}" for name in fitting)
+    return f"{' '.join(settings)} is right with {known}, and the task here is {task}; add {known}"
 
 
 def _composes(settings: Sequence[str], task: str, config_dir: Path) -> bool:

@@ -59,6 +59,13 @@ def test_a_corpus_or_model_of_another_task_is_told_its_task(settings: list[str],
         compose_config(settings)
 
 
+def test_a_task_that_does_not_exist_is_told_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        ConfigError, match=r"task must be one of .*, got 'text-classification'; did you mean text_class"
+    ):
+        compose_config(["task=text-classification", "data=r8"])
+
+
 @pytest.mark.parametrize(("named", "instead"), [([], ""), (["data=csv"], ", not data=csv")])
 def test_settings_of_a_corpus_that_is_not_named_are_told_its_name(named: list[str], instead: str) -> None:
     message = f"^data.path=x.csv is right with data=labelled or data=r8; add data=labelled or data=r8{instead}$"
