@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dragoman.errors import ConfigError
 from dragoman.strict import did_you_mean, parse
-from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten
+from train.config.compose import CONFIG_DIR, GROUPS, choices, chosen_task, compose_config, flatten, right_elsewhere
 from train.config.settings import Config
 from train.tasks.base import task_class
 from tune.search.settings import MEASURED, HyperbandSettings, NoPruning, SearchSettings, WilcoxonSettings
@@ -97,6 +97,12 @@ def load_definition(arguments: Sequence[str], *, folder: Path = FOLDER) -> Searc
     search: SearchSettings = parsed.value
     problems += _contradictions(search, space)
     base = _compose([*search.settings, *search.trial], problems)
+    if base is None and not any(key_of(text) in ("search", "task") for text in arguments):
+        # The task's own search sets what another task does not know, so that its settings are told apart here.
+        own = [text for text in arguments if key_of(text).partition(".")[0] not in KEYS]
+        elsewhere = right_elsewhere(own, chosen_task(arguments))
+        if elsewhere:
+            raise ConfigError(elsewhere)
     if base is not None:
         problems += _wrong_objectives(search, base)
         known = [*GROUPS, *(name for name in flatten(base) if name not in ("study", "run_dir", "name"))]

@@ -213,3 +213,8 @@ def test_a_checkpoint_fits_whatever_the_device_but_no_other_settings() -> None:
     here, there = compose_config(["train.threads=1", "train.device=cpu"]), compose_config([])
     assert training_digest(here) == training_digest(there)
     assert training_digest(compose_config(["train.lr=0.5"])) != training_digest(there)
+
+
+def test_a_search_on_a_corpus_of_another_task_is_told_its_task() -> None:
+    with pytest.raises(ConfigError, match=r"^data=r8 is right with task=text_classification, .*; add task="):
+        load_definition(["data=r8", "trials=3"])
