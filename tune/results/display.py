@@ -93,7 +93,7 @@ class SearchDisplay:
         """Print the best trials with their settings."""
         table = Table(title=f"{self._study}: the best trials")
         names = list(dict.fromkeys(name for trial in rows for name in trial.params))
-        for column in ("trial", *objectives, *names):
+        for column in ("trial", *objectives, *headings(names)):
             table.add_column(column, overflow="fold")
         for trial in rows[:TABLE_ROWS]:
             settings = [_short(trial.params[name]) if name in trial.params else "-" for name in names]
@@ -116,6 +116,12 @@ class SearchDisplay:
         if left is not None:
             parts.append(f"about {round(left) // 60}:{round(left) % 60:02d} left")
         self._standing = ", ".join(parts)
+
+
+def headings(names: Sequence[str]) -> list[str]:
+    """Name settings without their sections, unless two would be called the same: narrow columns cut long names."""
+    ends = [name.rpartition(".")[2] for name in names]
+    return [end if ends.count(end) == 1 else name for name, end in zip(names, ends, strict=True)]
 
 
 def describe(values: Mapping[str, float]) -> str:

@@ -64,10 +64,12 @@ def _plots(study: Study, objectives: Sequence[str]) -> dict[str, Callable[[], An
     }
     if len(objectives) == 1:
         name = objectives[0]
-        return {
-            **{kind: partial(plot, study, target_name=name) for kind, plot in of_objective.items()},
-            "intermediate_values": partial(plots.plot_intermediate_values, study),
+        drawn: dict[str, Callable[[], Any]] = {
+            kind: partial(plot, study, target_name=name) for kind, plot in of_objective.items()
         }
+        if any(trial.intermediate_values for trial in study.trials):
+            drawn["intermediate_values"] = partial(plots.plot_intermediate_values, study)
+        return drawn
     found: dict[str, Callable[[], Any]] = {
         "pareto_front": partial(plots.plot_pareto_front, study, target_names=list(objectives))
     }

@@ -5,7 +5,7 @@ import pytest
 
 from deploy.demos.search import _parser
 from train.run.history import CurvePoint
-from tune.results.display import SearchDisplay
+from tune.results.display import SearchDisplay, headings
 from tune.search.help import help_text
 from tune.search.settings import PRUNERS, SearchSettings
 from tune.study.recorder import Summary
@@ -50,6 +50,11 @@ def test_the_table_shows_the_best_trials_with_their_settings(capsys: pytest.Capt
     printed = capsys.readouterr().err
     assert "41.25" in printed
     assert "0.001234" in printed
+
+
+def test_settings_in_the_table_are_named_without_their_sections_unless_two_would_be_the_same() -> None:
+    names = ["train.batch_units", "model.dropout", "head.dropout"]
+    assert headings(names) == ["batch_units", "model.dropout", "head.dropout"]
 
 
 def test_the_comparison_of_make_tune_takes_no_setting_that_one_side_alone_would_have() -> None:
