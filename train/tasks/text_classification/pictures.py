@@ -79,7 +79,7 @@ def reliability_diagram(
         counts.stairs(items, np.linspace(0, 1, BINS + 1), color=line.get_color(), linestyle=style)
     shares.set_title(f"{title}: {len(answered):,} texts", fontsize=10, parse_math=False)
     shares.set_ylabel("share of right answers")
-    shares.legend(loc="upper left")
+    shares.legend(loc="lower right")
     counts.set_xlabel("probability of the answer")
     counts.set_ylabel("texts")
     counts.set_yscale("symlog")
