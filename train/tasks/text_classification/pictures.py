@@ -1,6 +1,7 @@
 """Pictures of a classifier's outputs: which classes it takes for which, and what its probabilities are worth."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,15 +110,22 @@ def _top(output: Output, power: float) -> float:
 
 
 def short_names(labels: Sequence[str]) -> list[str]:
-    """Shorten labels for an axis: at their ends, or in the middle if that tells them apart better."""
-    half = (LABEL_CHARACTERS - 1) // 2
-    ends = [_short(label, LABEL_CHARACTERS - 1, 0) for label in labels]
-    middles = [_short(label, LABEL_CHARACTERS - 1 - half, half) for label in labels]
-    return middles if len(set(middles)) > len(set(ends)) else ends
+    """Shorten labels for an axis at their ends, after leaving out how those begin that would then look the same."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(_short(label), []).append(label)
+    names = []
+    for label in labels:
+        group = alike[_short(label)]
+        words = zip(*(other.split(" ") for other in group), strict=False)
+        shared = itertools.takewhile(lambda found: len(set(found)) == 1, words)
+        begins = sum(len(found[0]) + 1 for found in shared) if len(group) > 1 else 0
+        names.append(_short(f"…{label[begins:]}" if begins else label))
+    return names
 
 
-def _short(label: str, first: int, last: int) -> str:
-    return label if len(label) <= LABEL_CHARACTERS else f"{label[:first]}…{label[len(label) - last :]}"
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -32,9 +32,9 @@ def test_labels_are_drawn_as_they_are_and_not_read_as_formulas() -> None:
     assert reliability_diagram(outputs, references, 1.0, title=r"$\foo$").startswith(PNG)
 
 
-def test_long_labels_that_begin_alike_are_shortened_in_the_middle() -> None:
-    topics = [f"news about the subject of {topic}" for topic in ("grain", "interest")]
-    assert short_names(topics) == ["news about t…ct of grain", "news about t…of interest"]
+def test_labels_that_begin_alike_are_told_apart_by_what_follows() -> None:
+    topics = [f"news about the subject of {topic} and what goes with it" for topic in ("grain", "interest")]
+    assert short_names(topics) == ["…grain and what goes wi…", "…interest and what goes…"]
     assert short_names(["grain", f"ships {'and harbours ' * 3}"]) == ["grain", "ships and harbours and …"]
 
 
