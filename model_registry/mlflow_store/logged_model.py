@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 import dragoman
 from dragoman.bundle.manifest import Manifest, Score
 from dragoman.bundle.store import Bundle
+from dragoman.task_table import extra_of
 from dragoman.tasks.base import task_class
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
@@ -85,15 +86,15 @@ def _save_model(path: str, bundle: Bundle, model: Model) -> None:
             params=ParamSchema(params) if params else None,
         ),
         input_example=pandas.DataFrame({column: [task.example_item] for column in columns.inputs}),
-        pip_requirements=_requirements(),
+        pip_requirements=_requirements(manifest.task),
         metadata={"bundle_digest": manifest.digest},
     )
 
 
-def _requirements() -> list[str]:
-    """Pin what pyfunc_model.py needs where MLflow rebuilds an environment: the core on a CPU. MLflow adds itself."""
+def _requirements(task: str) -> list[str]:
+    """Pin what pyfunc_model.py needs where MLflow rebuilds an environment: the task on a CPU. MLflow adds itself."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    stated = [*project["dependencies"], *project["optional-dependencies"]["cpu"], "pandas"]
+    stated = [*project["dependencies"], *project["optional-dependencies"].get(extra_of(task), []), "pandas"]
     names = sorted({Requirement(line).name for line in stated})
     return [f"{name}=={version(name)}" for name in names]
 

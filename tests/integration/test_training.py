@@ -499,7 +499,7 @@ def test_a_trained_model_is_imported_as_it_is_and_registered_with_the_run_of_its
     assert registering.communicate(timeout=120)[0].startswith("registered: translation-en-de/1 ")
     # One run of MLflow holds the import, its test set and the version.
     run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text(encoding="utf-8"))["run_id"]
-    client = MlflowClient(uri)
+    client = MlflowClient(uri, registry_uri=uri)
     assert client.get_model_version("translation-en-de", "1").run_id == run_id
     record = client.get_run(run_id)
     assert (record.info.status, record.data.tags["imported"]) == ("FINISHED", "true")
