@@ -117,6 +117,14 @@ def torch_sees_cuda(devices: Sequence[Path] = NVIDIA_DEVICES) -> bool:
         return False
 
 
+def torch_device(device: str) -> str:
+    """Choose PyTorch's device, cuda or cpu; raises ConfigError for a CUDA device that is not there."""
+    has_cuda = importlib.import_module("torch").cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
+    return "cuda" if has_cuda and device != "cpu" else "cpu"
+
+
 def torch_gpu_count(devices: Sequence[Path] = NVIDIA_DEVICES) -> int:
     """Count the CUDA devices of PyTorch, which is imported only where ``torch_sees_cuda`` does so."""
     return int(importlib.import_module("torch").cuda.device_count()) if torch_sees_cuda(devices) else 0

@@ -8,7 +8,7 @@ from dragoman.bundle.store import Bundle
 from dragoman.engines.bert.classifier import Head
 from dragoman.engines.bert.model import load_encoder
 from dragoman.engines.mixing import padded_width
-from dragoman.errors import ConfigError
+from dragoman.engines.selection import torch_device
 from dragoman.items.sizes import Capacity
 
 # A kernel, and with it the order in which numbers are added up, is chosen by the shape of a batch. So that an answer
@@ -37,9 +37,7 @@ class TorchBert:
 
     def __init__(self, bundle: Bundle, device: str, *, max_tokens: int, vocabulary: int, labels: int) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no BERT's."""
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
-        self.device = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
+        self.device = torch_device(device)
         self.capacity = CAPACITIES[self.device]
         dtype = torch.float16 if self.device == "cuda" else torch.float32
         with torch.inference_mode():

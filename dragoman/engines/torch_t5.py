@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from dragoman.bundle.store import Bundle
+from dragoman.engines.selection import torch_device
 from dragoman.engines.seq2seq import Decoding, Hypothesis, OnAnswer
 from dragoman.engines.t5.lane import PACES
 from dragoman.engines.t5.model import T5Model
 from dragoman.engines.t5.scheduler import SlotScheduler
 from dragoman.engines.t5.weights import load_weights
-from dragoman.errors import ConfigError
 from dragoman.items.sizes import Capacity
 from dragoman.text.tokenizer import Tokenizer
 
@@ -45,9 +45,7 @@ class TorchEngine:
         max_beams: int,
     ) -> None:
         """Load the weights; raises ConfigError when the device is not there, BundleError when they are no T5's."""
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device is cuda, but PyTorch sees no CUDA device; use device=cpu or auto")
-        self.device = "cuda" if torch.cuda.is_available() and device != "cpu" else "cpu"
+        self.device = torch_device(device)
         self.capacity = CAPACITIES[self.device]
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         with torch.inference_mode():
