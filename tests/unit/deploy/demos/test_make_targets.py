@@ -21,7 +21,7 @@ COMMANDS = {
 def shown(*words: str) -> subprocess.CompletedProcess[str]:
     """Let make print the commands of its targets."""
     environment = {name: value for name, value in os.environ.items() if name not in ("TASK", "NAME", "BUNDLE", "ARGS")}
-    command = ["make", "--dry-run", *words]
+    command = ["make", "--dry-run", "--no-print-directory", *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
