@@ -59,20 +59,10 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int) -> byt
 def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> bytes:
     """Decode a picture whose header was read; see ``decode``."""
     check_size(picture, preprocessing, max_pixels=max_pixels)
-    try:
-        image = READERS[picture.format](io.BytesIO(picture.encoded))
-        if image.size != (picture.width, picture.height):
-            raise damaged("it has another size than its header says")
-        image.load()
-    except (InvalidInput, MemoryError):
-        raise
-    except Exception as error:
-        # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
-        raise damaged("its pixels cannot be read") from error
-    upright = _rgb(image)
+    image = _load(picture)
     if picture.orientation in UPRIGHT:
-        upright = upright.transpose(UPRIGHT[picture.orientation])
-    return fit(upright, preprocessing).tobytes()
+        image = image.transpose(UPRIGHT[picture.orientation])
+    return fit(image, preprocessing).tobytes()
 
 
 def mirrored(found: bytes, preprocessing: Preprocessing) -> bytes:
@@ -136,11 +126,21 @@ def _resized(width: int, height: int, preprocessing: Preprocessing) -> tuple[int
     return int(new_height * width / height), new_height
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded picture to RGB; what is transparent shows white below it."""
+def _load(picture: Picture) -> Image.Image:
+    """Decode a picture to RGB; what is transparent shows white below it."""
+    try:
+        image: Image.Image = READERS[picture.format](io.BytesIO(picture.encoded))
+        if image.size != (picture.width, picture.height):
+            raise damaged("it has another size than its header says")
+        image.load()
+    except (InvalidInput, MemoryError):
+        raise
+    except Exception as error:
+        # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
+        raise damaged("its pixels cannot be read") from error
     if not image.has_transparency_data:
         return image.convert("RGB")
-    layer = image.convert("RGBA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(layer, mask=layer)
     return white
