@@ -9,7 +9,7 @@ import numpy as np
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.strict import Setting, did_you_mean
-from dragoman.tasks.text_classification.options import fits_a_line
+from dragoman.tasks.classification import fits_a_line
 from train.data.corpus import Example, Splits
 
 if TYPE_CHECKING:
