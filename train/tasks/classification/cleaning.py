@@ -15,7 +15,7 @@ What a test set has of duplicates and inputs with two labels is told in the repo
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +65,15 @@ class _Sieve:
         for ((_, label), flaw), key in zip(rows, keys, strict=True):
             if flaw is None:
                 labels[key].add(label)
-        seen: set[Hashable] = set()
+        first: dict[Hashable, str] = {}
         for number, ((example, flaw), key) in enumerate(zip(rows, keys, strict=True), start=1):
-            reason = flaw
+            reason, place = flaw, example_place(self.splits, split, number, example)
             if flaw is None:
-                reason = "two_labels" if len(labels[key]) > 1 else "duplicate" if key in seen else None
-                seen.add(key)
+                reason = "two_labels" if len(labels[key]) > 1 else "duplicate" if key in first else None
             if reason is not None:
-                self._note(split, reason, number, example)
+                self._note(split, reason, place, first.get(key) if flaw is None else None)
+            if flaw is None:
+                first.setdefault(key, place)
             yield example, reason, flaw is None
 
     def test(self, name: str, examples: Sequence[Example]) -> tuple[list[Example], dict[str, int]]:
@@ -85,7 +86,9 @@ class _Sieve:
                 (flaws if usable else self.reports[name].dropped)[reason] += 1
         return kept, dict(flaws)
 
-    def kept(self, name: str, examples: Sequence[Example], leaks: Mapping[str, Container[Hashable]]) -> list[Example]:
+    def kept(
+        self, name: str, examples: Sequence[Example], leaks: Mapping[str, Mapping[Hashable, str]]
+    ) -> list[Example]:
         """Keep the examples that no rule applies to; count the others under the first that does."""
         kept = []
         for number, (example, flaw, _) in enumerate(self.judged(name, examples), start=1):
@@ -94,17 +97,25 @@ class _Sieve:
                 key = self.inputs.leak(example[0])
                 reason = next((leak for leak, items in leaks.items() if key in items), None)
                 if reason is not None:
-                    self._note(name, reason, number, example)
+                    self._note(name, reason, example_place(self.splits, name, number, example), leaks[reason][key])
             if reason is None:
                 kept.append(example)
             else:
                 self.reports[name].dropped[reason] += 1
         return kept
 
-    def _note(self, split: str, reason: str, number: int, example: Example) -> None:
+    def by_leak(self, sets: Mapping[str, Sequence[Example]]) -> dict[Hashable, str]:
+        """Give the place of every input of held-out sets, by what would give away its label."""
+        return {
+            self.inputs.leak(example[0]): example_place(self.splits, name, number, example)
+            for name, examples in sets.items()
+            for number, example in enumerate(examples, start=1)
+        }
+
+    def _note(self, split: str, reason: str, place: str, other: str | None) -> None:
         noted = self.places[split].setdefault(reason, [])
         if len(noted) < self.inputs.places:
-            noted.append(example_place(self.splits, split, number, example))
+            noted.append(place if other is None else f"{place}, the same as {other}")
 
 
 def clean(splits: Splits, classes: ClassSettings, inputs: Inputs) -> CleanCorpus:
@@ -118,10 +129,9 @@ def clean(splits: Splits, classes: ClassSettings, inputs: Inputs) -> CleanCorpus
     for name, examples in splits.tests.items():
         tests[name], flaws = sieve.test(name, examples)
         details[name] = {"flaws": flaws} if flaws else {}
-    in_tests = {inputs.leak(item) for examples in tests.values() for item, _ in examples}
+    in_tests = sieve.by_leak(tests)
     validation = sieve.kept("validation", splits.validation, {"leaked_into_test": in_tests})
-    in_validation = {inputs.leak(item) for item, _ in validation}
-    leaks = {"leaked_into_test": in_tests, "leaked_into_validation": in_validation}
+    leaks = {"leaked_into_test": in_tests, "leaked_into_validation": sieve.by_leak({"validation": validation})}
     train = sieve.kept("train", splits.train, leaks)
     refuse_scarce(splits, names, train, validation, inputs.words)
     cleaned = dataclasses.replace(splits, train=train, validation=validation, tests=tests)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,8 +29,8 @@ SPLITS = {
 
 ReadInput = Callable[[TableFile, Row, str], Any]
 """The reader of the input of a row, which may raise DataError; its last argument is the place for messages."""
-LabelOf = Callable[[Any, str, str], str]
-"""The reader of a label from a cell, given the column and the place, for messages."""
+NamesOf = Callable[[TableFile, str], Sequence[str] | None]
+"""The reader of the names of class numbers that a file holds for a column of labels, None where it has none."""
 
 
 class TableSettings(Protocol):
@@ -100,23 +100,26 @@ class LabelledRows:
     """The settings that name the columns, for messages."""
     item: str = "text"
     """An input in the singular, for messages."""
-    label_of: LabelOf | None = None
-    """A reader of labels, where they are not as they stand there."""
+    names_of: NamesOf | None = None
+    """A reader of the names of numbered classes, where files may hold them."""
 
     def rows(self, file: TableFile) -> Iterator[TableRow]:
         """Read the rows of a table; raises DataError, for a table without rows too."""
-        empty, label_of = True, self.label_of or self.label
+        empty, names = True, self.names_of(file, self.label_column) if self.names_of else None
         for row in file.rows():
             empty = False
             place = f"{file.path} {row.place}"
             value = self.read_input(file, row, place)
-            label = label_of(file.cell(row, self.label_column, settings=self.settings), self.label_column, place)
-            yield TableRow((value, label), place, row)
+            label = file.cell(row, self.label_column, settings=self.settings)
+            if names is not None and isinstance(label, int) and 0 <= label < len(names):
+                label = names[label]
+            yield TableRow((value, self.label(label, place)), place, row)
         if empty:
             raise DataError(f"{file.path} has no rows; give a file with at least one labelled {self.item}")
 
-    def label(self, value: Any, column: str, place: str) -> str:
+    def label(self, value: Any, place: str) -> str:
         """Return a label as text without outer white space, numbers included; raises DataError for anything else."""
+        column = self.label_column
         if isinstance(value, str | int | float) and not (isinstance(value, float) and math.isnan(value)):
             if label := str(value).strip():
                 return label
