@@ -6,6 +6,7 @@ A task adds what becomes of an input before the network, ``parse`` and ``render`
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, ClassVar
 
 import numpy
@@ -77,6 +78,16 @@ def probabilities(logits: Sequence[float], *, temperature: float) -> NDArray[num
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wording:
+    """The words of error messages for an input: alone, as a member of a list, several of them, and a value in JSON."""
+
+    one: str
+    member: str
+    many: str
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Body:
     """The inputs of a request, the field that names each in errors, and the number of labels wanted for each."""
 
@@ -86,21 +97,20 @@ class Body:
     top_k: int
 
 
-def check_body(
-    payload: Any, *, one: str, short: str, types: type | tuple[type, ...], most: int, num_labels: int
-) -> Body:
+def check_body(payload: Any, wording: Wording, *, types: type | UnionType, most: int, num_labels: int) -> Body:
     """Check the structure of a decoded body, ``inputs`` and ``parameters`` as Hugging Face's clients send them.
 
-    ``one`` is an input in words (a text), ``short`` the same as a member of a list (text), ``types`` are its types.
-    Raises InvalidInput with the field, its value and the accepted values.
+    ``types`` are those of an input, ``most`` is how many a list may hold. Raises InvalidInput with the field, its value
+    and the accepted values.
     """
     if not isinstance(payload, Mapping):
-        raise InvalidInput(f'the body must be a JSON object such as {{"inputs": "{short}"}}, got {json_type(payload)}')
+        example = f'{{"inputs": "{wording.example}"}}'
+        raise InvalidInput(f"the body must be a JSON object such as {example}, got {json_type(payload)}")
     _refuse_unknown(payload, FIELDS, where="")
     inputs, fields, is_list = one_or_list(payload, "inputs", most=most)
     for value, field in zip(inputs, fields, strict=True):
         if not isinstance(value, types):
-            expected = short if is_list else f"{one} or a list of {short}s"
+            expected = wording.member if is_list else f"{wording.one} or a list of {wording.many}"
             raise InvalidInput(f"{field} must be {expected}, got {json_type(value)}", field=field)
     # Clients send what was not set as null, or the whole without a parameter.
     parameters = payload.get("parameters")
@@ -114,7 +124,8 @@ def check_body(
     function = parameters.get("function_to_apply")
     if function not in (None, SOFTMAX):
         raise InvalidInput(
-            f'parameters.function_to_apply must be "{SOFTMAX}", since {one} has one label, got {shown(function)}',
+            f'parameters.function_to_apply must be "{SOFTMAX}", since {wording.one} has one label, '
+            f"got {shown(function)}",
             field="parameters.function_to_apply",
         )
     top_k = parameters.get("top_k")

@@ -12,13 +12,15 @@ from dragoman.engines.selection import open_engine
 from dragoman.errors import BundleError
 from dragoman.items.sizes import Size
 from dragoman.tasks.base import Interface, Request
-from dragoman.tasks.classification import Classifier, WeightedInput, check_body, label_and_score
+from dragoman.tasks.classification import Classifier, WeightedInput, Wording, check_body, label_and_score
 from dragoman.tasks.text_classification import interface
 from dragoman.tasks.text_classification.contents import FILES, MODEL_CONFIG_KEYS
 from dragoman.tasks.text_classification.options import Limits, Options
 from dragoman.tasks.text_classification.windows import cut_windows
 from dragoman.text.checks import check_texts
 from dragoman.text.wordpiece import WordPiece
+
+WORDING = Wording(one="a text", member="text", many="texts", example="text")
 
 
 class TextClassification(Classifier):
@@ -70,14 +72,8 @@ class TextClassification(Classifier):
 
     def parse(self, payload: Any) -> Request:
         """Check a body, and cut its texts into windows; raises InvalidInput naming the field."""
-        sent = check_body(
-            payload,
-            one="a text",
-            short="text",
-            types=str,
-            most=self.limits.max_items,
-            num_labels=len(self.options.labels),
-        )
+        most, num_labels = self.limits.max_items, len(self.options.labels)
+        sent = check_body(payload, WORDING, types=str, most=most, num_labels=num_labels)
         # All are checked before the first is tokenized, which takes longer.
         check_texts(sent.inputs, sent.fields, most=self.limits.max_characters, purpose="classify")
         inputs = tuple(self._prepare(text, sent.top_k) for text in sent.inputs)
