@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from dragoman.errors import DataError
@@ -15,7 +15,7 @@ from train.data.folder import find_data
 from train.run.progress import Tell, silent
 from train.tasks.classification.classes import listed
 from train.tasks.classification.tables import SPLITS
-from train.tasks.image_classification.sources.image_files import ENDINGS, FoundFiles, read_images
+from train.tasks.image_classification.sources.image_files import ARCHIVES, ENDINGS, FoundFiles, read_images
 
 LabelledImage = tuple[bytes, str]
 LAYOUT = "class/file, or train/class/file, validation/class/file and test/class/file"
@@ -68,6 +68,17 @@ class ImageFolder:
         )
         ignored = {"ignored_files": dict(+found.ignored)} if +found.ignored else {}
         return dataclasses.replace(whole, places=places, notes=ignored)
+
+
+def read_labelled_images(path: Path) -> list[LabelledImage] | None:
+    """Read a test set from a folder or archive of class/file, with splits the test alone; None for a table."""
+    if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
+        return None
+    found = read_images(path)
+    placed = labels_by_layout(str(path), found.images)
+    splits = {split for split, _ in placed.values()}
+    wanted = "test" if len(splits) > 1 else min(splits, default="")
+    return [(found.images[name], label) for name, (split, label) in placed.items() if split == wanted]
 
 
 def labels_by_layout(where: str, names: Iterable[PurePosixPath]) -> Mapping[PurePosixPath, tuple[str, str]]:
