@@ -10,11 +10,15 @@ from dragoman.task_table import find_task
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A task's part of the model card: ``metadata`` are lines of the block that model hubs read."""
+    """A task's part of the model card: ``metadata`` are lines of the block that model hubs read.
+
+    ``digits`` are the decimal places that its scores are worth writing with.
+    """
 
     what: str
     limits: Sequence[str] = ()
     metadata: Sequence[str] = ()
+    digits: int = 2
 
 
 class DescribedTask(Protocol):
@@ -47,7 +51,7 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Scores",
         "",
-        *_score_table(manifest),
+        *_score_table(manifest, card.digits),
         "",
         "## How to use it",
         "",
@@ -55,7 +59,7 @@ def model_card(manifest: Manifest) -> str:
         "import dragoman",
         "",
         'predict = dragoman.load("path/to/bundle")',
-        f"print(predict([{task.example_item!r}])[0])",
+        f"print(predict([{_example(task.example_item)}])[0])",
         "```",
         "",
         "## Limits",
@@ -76,12 +80,12 @@ def model_card(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _score_table(manifest: Manifest) -> list[str]:
+def _score_table(manifest: Manifest, digits: int) -> list[str]:
     if not manifest.scores:
         return ["Not scored."]
     # A table of Markdown ends a cell at every bar that is not escaped, also inside code.
     rows = [
-        f"| {score.metric} | {score.value:.2f} | {score.low:.2f} to {score.high:.2f} | {score.test_set} "
+        f"| {score.metric} | {score.value:.{digits}f} | {score.low:.{digits}f} to {score.high:.{digits}f} | {score.test_set} "
         f"({score.items}) | {score.engine} | `{_cell(score.signature)}` |"
         for score in manifest.with_baselines()
     ]
@@ -90,6 +94,11 @@ def _score_table(manifest: Manifest) -> list[str]:
         "|---|---|---|---|---|---|",
         *rows,
     ]
+
+
+def _example(item: Any) -> str:
+    """Write an input as Python; one in bytes is the content of a file."""
+    return 'open("FILE", "rb").read()' if isinstance(item, bytes) else repr(item)
 
 
 def _cell(text: str) -> str:

@@ -59,6 +59,11 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int) -> byt
 def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> bytes:
     """Decode a picture whose header was read; see ``decode``."""
     check_size(picture, preprocessing, max_pixels=max_pixels)
+    return fit(upright(picture), preprocessing).tobytes()
+
+
+def upright(picture: Picture) -> Image.Image:
+    """Decode a picture whole, in RGB and turned as it should be seen; raises InvalidInput."""
     try:
         image = READERS[picture.format](io.BytesIO(picture.encoded))
         if image.size != (picture.width, picture.height):
@@ -69,10 +74,8 @@ def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -
     except Exception as error:
         # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
         raise damaged("its pixels cannot be read") from error
-    upright = _rgb(image)
-    if picture.orientation in UPRIGHT:
-        upright = upright.transpose(UPRIGHT[picture.orientation])
-    return fit(upright, preprocessing).tobytes()
+    found = _rgb(image)
+    return found.transpose(UPRIGHT[picture.orientation]) if picture.orientation in UPRIGHT else found
 
 
 def mirrored(found: bytes, preprocessing: Preprocessing) -> bytes:

@@ -36,6 +36,10 @@ class ImageClassification(Classifier):
     # The smallest file may stand for millions of pixels, so none is decoded on an event loop.
     quick_body_bytes = 0
     example_item = interface.EXAMPLE
+    variations: ClassVar = {
+        "jpeg": "dragoman.tasks.image_classification.variations:jpeg",
+        "mirrored": "dragoman.tasks.image_classification.variations:mirror",
+    }
 
     def open(self, bundle: Bundle, *, engine: str, device: str) -> Any:
         """Open the engine, and check that it fits the manifest; raises BundleError or ConfigError."""

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from train.tasks.base import Answered
+
 # As in the calibration error (scoring.classification).
 BINS = 15
 # Confusions that are named above a matrix, and the number of classes up to which cells show their counts.
@@ -90,7 +92,7 @@ def reliability_diagram(
 
 
 def draw(
-    answered: Mapping[str, tuple[Sequence[Output], Sequence[str]]],
+    answered: Mapping[str, Answered],
     labels: Sequence[str],
     temperature: float,
     *,
@@ -98,7 +100,7 @@ def draw(
 ) -> dict[str, bytes]:
     """Draw the confusion matrix and the reliability diagram of every held-out set, by the names of their files."""
     drawn = {}
-    for name, (outputs, references) in answered.items():
+    for name, (_, outputs, references) in answered.items():
         drawn[f"confusion-{name}.png"] = confusion_matrix(outputs, references, labels, title=name, items=items)
         drawn[f"reliability-{name}.png"] = reliability_diagram(
             outputs, references, temperature, title=name, items=items
