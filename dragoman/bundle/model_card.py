@@ -84,11 +84,11 @@ def _score_table(manifest: Manifest, digits: int) -> list[str]:
     if not manifest.scores:
         return ["Not scored."]
     # A table of Markdown ends a cell at every bar that is not escaped, also inside code.
-    rows = [
-        f"| {score.metric} | {score.value:.{digits}f} | {score.low:.{digits}f} to {score.high:.{digits}f} | {score.test_set} "
-        f"({score.items}) | {score.engine} | `{_cell(score.signature)}` |"
-        for score in manifest.with_baselines()
-    ]
+    rows = []
+    for score in manifest.with_baselines():
+        value, low, high = (f"{number:.{digits}f}" for number in (score.value, score.low, score.high))
+        test_set, signature = f"{score.test_set} ({score.items})", f"`{_cell(score.signature)}`"
+        rows.append(f"| {score.metric} | {value} | {low} to {high} | {test_set} | {score.engine} | {signature} |")
     return [
         "| metric | score | 95 % interval | test set (items) | engine | signature |",
         "|---|---|---|---|---|---|",

@@ -58,12 +58,17 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int) -> byt
 
 def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> bytes:
     """Decode a picture whose header was read; see ``decode``."""
+    return fit(upright(picture, preprocessing, max_pixels=max_pixels), preprocessing).tobytes()
+
+
+def upright(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> Image.Image:
+    """Decode a picture whose header was read, and turn it as its EXIF says; the first half of ``decode``."""
     check_size(picture, preprocessing, max_pixels=max_pixels)
-    return fit(upright(picture), preprocessing).tobytes()
+    return load(picture)
 
 
-def upright(picture: Picture) -> Image.Image:
-    """Decode a picture whole, in RGB and turned as it should be seen; raises InvalidInput."""
+def load(picture: Picture) -> Image.Image:
+    """Decode a picture whose size is known to be no danger, as ``upright`` does."""
     try:
         image = READERS[picture.format](io.BytesIO(picture.encoded))
         if image.size != (picture.width, picture.height):
@@ -74,8 +79,9 @@ def upright(picture: Picture) -> Image.Image:
     except Exception as error:
         # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
         raise damaged("its pixels cannot be read") from error
-    found = _rgb(image)
-    return found.transpose(UPRIGHT[picture.orientation]) if picture.orientation in UPRIGHT else found
+    coloured = _rgb(image)
+    turn = UPRIGHT.get(picture.orientation)
+    return coloured if turn is None else coloured.transpose(turn)
 
 
 def mirrored(found: bytes, preprocessing: Preprocessing) -> bytes:

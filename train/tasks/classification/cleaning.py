@@ -86,7 +86,9 @@ class _Sieve:
                 (flaws if usable else self.reports[name].dropped)[reason] += 1
         return kept, dict(flaws)
 
-    def kept(self, name: str, examples: Sequence[Example], leaks: Mapping[str, Container[Hashable]]) -> list[Example]:
+    def kept(
+        self, name: str, examples: Sequence[Example], leaks: Mapping[str, Mapping[Hashable, str]]
+    ) -> list[Example]:
         """Keep the examples that no rule applies to; count the others under the first that does."""
         kept = []
         for number, (example, flaw, _) in enumerate(self.judged(name, examples), start=1):

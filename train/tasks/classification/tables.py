@@ -119,12 +119,13 @@ class LabelledRows:
 
     def label(self, value: Any, place: str) -> str:
         """Return a label as text without outer white space, numbers included; raises DataError for anything else."""
+        column = self.label_column
         if isinstance(value, str | int | float) and not (isinstance(value, float) and math.isnan(value)):
             if label := str(value).strip():
                 return label
         elif value is not None and not isinstance(value, float):
-            raise DataError(f"{place}, column {self.label_column!r} must hold a label (text or a number), got {value!r:.60}")
-        raise DataError(f"{place} has no label in column {self.label_column!r}; give every {self.item} one, or delete the row")
+            raise DataError(f"{place}, column {column!r} must hold a label (text or a number), got {value!r:.60}")
+        raise DataError(f"{place} has no label in column {column!r}; give every {self.item} one, or delete the row")
 
 
 def table_file(path: Path, table_format: AnyFormat = "auto", delimiter: str | None = None) -> TableFile:

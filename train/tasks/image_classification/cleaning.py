@@ -24,9 +24,7 @@ def clean(splits: Splits, classes: ClassSettings, decoded: DecodedImages) -> Cle
     """Decode everything and leave out bad and leaking images; raises DataError where too little is left."""
     splits = named_labels(splits, classes)
     decoded.add(image for _, examples in splits.items() for image, _ in examples)
-    inputs = cleaning.Inputs(
-        words=WORDS, flaw=decoded.flaw, same=decoded.same, leak=decoded.same, places=PLACES
-    )
+    inputs = cleaning.Inputs(words=WORDS, flaw=decoded.flaw, same=decoded.same, leak=decoded.same, places=PLACES)
     corpus = cleaning.clean(splits, classes, inputs)
     summary = [corpus.summary]
     read = sum(report.read for report in corpus.reports.values())

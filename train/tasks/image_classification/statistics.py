@@ -35,17 +35,17 @@ def colours(images: Sequence[Pixels]) -> tuple[Colour, Colour]:
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
-def small_grey(images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+def small_grey(images: Sequence[Pixels]) -> npt.NDArray[np.float64]:
     """Average each image over 8x8 fields and its colours; one row an image, from 0 to 1."""
     height, width = images[0].shape[:2]
     # Fields of a side that is no multiple of 8 differ by a pixel; of one that is smaller, they share pixels.
     tops, lefts = (np.arange(SIDE) * side // SIDE for side in (height, width))
     rows = []
     for stacked in _together(images):
-        grey = stacked.sum(axis=3, dtype=np.float32)
+        grey = stacked.sum(axis=3, dtype=np.float64)
         fields = np.add.reduceat(np.add.reduceat(grey, tops, axis=1), lefts, axis=2)
         heights, widths = (np.maximum(np.diff([*cut, side]), 1) for cut, side in ((tops, height), (lefts, width)))
-        rows.append(fields / (3 * LARGEST * np.outer(heights, widths).astype(np.float32)))
+        rows.append(fields / (3 * LARGEST * np.outer(heights, widths)))
     return np.concatenate(rows).reshape(len(images), SIDE * SIDE)
 
 

@@ -70,9 +70,7 @@ class ImageFolder:
         return dataclasses.replace(whole, places=places, notes=ignored)
 
 
-def labels_by_layout(
-    where: str, names: Iterable[PurePosixPath]
-) -> Mapping[PurePosixPath, tuple[str, str]]:
+def labels_by_layout(where: str, names: Iterable[PurePosixPath]) -> Mapping[PurePosixPath, tuple[str, str]]:
     """Give split and label of every file by its path; raises DataError for another layout than the accepted ones.
 
     A folder around everything, such as that of an archive, is passed over.
