@@ -113,16 +113,16 @@ def worst_mistakes(one: Answered, labels: Sequence[str], show: Show, *, title: s
     figure = _figure(width, height, layout="none")
     heading = f"{title}: {len(wrong):,} of {len(one.inputs):,} {items} wrong, the surest first"
     figure.suptitle(heading, fontsize=10, parse_math=False)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, wspace=0.05, hspace=0.35)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, wspace=0.05, hspace=0.4)
     places = list(figure.subplots(rows, IN_A_ROW, squeeze=False).flat)
     for axes in places:
         axes.set_axis_off()
     for axes, (probability, row) in zip(places, shown, strict=False):
         axes.imshow(show(one.inputs[row]), interpolation="nearest")
-        reference, answer = (
-            names.get(label, _short(label)) for label in (one.references[row], next(iter(one.outputs[row])))
-        )
-        text = f"#{row + 1}  {reference}\n→ {answer} {-probability:.2f}"
+        label = next(iter(one.outputs[row]))
+        reference, answer = (names.get(name, _short(name)) for name in (one.references[row], label))
+        arrow = " → " if len(reference) + len(answer) <= LABEL_CHARACTERS else "\n→ "
+        text = f"#{row + 1}, {-probability:.2f}\n{reference}{arrow}{answer}"
         axes.set_title(text, fontsize=7, parse_math=False)
     return _png(figure)
 
