@@ -64,8 +64,11 @@ class InvalidInput(DragomanError):
         "method_not_allowed": 405,
         "body_too_large": 413,
         "text_too_long": 413,
+        "image_too_large": 413,
         "unsupported_media_type": 415,
+        "unsupported_image": 415,
         "unprocessable_text": 422,
+        "damaged_image": 422,
     }
 
 

@@ -12,6 +12,7 @@ from dragoman.errors import BundleError, ConfigError
 TASKS = {
     "translation": "dragoman.tasks.translation.task:TranslationTask",
     "text_classification": "dragoman.tasks.text_classification.task:TextClassification",
+    "image_classification": "dragoman.tasks.image_classification.task:ImageClassification",
 }
 
 

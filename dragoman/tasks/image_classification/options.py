@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from dragoman.strict import Setting
 from dragoman.tasks import base
-from dragoman.tasks.text_classification.options import fits_a_line
+from dragoman.tasks.classification import problem_of_labels
 
 Resizing = Literal["shorter_side", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -41,11 +41,7 @@ class Options:
 
     def problem(self) -> str | None:
         """Describe what does not go together among the options, None where all does."""
-        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            return f"labels must be two different ones or more, got {', '.join(self.labels) or 'none'}"
-        if not all(map(fits_a_line, self.labels)):
-            return f"labels must be words that can be printed, got {', '.join(map(ascii, self.labels))}"
-        return None
+        return problem_of_labels(self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,18 +2,14 @@
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.model_card import Card
-from dragoman.tasks.base import Columns, Interface, Schema
+from dragoman.tasks.base import Interface, Schema
+from dragoman.tasks.classification import entries_schema, listed, parameters_schema
 from dragoman.tasks.text_classification.options import Limits, Options
-from dragoman.tasks.text_classification.request import SOFTMAX
 
-# More labels than that are counted on the card and not listed.
-LISTED_LABELS = 30
 # An article of the length that a window holds, which warms an engine up as requests will use it.
 EXAMPLE = (
     "The company said its profit rose to 12 million dollars in the third quarter, from 9.5 million a year earlier."
 )
-
-COLUMNS = Columns(inputs={"inputs": "string"}, outputs={"label": "string", "score": "double", "scores": "string"})
 
 
 def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
@@ -36,45 +32,13 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
                     "most; a text longer than the model reads is read in windows, whose probabilities are averaged",
                     "oneOf": [text, {"type": "array", "minItems": 1, "maxItems": limits.max_items, "items": text}],
                 },
-                "parameters": {
-                    "type": "object",
-                    "nullable": True,
-                    "additionalProperties": False,
-                    "properties": {
-                        "top_k": {
-                            "type": "integer",
-                            "nullable": True,
-                            "minimum": 1,
-                            "maximum": len(options.labels),
-                            "default": len(options.labels),
-                            "description": "How many labels to give for each text, the most likely first",
-                        },
-                        "function_to_apply": {
-                            "type": "string",
-                            "nullable": True,
-                            "enum": [SOFTMAX, None],
-                            "default": SOFTMAX,
-                        },
-                    },
-                },
+                "parameters": parameters_schema(options.labels, one="text"),
             },
         },
         response={
             "type": "array",
             "description": "One list for each text, also for a text alone",
-            "items": {
-                "type": "array",
-                "description": "The labels, the most likely first",
-                "items": {
-                    "type": "object",
-                    "required": ["label", "score", "model"],
-                    "properties": {
-                        "label": {"type": "string", "enum": list(options.labels)},
-                        "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "Its probability"},
-                        "model": {"type": "string", "description": "Name and version of the model", "example": model},
-                    },
-                },
-            },
+            "items": entries_schema(options.labels, model=model),
         },
         request_examples={
             "text": {"value": {"inputs": EXAMPLE, "parameters": {"top_k": 2}}},
@@ -87,10 +51,8 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
 
 def card(options: Options, limits: Limits) -> Card:
     """Describe the model for its card."""
-    labels = options.labels
-    listed = ", ".join(labels) if len(labels) <= LISTED_LABELS else f"{', '.join(labels[:LISTED_LABELS])} and others"
     return Card(
-        what=f"A BERT that classifies texts by {len(labels)} labels ({listed})",
+        what=f"A BERT that classifies texts by {listed(options.labels)}",
         limits=(
             f"The texts of a request may have {limits.max_characters} characters together. A text of more than "
             f"{options.window_tokens} tokens is read in windows that share {options.overlap_tokens} tokens, and their "

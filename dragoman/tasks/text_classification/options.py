@@ -5,12 +5,8 @@ from typing import Annotated
 
 from dragoman.strict import Setting
 from dragoman.tasks import base
+from dragoman.tasks.classification import problem_of_labels
 from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS
-
-
-def fits_a_line(label: str) -> bool:
-    """Tell whether a label can be written into a line of text without breaking it."""
-    return bool(label.strip()) and label.isprintable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +20,13 @@ class Options:
 
     def problem(self) -> str | None:
         """Describe what does not go together among the options, None where all does."""
-        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            return f"labels must be two different ones or more, got {', '.join(self.labels) or 'none'}"
-        if not all(map(fits_a_line, self.labels)):
-            return f"labels must be words that can be printed, got {', '.join(map(ascii, self.labels))}"
-        if self.overlap_tokens >= self.window_tokens - SPECIAL_TOKENS:
-            return (
+        problem = problem_of_labels(self.labels)
+        if problem is None and self.overlap_tokens >= self.window_tokens - SPECIAL_TOKENS:
+            problem = (
                 f"overlap_tokens must be less than window_tokens without its {SPECIAL_TOKENS} special tokens, "
                 f"got {self.overlap_tokens} and {self.window_tokens}"
             )
-        return None
+        return problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from dragoman.errors import ConfigError, DataError
 from dragoman.strict import Setting, did_you_mean
-from dragoman.tasks.text_classification.options import fits_a_line
+from dragoman.tasks.classification import fits_a_line
 from train.data.corpus import CleanCorpus, SplitReport, Splits
 from train.tasks.text_classification.examples import LabelledText
 

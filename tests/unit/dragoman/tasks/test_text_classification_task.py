@@ -25,8 +25,8 @@ from dragoman.http.protocol import Reply, answer, answer_with
 from dragoman.items.bodies import RawRequest
 from dragoman.items.outcomes import Failure, Result
 from dragoman.predictor import Predictor, answer_all
+from dragoman.tasks.classification import Classification, classify
 from dragoman.tasks.text_classification.options import Options
-from dragoman.tasks.text_classification.result import Classification, classify
 from dragoman.tasks.text_classification.task import TextClassification
 from dragoman.tasks.text_classification.windows import cut_windows
 from tests.tiny_classifier import LABELS

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import BundleError, DataError
-from dragoman.tasks.text_classification.options import fits_a_line
+from dragoman.tasks.classification import fits_a_line
 from dragoman.text.wordpiece import WordPiece
 from train.data.pretrained import Pretrained, find_pretrained
 from train.tasks.text_classification.bert.embeddings import corpus_embeddings
