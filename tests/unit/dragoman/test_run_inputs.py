@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import dragoman
-from dragoman import run_lines as module
+from dragoman import run_inputs as module
 from dragoman.errors import ConfigError, InferenceError, InvalidInput
 from dragoman.predictor import Predictor
-from dragoman.run_lines import run_lines
+from dragoman.run_inputs import run_inputs
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def predictor(tiny_bundle: Path, monkeypatch) -> Predictor:
 def answer(folder: Path, lines: Sequence[str], *, as_json: bool = False, **parameters: Any) -> Path:
     source, destination = folder / "in.txt", folder / "out.txt"
     source.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    run_lines(
+    run_inputs(
         "bundle",
-        source=str(source),
+        sources=[str(source)],
         destination=str(destination),
         engine="auto",
         device="auto",
