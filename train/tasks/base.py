@@ -20,6 +20,7 @@ from scoring.table import metric
 from train.batches import Batch, Indices, Lengths
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, Example, Splits
+from train.run.progress import Tell, silent
 from train.task_table import find_task
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Task:
         self.config: Any = config
         self.base_model: BaseModel | None = None
         """The weights that ``make_model`` started from, if there were any."""
+        self.tell: Tell = silent
+        """A listener to the reading and cleaning of a corpus, where that takes a while."""
 
     @classmethod
     def figures(cls) -> dict[str, bool]:

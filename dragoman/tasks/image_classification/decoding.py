@@ -58,6 +58,11 @@ def decode(data: bytes, preprocessing: Preprocessing, *, max_pixels: int) -> byt
 
 def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> bytes:
     """Decode a picture whose header was read; see ``decode``."""
+    return fit(upright(picture, preprocessing, max_pixels=max_pixels), preprocessing).tobytes()
+
+
+def upright(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> Image.Image:
+    """Decode a picture whose header was read, and turn it as its EXIF says; the first half of ``decode``."""
     check_size(picture, preprocessing, max_pixels=max_pixels)
     try:
         image = READERS[picture.format](io.BytesIO(picture.encoded))
@@ -69,10 +74,9 @@ def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -
     except Exception as error:
         # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
         raise damaged("its pixels cannot be read") from error
-    upright = _rgb(image)
-    if picture.orientation in UPRIGHT:
-        upright = upright.transpose(UPRIGHT[picture.orientation])
-    return fit(upright, preprocessing).tobytes()
+    coloured = _rgb(image)
+    turn = UPRIGHT.get(picture.orientation)
+    return coloured if turn is None else coloured.transpose(turn)
 
 
 def mirrored(found: bytes, preprocessing: Preprocessing) -> bytes:

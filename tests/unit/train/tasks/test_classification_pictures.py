@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from train.tasks.text_classification.pictures import confusion_matrix, reliability_diagram, short_names
+from train.tasks.classification.pictures import confusion_matrix, reliability_diagram, short_names
 
 PNG = b"\x89PNG"
 
@@ -22,14 +22,14 @@ def answered(labels: list[str], count: int) -> tuple[list[dict[str, float]], lis
 def test_a_confusion_matrix_is_drawn_for_any_number_of_classes(classes: int) -> None:
     labels = [f"a label of many words, number {number}" for number in range(classes)]
     outputs, references = answered(labels, 400)
-    assert confusion_matrix(outputs, references, labels, title="test").startswith(PNG)
+    assert confusion_matrix(outputs, references, labels, title="test", items="texts").startswith(PNG)
 
 
 def test_labels_are_drawn_as_they_are_and_not_read_as_formulas() -> None:
     labels = [r"$\foo$", "US$", "CA$"]
     outputs, references = answered(labels, 50)
-    assert confusion_matrix(outputs, references, labels, title=r"$\foo$").startswith(PNG)
-    assert reliability_diagram(outputs, references, 1.0, title=r"$\foo$").startswith(PNG)
+    assert confusion_matrix(outputs, references, labels, title=r"$\foo$", items="texts").startswith(PNG)
+    assert reliability_diagram(outputs, references, 1.0, title=r"$\foo$", items="texts").startswith(PNG)
 
 
 def test_labels_that_begin_alike_are_told_apart_by_what_follows() -> None:
@@ -40,19 +40,21 @@ def test_labels_that_begin_alike_are_told_apart_by_what_follows() -> None:
 
 def test_refused_texts_have_a_column_of_their_own() -> None:
     outputs, references = answered(["a", "b"], 50)
-    whole = confusion_matrix(outputs, references, ["a", "b"], title="test")
-    refused = confusion_matrix([{}, *outputs[1:]], references, ["a", "b"], title="test")
+    whole = confusion_matrix(outputs, references, ["a", "b"], title="test", items="texts")
+    refused = confusion_matrix([{}, *outputs[1:]], references, ["a", "b"], title="test", items="texts")
     assert refused.startswith(PNG)
     assert whole != refused
 
 
 def test_a_reliability_diagram_is_drawn_of_what_was_answered() -> None:
     outputs, references = answered(["a", "b", "c"], 100)
-    assert reliability_diagram([{}, *outputs[1:]], references, 1.7, title="test").startswith(PNG)
-    assert reliability_diagram([{}], ["a"], 1.7, title="test").startswith(PNG)
+    assert reliability_diagram([{}, *outputs[1:]], references, 1.7, title="test", items="texts").startswith(PNG)
+    assert reliability_diagram([{}], ["a"], 1.7, title="test", items="texts").startswith(PNG)
 
 
 def test_the_same_outputs_give_the_same_bytes() -> None:
     outputs, references = answered(["a", "b", "c"], 100)
-    first, again = (confusion_matrix(outputs, references, ["a", "b", "c"], title="test") for _ in range(2))
+    first, again = (
+        confusion_matrix(outputs, references, ["a", "b", "c"], title="test", items="texts") for _ in range(2)
+    )
     assert first == again

@@ -22,11 +22,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def confusion_matrix(
-    outputs: Sequence[Output], references: Sequence[str], labels: Sequence[str], *, title: str
+    outputs: Sequence[Output], references: Sequence[str], labels: Sequence[str], *, title: str, items: str
 ) -> bytes:
     """Draw counts of references (rows) by answers (columns), coloured by the share of the row, as PNG.
 
-    Items that were refused have a last column of their own, where there are any.
+    Items that were refused have a last column of their own, where there are any; ``items`` is what they are called.
     """
     rows = {label: row for row, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
@@ -47,7 +47,7 @@ def confusion_matrix(
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("answer")
     axes.set_ylabel("reference")
-    lines = [f"{title}: {len(references):,} texts", *_confusions(counts, names, columns)]
+    lines = [f"{title}: {len(references):,} {items}", *_confusions(counts, names, columns)]
     axes.set_title("\n".join(lines), fontsize=9, parse_math=False)
     if len(labels) <= COUNTED:
         for row, column in np.argwhere(counts):
@@ -57,11 +57,11 @@ def confusion_matrix(
 
 
 def reliability_diagram(
-    outputs: Sequence[Output], references: Sequence[str], temperature: float, *, title: str
+    outputs: Sequence[Output], references: Sequence[str], temperature: float, *, title: str, items: str
 ) -> bytes:
     """Draw the share of right answers against their probabilities, with and without the temperature, as PNG.
 
-    The probabilities without it are computed from those with it, which is exact for texts of one window.
+    The probabilities without it are computed from those with it, which is exact for inputs of one part.
     """
     answered = [(output, reference) for output, reference in zip(outputs, references, strict=True) if output]
     figure = _figure(6.5, 7.5)
@@ -71,22 +71,39 @@ def reliability_diagram(
         tops = np.array([_top(output, power) for output, _ in answered])
         right = np.array([next(iter(output)) == reference for output, reference in answered], dtype=np.float64)
         bins = np.clip(np.ceil(tops * BINS).astype(int) - 1, 0, BINS - 1)
-        items = np.bincount(bins, minlength=BINS)
-        filled = items > 0
-        confidence = np.bincount(bins, tops, BINS)[filled] / items[filled]
-        accuracy = np.bincount(bins, right, BINS)[filled] / items[filled]
-        error = 100 * float(np.abs(confidence - accuracy) @ items[filled]) / max(1, len(answered))
+        sizes = np.bincount(bins, minlength=BINS)
+        filled = sizes > 0
+        confidence = np.bincount(bins, tops, BINS)[filled] / sizes[filled]
+        accuracy = np.bincount(bins, right, BINS)[filled] / sizes[filled]
+        error = 100 * float(np.abs(confidence - accuracy) @ sizes[filled]) / max(1, len(answered))
         (line,) = shares.plot(confidence, accuracy, style, marker="o", markersize=4, label=f"{name}: ECE {error:.2f}")
-        counts.stairs(items, np.linspace(0, 1, BINS + 1), color=line.get_color(), linestyle=style)
-    shares.set_title(f"{title}: {len(answered):,} texts", fontsize=10, parse_math=False)
+        counts.stairs(sizes, np.linspace(0, 1, BINS + 1), color=line.get_color(), linestyle=style)
+    shares.set_title(f"{title}: {len(answered):,} {items}", fontsize=10, parse_math=False)
     shares.set_ylabel("share of right answers")
     shares.legend(loc="lower right")
     counts.set_xlabel("probability of the answer")
-    counts.set_ylabel("texts")
+    counts.set_ylabel(items)
     counts.set_yscale("symlog")
     for axes in (shares, counts):
         axes.grid(alpha=0.3)
     return _png(figure)
+
+
+def draw(
+    answered: Mapping[str, tuple[Sequence[Output], Sequence[str]]],
+    labels: Sequence[str],
+    temperature: float,
+    *,
+    items: str,
+) -> dict[str, bytes]:
+    """Draw the confusion matrix and the reliability diagram of every held-out set, by the names of their files."""
+    drawn = {}
+    for name, (outputs, references) in answered.items():
+        drawn[f"confusion-{name}.png"] = confusion_matrix(outputs, references, labels, title=name, items=items)
+        drawn[f"reliability-{name}.png"] = reliability_diagram(
+            outputs, references, temperature, title=name, items=items
+        )
+    return drawn
 
 
 def _confusions(counts: npt.NDArray[np.int64], names: Sequence[str], columns: Sequence[str]) -> list[str]:
