@@ -71,8 +71,6 @@ def _save_model(path: str, bundle: Bundle, model: Model) -> None:
     manifest = bundle.manifest
     task = task_class(manifest.task)
     columns = task.columns(manifest)
-    # As it stands in a request: an item may be bytes, which JSON cannot hold.
-    example = task.request_for(task.example_item)
     params = [ParamSpec(name, PARAM_TYPES[type(default)], default) for name, default in columns.params.items()]
     mlflow.pyfunc.save_model(
         path=path,
@@ -87,7 +85,7 @@ def _save_model(path: str, bundle: Bundle, model: Model) -> None:
             ),
             params=ParamSchema(params) if params else None,
         ),
-        input_example=pandas.DataFrame({column: [example[column]] for column in columns.inputs}),
+        input_example=pandas.DataFrame({column: [task.example_item] for column in columns.inputs}),
         pip_requirements=_requirements(manifest.task),
         metadata={"bundle_digest": manifest.digest},
     )
