@@ -84,7 +84,9 @@ def run_inputs(
                 failed.update(_answer(predictor, chunk, output, parameters, as_json=as_json))
                 done += len(chunk)
                 if not predictor.computing.is_healthy:
-                    raise InferenceError(f"the engine fails again and again, at {kind} {done} by now; see the log above")
+                    raise InferenceError(
+                        f"the engine fails again and again, at {kind} {done} by now; see the log above"
+                    )
                 if show_progress:
                     print(f"\r{done} {kind}s", end="", file=sys.stderr, flush=True)
             if show_progress:
@@ -103,9 +105,7 @@ def _entries(predictor: Predictor, sources: Sequence[str]) -> tuple[str, Iterato
     if len(sources) > 1:
         raise ConfigError(f"--input: {predictor.bundle.manifest.task} reads one text, line by line, got {len(sources)}")
     lines = enumerate(read_lines(sources[0] if sources else None), start=1)
-    entries = (
-        Entry(place=f"line {number}", item=line if line.strip() else None, blank=line) for number, line in lines
-    )
+    entries = (Entry(place=f"line {number}", item=line if line.strip() else None, blank=line) for number, line in lines)
     return "line", entries, ITEMS_AT_ONCE
 
 

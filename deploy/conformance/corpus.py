@@ -182,7 +182,7 @@ def _part(part: Mapping[str, Any], limits: Any, files: Mapping[str, bytes]) -> b
 
 
 def _file(given: Any, limits: Any, files: Mapping[str, bytes]) -> bytes:
-    """Return a file by its name, ``[name, bytes]`` for its beginning, or ``[name, limit]`` with zeros beyond a limit."""
+    """Return a file by its name, ``[name, bytes]`` for its beginning, ``[name, limit]`` with zeros beyond a limit."""
     if isinstance(given, str):
         return files[given]
     name, size = given

@@ -36,8 +36,8 @@ TIMEOUT_S = 60.0
 class InferenceClient:
     """A connection to one TorchServe, which threads may share; a context manager that closes it.
 
-    A payload is a body, given as bytes, or as the mapping to encode as JSON. TorchServe's gRPC has no status for a request
-    that the model refuses: the body of such an answer holds ``error`` and ``code`` (see ``checked``).
+    A payload is a body, given as bytes, or as the mapping to encode as JSON. TorchServe's gRPC has no status for a
+    request that the model refuses: the body of such an answer holds ``error`` and ``code`` (see ``checked``).
     """
 
     def __init__(self, address: str) -> None:
