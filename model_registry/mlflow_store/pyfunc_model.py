@@ -30,7 +30,7 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
         """Answer row by row, in order."""
         task = self.predictor.task
         rows = model_input[list(self.columns.inputs)].to_dict("records")
-        # An input may be bytes, for which a request has a form of its own.
+        # The task writes the input itself, which may be bytes.
         bodies = [{**row, **task.request_for(row[task.input_field]), **(params or {})} for row in rows]
         requests = [RawRequest(body=json.dumps(body).encode("utf-8")) for body in bodies]
         replies = answer(self.predictor, requests)
