@@ -34,7 +34,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")
 # The fixture of a small bundle of each task.
-BUNDLES = {"translation": "tiny_bundle", "text_classification": "tiny_classifier"}
+BUNDLES = {
+    "translation": "tiny_bundle",
+    "text_classification": "tiny_classifier",
+    "image_classification": "tiny_images",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +80,15 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, toy_sentences: lis
     from tests.tiny_classifier import write_tiny_classifier
 
     return write_tiny_classifier(tmp_path_factory.mktemp("classifier"), toy_sentences, limits=Limits())
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the bundle of a classifier of images with random weights, and the limits that bundles have by default."""
+    from dragoman.tasks.image_classification.options import Limits
+    from tests.tiny_images import write_tiny_images
+
+    return write_tiny_images(tmp_path_factory.mktemp("images"), limits=Limits())
 
 
 @pytest.fixture
