@@ -25,6 +25,7 @@ class DescribedTask(Protocol):
     """The part of a task's class that the model card asks."""
 
     example_item: Any
+    takes_files: bool
 
     def card(self, manifest: Manifest) -> Card:
         """Describe the model."""
@@ -40,6 +41,7 @@ def model_card(manifest: Manifest) -> str:
     if base:
         origin = f"imported as it is from {base.name}" if provenance.imported else f"fine-tuned from {base.name}"
     revision = f", revision {base.revision}" if base and base.revision else ""
+    example = 'Path("path/to/file").read_bytes()' if task.takes_files else repr(task.example_item)
     lines = [
         "---",
         *card.metadata,
@@ -56,10 +58,11 @@ def model_card(manifest: Manifest) -> str:
         "## How to use it",
         "",
         "```python",
+        *(["from pathlib import Path", ""] if task.takes_files else []),
         "import dragoman",
         "",
         'predict = dragoman.load("path/to/bundle")',
-        f"print(predict([{_example(task.example_item)}])[0])",
+        f"print(predict([{example}])[0])",
         "```",
         "",
         "## Limits",
@@ -94,11 +97,6 @@ def _score_table(manifest: Manifest, digits: int) -> list[str]:
         "|---|---|---|---|---|---|",
         *rows,
     ]
-
-
-def _example(item: Any) -> str:
-    """Write an input as Python; one in bytes is the content of a file."""
-    return 'open("FILE", "rb").read()' if isinstance(item, bytes) else repr(item)
 
 
 def _cell(text: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.errors import InvalidInput
-from dragoman.items.bodies import JSON_TYPE, RawRequest, read_payload
+from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, MULTIPART_TYPE, RawRequest, read_payload, sent_as_form
+from dragoman.items.multipart import read_parts
 from dragoman.tasks.classification import Wording, check_body
 from dragoman.tasks.image_classification.headers import Picture, is_image, read_header
 from dragoman.tasks.image_classification.options import Limits
@@ -35,10 +36,15 @@ def read_images(raw: RawRequest) -> Any:
     """
     if is_image(raw.body):
         return {"inputs": raw.body}
+    if raw.parts is not None or raw.media_type == MULTIPART_TYPE:
+        parts = read_parts(raw)
+        if len(parts) != 1:
+            raise InvalidInput(f"the form must hold one file alone, got {len(parts)} parts; for several send JSON")
+        return {"inputs": parts[0].content}
     if raw.media_type == JSON_TYPE or raw.body.lstrip()[:1] in (b"{", b"["):
         return read_payload(RawRequest(body=raw.body, content_type=JSON_TYPE), text_field=None, text_fields=frozenset())
-    if not raw.body:
-        raise InvalidInput("the body is empty; send an image file")
+    if raw.form is not None or raw.media_type == FORM_TYPE:
+        raise sent_as_form()
     return {"inputs": raw.body}
 
 
@@ -70,12 +76,9 @@ def from_base64(text: str) -> bytes:
         if not head.endswith(";base64"):
             raise InvalidInput("the data: URL is not in base64; write data:image/jpeg;base64, before the data")
     try:
-        data = base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise InvalidInput("this is not base64; encode the bytes of the file, without line breaks") from error
-    if not data:
-        raise InvalidInput("there is no image; send the bytes of the file in base64")
-    return data
 
 
 @contextlib.contextmanager

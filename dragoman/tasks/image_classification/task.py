@@ -35,6 +35,7 @@ class ImageClassification(Classifier):
     model_config_keys = MODEL_CONFIG_KEYS
     # The smallest file may stand for millions of pixels, so none is decoded on an event loop.
     quick_body_bytes = 0
+    takes_files = True
     example_item = interface.EXAMPLE
     variations: ClassVar = {
         "jpeg": "dragoman.tasks.image_classification.variations:jpeg",

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from dragoman.tasks.image_classification.decoding import load
+from dragoman.tasks.image_classification.decoding import whole
 from dragoman.tasks.image_classification.headers import read_header
 
 # The default of most programs that write JPEGs.
@@ -13,12 +13,12 @@ JPEG_QUALITY = 75
 
 def jpeg(data: bytes) -> bytes:
     """Write the picture that a file stands for once more, as a JPEG: what a web site or a messenger does to a photo."""
-    return _written(load(read_header(data)), "JPEG", quality=JPEG_QUALITY)
+    return _written(whole(read_header(data)), "JPEG", quality=JPEG_QUALITY)
 
 
 def mirror(data: bytes) -> bytes:
     """Mirror the picture that a file stands for, left to right, without a loss."""
-    return _written(load(read_header(data)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG", compress_level=1)
+    return _written(whole(read_header(data)).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG", compress_level=1)
 
 
 def _written(image: Image.Image, kind: str, **settings: int) -> bytes:

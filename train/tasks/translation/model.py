@@ -15,6 +15,7 @@ from dragoman.errors import DataError
 from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.data.pretrained import find_pretrained
+from train.tasks.torchvision_pair import import_torchvision
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
 from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vocabulary, write_tokenizer_files
 
@@ -37,6 +38,7 @@ class PreparedModel:
 def prepare_model(settings: PretrainedModel | ScratchModel, texts: Sequence[str], *, seed: int) -> PreparedModel:
     """Load or build the model; ``texts`` train a vocabulary where none is given."""
     transformers.utils.logging.disable_progress_bar()
+    import_torchvision()
     if isinstance(settings, PretrainedModel):
         return _pretrained(settings)
     if settings.tokenizer_path is not None:

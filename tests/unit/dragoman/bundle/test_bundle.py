@@ -285,17 +285,13 @@ def test_baselines_are_part_of_the_digest_and_stand_below_the_score_that_they_be
     assert lines[row + 1].startswith("| chrF | 3.00 | 2.00 to 4.00 | toy (10) | first sentence |")
 
 
-def test_a_card_has_the_digits_that_its_task_asks_for_and_shows_a_file_instead_of_bytes(
-    copy: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_card_has_the_digits_that_its_task_asks_for(copy: Path, monkeypatch: pytest.MonkeyPatch):
     manifest = manifest_of(copy)
     task = find_task(manifest.task)
     plain = task.card(manifest)
     monkeypatch.setattr(task, "card", lambda manifest: dataclasses.replace(plain, digits=4))
-    monkeypatch.setattr(task, "example_item", b"\x89PNG")
     card = model_card(dataclasses.replace(manifest, baselines=(BASELINE,)))
     assert "| chrF | 3.0000 | 2.0000 to 4.0000 |" in card
-    assert 'print(predict([open("FILE", "rb").read()])[0])' in card
 
 
 def test_the_bars_of_a_signature_do_not_end_a_cell_of_the_model_card(copy: Path):
