@@ -394,6 +394,8 @@ class TestDamage:
             declared(20, 0),
             declared(20, 12, rows=b"too short"),
             declared(20, 12, colour=5, rows=bytes(1_000)),
+            # A palette is spoken of, and is not there.
+            declared(20, 12, colour=3, rows=bytes(21 * 12)),
             headers.PNG + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
             headers.PNG + chunk(b"IEND", b""),
             headers.PNG + chunk(b"IHDR", bytes(5)) + chunk(b"IEND", b""),
