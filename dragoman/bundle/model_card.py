@@ -21,6 +21,7 @@ class DescribedTask(Protocol):
     """The part of a task's class that the model card asks."""
 
     example_item: Any
+    takes_files: bool
 
     def card(self, manifest: Manifest) -> Card:
         """Describe the model."""
@@ -36,6 +37,7 @@ def model_card(manifest: Manifest) -> str:
     if base:
         origin = f"imported as it is from {base.name}" if provenance.imported else f"fine-tuned from {base.name}"
     revision = f", revision {base.revision}" if base and base.revision else ""
+    example = 'Path("path/to/file").read_bytes()' if task.takes_files else repr(task.example_item)
     lines = [
         "---",
         *card.metadata,
@@ -52,10 +54,11 @@ def model_card(manifest: Manifest) -> str:
         "## How to use it",
         "",
         "```python",
+        *(["from pathlib import Path", ""] if task.takes_files else []),
         "import dragoman",
         "",
         'predict = dragoman.load("path/to/bundle")',
-        f"print(predict([{task.example_item!r}])[0])",
+        f"print(predict([{example}])[0])",
         "```",
         "",
         "## Limits",
