@@ -1,8 +1,8 @@
 """Batches that fill a budget with examples of like length, and the thread that collates the next ones.
 
-An example has a length on each of its sides, in the units of its task: a text its tokens, an image 1. A batch is padded
-to the longest example on every side, so its size is rows x (sum of the longest lengths). The order depends on seed and
-epoch alone: a resumed run finds its place by two numbers.
+An example has a length on each of its sides, in the units of its task: a text its tokens, or 1 where all are equal. A
+batch is padded to the longest example on every side, so its size is rows x (sum of the longest lengths). The order
+depends on seed and epoch alone: a resumed run finds its place by two numbers.
 """
 
 import queue
@@ -77,6 +77,10 @@ def by_length(rows: Indices, lengths: Lengths) -> Indices:
 
 def cut(rows: Indices, lengths: Lengths, batch_units: int) -> list[Indices]:
     """Cut rows into consecutive batches whose padded size fits the budget."""
+    if len(rows) and (lengths[rows] == lengths[rows[0]]).all():
+        # Examples of one length, such as images: no batch has to be measured.
+        size = max(1, batch_units // max(1, int(lengths[rows[0]].sum())))
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
     # The padded size of a batch follows from its longest example on each side alone, so one pass is enough.
     batches, start = [], 0
     longest = np.zeros(lengths.shape[1], dtype=np.int64)
