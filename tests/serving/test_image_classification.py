@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import random
 import subprocess
 import sys
 import threading
@@ -34,11 +33,12 @@ from dragoman.tasks.image_classification.options import Limits
 from model_registry.packaging.bento import build_bento
 from model_registry.packaging.mar import build_mar
 from tests.conftest import ROOT
+from tests.hostile_images import hostile_files
 from tests.serving.test_handler import handle, rest_headers
 
 BLOCKED_IMPORTS = Path(__file__).parent / "blocked_imports"
 # What tasks other than this one need, beside what the folder above blocks for all.
-OF_OTHER_TASKS = ("ctranslate2", "sentencepiece", "sentencex", "tokenizers", "timm", "torchvision")
+OF_OTHER_TASKS = ("ctranslate2", "sentencepiece", "sentencex", "tokenizers", "safetensors")
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=line"
 PNG = picture(7, 20, 12)
@@ -189,26 +189,10 @@ def test_grpc_carries_bytes_under_any_name(torchserve: TorchServeProcess, photo:
     assert refused["code"] == "invalid_input"
 
 
-def hostile_files(count: int, photo: Path) -> list[bytes]:
-    """Make files that are cut, overwritten in places, joined, or given another beginning; most are no images."""
-    chooser = random.Random(3)
-    small = [file for name, file in load_corpus("image_classification").files.items() if len(file) > 60]
-    made = []
-    for number in range(count):
-        data = bytearray(photo.read_bytes() if number % 10 == 0 else chooser.choice(small))
-        for _ in range(chooser.randint(1, 8)):
-            place = chooser.randrange(min(len(data), 400))
-            data[place : place + chooser.randint(1, 4)] = chooser.randbytes(chooser.randint(0, 6))
-        if chooser.random() < 0.7:
-            del data[chooser.randrange(len(data)) :]
-        made.append(bytes(data))
-    return made
-
-
 def test_hostile_files_are_refused_each_for_its_reason_and_leave_no_memory(
-    server: BentoServer | TorchServeProcess, url: str, photo: Path, predictor: Predictor
+    server: BentoServer | TorchServeProcess, url: str, predictor: Predictor
 ) -> None:
-    files = hostile_files(300, photo)
+    files = list(hostile_files(seed=4, count=300))
     with httpx.Client(trust_env=False, timeout=30) as client, ThreadPoolExecutor(8) as pool:
 
         def ask(file: bytes) -> Reply:

@@ -136,17 +136,22 @@ def _resized(width: int, height: int, preprocessing: Preprocessing) -> tuple[int
 
 
 def _load(picture: Picture) -> Image.Image:
-    """Decode a picture to RGB; what is transparent shows white below it."""
+    """Decode a picture to RGB."""
     try:
-        image: Image.Image = READERS[picture.format](io.BytesIO(picture.encoded))
+        image = READERS[picture.format](io.BytesIO(picture.encoded))
         if image.size != (picture.width, picture.height):
             raise damaged("it has another size than its header says")
         image.load()
+        return _rgb(image)
     except (InvalidInput, MemoryError):
         raise
     except Exception as error:
         # Pillow's readers raise a dozen types of exceptions for a file that is not as it should be.
         raise damaged("its pixels cannot be read") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Convert a decoded picture to RGB; what is transparent shows white below it."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image if image.mode == "RGBA" else image.convert("RGBA")

@@ -104,7 +104,7 @@ class ImageClassification(Classifier):
     def parse(self, payload: Any) -> Request:
         """Read the headers of all images of a body, and decode them; raises InvalidInput naming the field."""
         preprocessing, max_pixels = self.options.preprocessing, self.limits.max_pixels
-        sent = parse_request(payload, num_labels=len(self.options.labels), limits=self.limits)
+        sent = parse_request(payload, options=self.options, limits=self.limits)
         inputs = []
         for picture, field in zip(sent.pictures, sent.fields, strict=True):
             with naming(field):

@@ -149,7 +149,8 @@ class TestFiles:
     def test_those_of_a_folder_are_answered_by_name_and_hidden_ones_left_out(self, images, folder):
         names = [folder / name for name in ("a/y.png", "a/z.png", "b.png")]
         found = images([name.read_bytes() for name in names])
-        expected = [f"{name}\t{images.task.line(images.task.output(one.value))}" for name, one in zip(names, found)]
+        lines = [images.task.line(images.task.output(one.value)) for one in found]
+        expected = [f"{name}\t{line}" for name, line in zip(names, lines, strict=True)]
         assert self.answer(folder) == expected
         assert self.answer(*names) == expected
 

@@ -110,7 +110,7 @@ def worst_mistakes(one: Answered, labels: Sequence[str], show: Show, *, title: s
     rows = max(1, -(-len(shown) // IN_A_ROW))
     width, height = 1.9 * IN_A_ROW, 2.1 * rows + 0.6
     # Places of equal size: a layout that looks at the texts would take seconds for so many.
-    figure = _figure(width, height, layout="none")
+    figure = _figure(width, height, layout=None)
     heading = f"{title}: {len(wrong):,} of {len(one.inputs):,} {items} wrong, the surest first"
     figure.suptitle(heading, fontsize=10, parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, wspace=0.05, hspace=0.4)
@@ -190,7 +190,7 @@ def _short(label: str) -> str:
     return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
-def _figure(width: float, height: float, *, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
     # The figure's own canvas: pyplot would keep global state and choose a backend.
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)

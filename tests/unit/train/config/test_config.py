@@ -177,9 +177,7 @@ def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"task\.name must be one of translation, text_classification, got 'poetry'"):
         compose_config(["task.name=poetry"])
-    with pytest.raises(
-        ConfigError, match="task must be one of image_classification, text_class.*, translation, got"
-    ):
+    with pytest.raises(ConfigError, match=r"task must be one of image_classification, text_class.*, translation, got"):
         compose_config(["task=poetry"])
     with pytest.raises(ConfigError, match="poetry"):
         task_class("poetry")

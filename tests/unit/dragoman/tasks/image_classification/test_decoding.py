@@ -9,13 +9,13 @@ from typing import Any
 import numpy
 import pytest
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
+from train.tasks.image_classification.networks.torchvision_pair import import_timm
 
 from dragoman.errors import InvalidInput
 from dragoman.tasks.image_classification import headers
 from dragoman.tasks.image_classification.decoding import decode, mirrored
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Preprocessing
-from train.tasks.image_classification.networks.torchvision_pair import import_timm
 
 AS_IT_IS = Preprocessing(height=12, width=20, resizing="squash")
 LIMIT = 1_000_000
@@ -394,6 +394,8 @@ class TestDamage:
             declared(20, 0),
             declared(20, 12, rows=b"too short"),
             declared(20, 12, colour=5, rows=bytes(1_000)),
+            # A palette is spoken of, and is not there.
+            declared(20, 12, colour=3, rows=bytes(21 * 12)),
             headers.PNG + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
             headers.PNG + chunk(b"IEND", b""),
             headers.PNG + chunk(b"IHDR", bytes(5)) + chunk(b"IEND", b""),
