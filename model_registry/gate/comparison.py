@@ -108,7 +108,8 @@ def judge_competitors(
         ]
     if champion is None:
         return judge(found[0], None, held_out, settings)
-    return with_changes(judge(*found, held_out, settings), task, *found, held_out)
+    ours, theirs = found
+    return with_changes(judge(ours, theirs, held_out, settings), task, ours, theirs, held_out)
 
 
 def compare_bundles(

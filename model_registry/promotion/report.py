@@ -112,8 +112,8 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
         shown = judgement.changes[:SHOWN_CHANGES]
         columns = list(dict.fromkeys(name for row in shown for name in row))
         table = Table(*map(escape, columns), title="Worse than the champion's answers", title_justify="left")
-        for row in shown:
-            table.add_row(*(escape(_cell(row.get(name))) for name in columns))
+        for item in shown:
+            table.add_row(*(escape(_cell(item.get(name))) for name in columns))
         console.print(table)
     for label in judgement.left_out:
         console.print(f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False)
