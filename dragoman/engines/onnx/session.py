@@ -1,6 +1,10 @@
 """onnxruntime on a CPU: the engine that ships for classifiers of images."""
 
+import os
 from collections.abc import Mapping, Sequence
+
+# Read when it is imported: its builds otherwise write an id of the machine into the user's cache and send usage data.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
