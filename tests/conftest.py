@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from train.tasks.torchvision_pair import import_torchvision
+from train.tasks.torchvision_pair import pair_torchvision
 
 # One thread a process: several servers and engines share two cores here, and larger pools collapse when they do.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,8 +19,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-# transformers imports it with every model; where it was built for another PyTorch, that works only after this.
-import_torchvision()
+# Tests import transformers, and with it torchvision, before anything of ours does.
+pair_torchvision()
 
 # Files of tests lie in memory where there is room: SQLite and bundles wait for the disk at each commit, for a third of
 # the suite's time. Not where programs cannot be started from there, as in many containers.

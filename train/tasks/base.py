@@ -94,6 +94,11 @@ class Task:
     def check_references(cls, options: Mapping[str, Any], examples: Sequence[Example]) -> None:
         """Raise DataError where no model of these options could give a reference; by default anything goes."""
 
+    @classmethod
+    def family(cls, config: Mapping[str, Any]) -> Any:
+        """Name the family of models that a ``config.json`` describes; by default what it calls its ``model_type``."""
+        return config.get("model_type")
+
     # The corpus
 
     def read(self) -> Splits:
@@ -160,6 +165,10 @@ class Task:
     def outputs(self, model: Any, batch: Batch) -> Sequence[Any]:
         """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
+
+    def loss_and_outputs(self, model: Any, batch: Batch) -> "tuple[torch.Tensor, Sequence[Any]]":
+        """Compute the loss of a validation batch and its outputs; overridden where one pass gives both."""
+        return self.loss(model, batch, label_smoothing=0.0), self.outputs(model, batch)
 
     # The weights that were chosen
 

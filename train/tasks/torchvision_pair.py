@@ -1,38 +1,40 @@
-"""torchvision, also where its compiled part does not load beside this PyTorch.
+"""torchvision beside a PyTorch that its compiled part was not built for.
 
-timm imports it, and so does transformers, where it is installed, with every model. Its wheel on PyPI is built for
-PyTorch with CUDA. Beside PyTorch for CPUs its compiled part stays out, and its import then fails for one reason alone:
-it attaches Python functions to two operators whose names nothing has declared. Declared, and never called, they keep
-nothing from working that is needed here.
+timm needs torchvision, and transformers imports it where it is installed. On PyPI its compiled part is built for
+PyTorch with CUDA. Beside PyTorch for CPUs that part does not load, and importing torchvision then fails, for one reason
+alone: it attaches Python functions to two operators whose names nobody has declared. Declared here, and never called,
+they leave everything working that is plain Python, which is all that anybody needs of it here.
 """
 
-import contextlib
-import importlib
-import sys
+import importlib.util
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import Any
 
-import torch
-
 # Of torchvision 0.28.0, which pyproject.toml pins: another version may want other names.
+SCHEMA = "{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 OPERATORS = ("nms", "qnms")
-SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 # Declarations last as long as the object that made them.
 _declared: list[Any] = []
 
 
-def import_torchvision() -> None:
-    """Import torchvision where it is installed, so that whatever imports it later finds it done."""
-    with contextlib.suppress(ModuleNotFoundError):
-        try:
-            importlib.import_module("torchvision")
-        except RuntimeError as error:
-            # Where the compiled part loads it declares the same names, so nothing is declared before it has failed.
-            if "torchvision::" not in str(error):
-                raise
-            for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-                del sys.modules[name]
-            library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-            for operator in OPERATORS:
-                library.define(f"{operator}{SCHEMA}")
-            _declared.append(library)
-            importlib.import_module("torchvision")
+def pair_torchvision() -> None:
+    """Declare torchvision's operators where its own library, which would declare them, does not load."""
+    found = importlib.util.find_spec("torchvision")
+    if _declared or found is None or not found.submodule_search_locations:
+        return
+    import torch
+
+    folder = Path(found.submodule_search_locations[0])
+    library = next((folder / f"_C{end}" for end in EXTENSION_SUFFIXES if (folder / f"_C{end}").is_file()), None)
+    try:
+        if library is not None:
+            # What torchvision does first of all; where it succeeds, it may be done twice.
+            torch.ops.load_library(library)
+            return
+    except OSError:
+        pass
+    declared = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in OPERATORS:
+        declared.define(SCHEMA.format(name=name))  # type: ignore[no-untyped-call]
+    _declared.append(declared)

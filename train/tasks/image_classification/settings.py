@@ -8,6 +8,7 @@ from dragoman.tasks.image_classification.options import Colour, Interpolation, L
 from train.config.settings import Config
 from train.tasks.classification.classes import ClassSettings
 from train.tasks.image_classification.data_kinds import DATA_KINDS, data_settings
+from train.tasks.image_classification.networks.settings import MODEL_KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class ImageClassificationConfig(Config):
     """One training of image classification."""
 
     data: Annotated[Any, Variants(tuple(DATA_KINDS), data_settings)]
-    model: Any
+    model: Annotated[Any, Variants(tuple(MODEL_KINDS), MODEL_KINDS.__getitem__)]
     classes: ClassSettings
     images: ImageSettings
     augment: AugmentSettings
@@ -49,8 +50,10 @@ class ImageClassificationConfig(Config):
     limits: Limits
 
     def problems(self) -> list[str]:
-        """Add colours that are no three numbers, and one of them without the other."""
+        """Add what makes no model, colours that are no three numbers, and one of them without the other."""
         found = super().problems()
+        if problem := self.model.problem():
+            found.append(problem)
         for name in ("mean", "std"):
             value = getattr(self.images, name)
             if value is not None and (len(value) != 3 or not all(0 <= part <= 1 for part in value)):

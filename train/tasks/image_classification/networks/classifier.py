@@ -17,7 +17,10 @@ from dragoman.tasks.image_classification.options import Preprocessing
 class Classifier(nn.Module):
     """From pixels as they are decoded, uint8 [batch, height, width, 3], to logits."""
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: Any, preprocessing: Preprocessing) -> None:
         super().__init__()
         # On a CPU and with half precision on a GPU, convolutions are quicker where a pixel's values lie together.
         self.network = network.to(memory_format=torch.channels_last)

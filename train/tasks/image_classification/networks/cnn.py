@@ -10,12 +10,15 @@ are Keller Jordan's (airbench, arXiv 2404.00498), who trains a wider one on a GP
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+
+from dragoman.tasks.image_classification.options import Preprocessing
+from train.tasks.image_classification.networks.classifier import PreparedNetwork
+from train.tasks.image_classification.networks.settings import CnnModel
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 PATCH = 2
@@ -86,9 +89,23 @@ def make_cnn(widths: Sequence[int], num_classes: int, activation: str, *, whiten
     return network
 
 
-def whitening_weights(
-    pixels: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
-) -> torch.Tensor:
+def scratch_cnn(
+    settings: CnnModel, labels: Sequence[str], preprocessing: Preprocessing, sample: npt.NDArray[np.uint8]
+) -> PreparedNetwork:
+    """Build the network for a corpus, of which ``sample`` are some images, with its configuration."""
+    filters = whitening_weights(sample, preprocessing.mean, preprocessing.std)
+    return PreparedNetwork(
+        network=make_cnn(settings.widths, len(labels), settings.activation, whitening=filters),
+        labels=tuple(labels),
+        preprocessing=preprocessing,
+        kind="cnn",
+        architecture="cnn",
+        head="head",
+        model_args={"widths": list(settings.widths), "activation": settings.activation},
+    )
+
+
+def whitening_weights(pixels: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Compute filters that turn patches of these pictures into values without correlation, each in both signs.
 
     They are the eigenvectors of the patches' covariance by the roots of its eigenvalues; ``pixels`` is

@@ -7,6 +7,7 @@ from dragoman.strict import Setting
 
 Activation = Literal["gelu", "relu", "silu"]
 Stem = Literal["imagenet", "small"]
+GROUPS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,12 @@ class CnnModel:
     name: Annotated[str, Setting("what this model is called in reports")]
     widths: Annotated[tuple[int, ...], Setting("maps of each of the three groups, as [a,b,c]")]
     activation: Annotated[Activation, Setting("the function between convolutions")]
+
+    def problem(self) -> str | None:
+        """Describe widths that make no network, None where they do."""
+        if len(self.widths) != GROUPS or min(self.widths) < 1:
+            return f"model.widths must be {GROUPS} numbers of maps, such as [32,64,128], got {list(self.widths)}"
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +42,10 @@ class TimmModel:
     revision: Annotated[str | None, Setting("commit, tag or branch on the hub; null takes its main branch")]
     stem: Annotated[
         Stem | None,
-        Setting("how the network begins: imagenet, as timm makes it, or small, at full resolution for pictures of a few "
-        "dozen pixels; null takes that of the weights"),
+        Setting(
+            "how the network begins: imagenet, as timm makes it, or small, at full resolution for pictures of a few "
+            "dozen pixels; null takes that of the weights"
+        ),
     ]
     dropout: Annotated[float, Setting("dropout rate before the head in training", minimum=0, maximum=0.9)]
     head_lr_scale: Annotated[

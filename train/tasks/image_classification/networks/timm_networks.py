@@ -13,8 +13,7 @@ from dragoman.tasks.image_classification.options import Preprocessing
 from train.tasks.image_classification.networks.classifier import PreparedNetwork
 from train.tasks.image_classification.networks.cnn import make_cnn
 from train.tasks.image_classification.networks.settings import Stem
-from train.tasks.image_classification.networks.torchvision_pair import import_timm
-from train.tasks.image_classification.networks.weights import STEM, Source, first_name
+from train.tasks.image_classification.networks.weights import STEM, Source, first_name, import_timm
 
 # Parts of timm's configuration of a network that it needs to load one; the rest says where weights were published.
 OF_ARCHITECTURE = ("classifier", "first_conv", "fixed_input_size")
@@ -80,8 +79,8 @@ def make_stem_small(network: Any, architecture: str, first_conv: str) -> None:
         if isinstance(conv, nn.Conv2d):
             begins = f"one of {'x'.join(map(str, conv.kernel_size))} and stride {conv.stride[0]}"
         raise ConfigError(
-            f"model.stem=small is for networks that begin with a convolution of 3x3 to 7x7 and stride 2; {architecture} "
-            f"begins with {begins}: set model.stem=imagenet, with images.height large enough for it"
+            f"model.stem=small is for networks that begin with a convolution of 3x3 to 7x7 and stride 2; "
+            f"{architecture} begins with {begins}: set model.stem=imagenet, with images.height large enough for it"
         )
     cut = (conv.kernel_size[0] - 3) // 2
     small = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1, bias=conv.bias is not None)

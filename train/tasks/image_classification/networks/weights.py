@@ -13,7 +13,7 @@ from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import ConfigError, DataError
 from train.data.pretrained import CONFIG, WEIGHTS, files_digest, find_pretrained
 from train.tasks.image_classification.networks.settings import Stem, TimmModel
-from train.tasks.image_classification.networks.torchvision_pair import import_timm
+from train.tasks.torchvision_pair import pair_torchvision
 
 TASK = "image_classification"
 # Among a network's own arguments in our config.json, the one that is ours: timm has no such stem.
@@ -38,6 +38,25 @@ class Source:
     stem: Stem = "imagenet"
     model_args: Mapping[str, Any]
     pretrained_cfg: Mapping[str, Any]
+
+    def head_labels(self, labels: Sequence[str], *, named: bool) -> tuple[str, ...] | None:
+        """Return the labels of the weights' head in its order, where it is for these labels; None where it is not.
+
+        With ``named``, labels were given in the order of the outputs, which counts where the head has no names.
+        """
+        if self.weights is None or self.num_classes != len(labels):
+            return None
+        if self.labels is None:
+            return tuple(labels) if named else None
+        return self.labels if sorted(self.labels) == sorted(labels) else None
+
+
+def import_timm() -> Any:
+    """Import timm, which takes seconds; our own network does without."""
+    pair_torchvision()
+    import timm
+
+    return timm
 
 
 def find_source(settings: TimmModel) -> Source:
@@ -105,7 +124,9 @@ def _of_file(settings: TimmModel, path: Path) -> Source:
     if settings.revision is not None:
         raise DataError(f"model.revision is for models of the hub, but model.path={path} is a file: leave it out")
     if path.suffix != ".safetensors" or not path.is_file():
-        raise DataError(f"model.path: {path} is no .safetensors file; give one, or a directory with {CONFIG} and {WEIGHTS}")
+        raise DataError(
+            f"model.path: {path} is no .safetensors file; give one, or a directory with {CONFIG} and {WEIGHTS}"
+        )
     config = default_config(settings.architecture)
     head = f"{first_name(config['classifier'])}.weight"
     try:

@@ -22,7 +22,10 @@ from train.tasks.text_classification.bert.embeddings import corpus_embeddings
 from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
 from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config, train_tokenizer
-from train.tasks.torchvision_pair import import_torchvision
+from train.tasks.torchvision_pair import pair_torchvision
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 FILES = ("config.json", "model.safetensors", TOKENIZER)
 # What makes two BERTs compute the same; the rest of a configuration is about training, or about other programs.
@@ -97,7 +100,6 @@ def scratch_model(
         pad_token_id=tokenizer.pad_id,
         **_fixed(labels),
     )
-    import_torchvision()
     model = transformers.BertForSequenceClassification(config)
     if settings.embeddings == "corpus":
         rows = torch.from_numpy(
@@ -303,7 +305,6 @@ def _are_nameless(labels: Sequence[str]) -> bool:
 def _load(found: Pretrained, config: Any, *, seed: int, with_head: bool) -> Any:
     """Read the weights; those of the head and of a pooler that is not there are random."""
     torch.manual_seed(seed)
-    import_torchvision()
     try:
         with quiet():
             model, info = transformers.BertForSequenceClassification.from_pretrained(
