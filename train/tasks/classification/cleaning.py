@@ -115,7 +115,8 @@ class _Sieve:
     def _note(self, split: str, reason: str, place: str, other: str | None) -> None:
         noted = self.places[split].setdefault(reason, [])
         if len(noted) < self.inputs.places:
-            noted.append(place if other is None else f"{place}, the same as {other}")
+            # Equal examples have the same places, which are all told already.
+            noted.append(place if other in (None, place) else f"{place}, the same as {other}")
 
 
 def clean(splits: Splits, classes: ClassSettings, inputs: Inputs) -> CleanCorpus:

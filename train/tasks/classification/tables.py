@@ -26,6 +26,8 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
+# Between the two places of one example.
+ALSO = ", also "
 
 ReadInput = Callable[[TableFile, Row, str], Any]
 """The reader of the input of a row, which may raise DataError; its last argument is the place for messages."""
@@ -155,7 +157,7 @@ def read_tables(settings: TableSettings, rows: LabelledRows) -> Splits:
         for each in rows.rows(file):
             split = "train" if split_column is None else _split(file, each, split_column)
             found.setdefault(split, []).append(each.example)
-            places.setdefault(each.example, each.place)
+            note_place(places, each.example, each.place)
         return found
 
     splits = read("path", settings.path, settings.split_column)
@@ -175,6 +177,13 @@ def read_tables(settings: TableSettings, rows: LabelledRows) -> Splits:
         stratified=True,
     )
     return dataclasses.replace(whole, places=places)
+
+
+def note_place(places: dict[Example, str], example: Example, place: str) -> None:
+    """Note where an example stands; one that stands in two places or more has the first two."""
+    known = places.get(example)
+    if known is None or ALSO not in known:
+        places[example] = place if known is None else f"{known}{ALSO}{place}"
 
 
 def _split(file: TableFile, found: TableRow, column: str) -> str:

@@ -6,6 +6,7 @@ before they are resized and however they are stored.
 """
 
 import dataclasses
+from typing import Any
 
 from train.data.corpus import CleanCorpus, Example, Splits
 from train.tasks.classification import cleaning
@@ -26,16 +27,15 @@ def clean(splits: Splits, classes: ClassSettings, decoded: DecodedImages) -> Cle
     decoded.add(image for _, examples in splits.items() for image, _ in examples)
     inputs = cleaning.Inputs(words=WORDS, flaw=decoded.flaw, same=decoded.same, leak=decoded.same, places=PLACES)
     corpus = cleaning.clean(splits, classes, inputs)
-    summary = [corpus.summary]
+    summary = corpus.summary
     read = sum(report.read for report in corpus.reports.values())
     broken = sum(report.dropped[reason] for report in corpus.reports.values() for reason in BROKEN)
-    if broken > MANY * read:
-        summary.append(f"{broken / read:.0%} of all images cannot be decoded (corpus.json of the run names some)")
     if "ignored_files" in splits.notes:
-        counts = splits.notes["ignored_files"]
-        assert isinstance(counts, dict)
-        summary.append(f"passed over: {', '.join(f'{count:,} {reason}' for reason, count in counts.items())}")
-    return dataclasses.replace(corpus, summary=", ".join(summary))
+        counts: Any = splits.notes["ignored_files"]
+        summary += f"; passed over: {', '.join(f'{count:,} {reason}' for reason, count in counts.items())}"
+    if broken > MANY * read:
+        summary += f"; {broken / read:.0%} of all images cannot be decoded, corpus.json of the run names some"
+    return dataclasses.replace(corpus, summary=summary)
 
 
 def named_labels(splits: Splits, classes: ClassSettings) -> Splits:

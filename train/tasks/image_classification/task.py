@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dragoman.errors import ConfigError, DataError
+from dragoman.errors import DataError
 from dragoman.tasks.classification import fits_a_line
 from dragoman.tasks.image_classification.options import Options
 from train.batches import Batch
@@ -18,11 +18,10 @@ from train.tasks.classification.classes import check_known, class_names, class_w
 from train.tasks.image_classification.baselines import fit_baselines
 from train.tasks.image_classification.cleaning import WORDS, clean
 from train.tasks.image_classification.decoded import DecodedImages
+from train.tasks.image_classification.examples import read_examples
 from train.tasks.image_classification.networks.preprocessing import choose_preprocessing, with_colours
 from train.tasks.image_classification.networks.settings import CnnModel
 from train.tasks.image_classification.settings import ImageClassificationConfig
-from train.tasks.image_classification.sources.image_folder import read_labelled_images
-from train.tasks.image_classification.sources.image_table import read_image_table
 from train.tasks.image_classification.statistics import colours
 
 if TYPE_CHECKING:
@@ -64,12 +63,7 @@ class ImageClassification(Task):
     @classmethod
     def read_files(cls, files: Sequence[Path], columns: Sequence[str] | None = None) -> list[LabelledImage]:
         """Read labelled images: a folder or an archive of class/file, or a table, by default of image and label."""
-        if len(files) != 1:
-            raise ConfigError(f"give a test set of one folder, archive or table of labels; got {files[1]} as well")
-        if columns is None and (found := read_labelled_images(files[0])) is not None:
-            return found
-        image_column, label_column = columns or ("image", "label")
-        return read_image_table(files[0], image_column, label_column, settings="columns, INPUT and REFERENCE")
+        return read_examples(files, columns)
 
     @classmethod
     def check_references(cls, options: Mapping[str, Any], examples: Sequence[LabelledImage]) -> None:

@@ -52,7 +52,8 @@ def read_images(path: Path, tell: Tell = silent) -> FoundFiles:
             if number % TOLD_EVERY == 0:
                 tell(f"reading the images of {path.name}", share)
     except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"cannot read {path}: {error}; it may be damaged, fetch or pack it again") from error
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile adds what each compression says
+        raise DataError(f"cannot read {path}: {reason}; it may be damaged, fetch or pack it again") from error
     except RuntimeError as error:  # which zipfile raises for a password
         raise DataError(f"cannot read {path}: {error}; pack it again without a password") from error
     found.images = dict(sorted(found.images.items(), key=lambda item: item[0].parts))

@@ -14,8 +14,8 @@ from train.data.corpus import Splits, with_held_out
 from train.data.folder import find_data
 from train.run.progress import Tell, silent
 from train.tasks.classification.classes import listed
-from train.tasks.classification.tables import SPLITS
-from train.tasks.image_classification.sources.image_files import ARCHIVES, ENDINGS, FoundFiles, read_images
+from train.tasks.classification.tables import SPLITS, note_place
+from train.tasks.image_classification.sources.image_files import ENDINGS, read_images
 
 LabelledImage = tuple[bytes, str]
 LAYOUT = "class/file, or train/class/file, validation/class/file and test/class/file"
@@ -42,19 +42,11 @@ class ImageFolder:
 
     def read(self, tell: Tell = silent) -> Splits:
         """Read the images; raises DataError saying what was found where the layout is another."""
-        path = find_data(self.path, setting="data.path")
-        found = read_images(path, tell)
-        if not found.images:
-            raise DataError(f"{path} holds no image ({', '.join(sorted(ENDINGS))}); {_passed_over(found)}")
-        splits: dict[str, list[LabelledImage]] = {}
-        places: dict[LabelledImage, str] = {}
-        for name, (split, label) in labels_by_layout(str(path), found.images).items():
-            example = found.images[name], label
-            splits.setdefault(split, []).append(example)
-            places.setdefault(example, f"{path}/{name}")
+        found = read_folder(find_data(self.path, setting="data.path"), tell)
+        splits = found.splits
         if "train" not in splits:
             raise DataError(
-                f"{path} has folders for {' and '.join(splits)} and none for training; name one of them train"
+                f"{self.path} has folders for {' and '.join(splits)} and none for training; name one of them train"
             )
         whole = with_held_out(
             self.name,
@@ -66,19 +58,31 @@ class ImageFolder:
             seed=self.seed,
             stratified=True,
         )
-        ignored = {"ignored_files": dict(+found.ignored)} if +found.ignored else {}
-        return dataclasses.replace(whole, places=places, notes=ignored)
+        notes = {"ignored_files": dict(found.ignored)} if found.ignored else {}
+        return dataclasses.replace(whole, places=found.places, notes=notes)
 
 
-def read_labelled_images(path: Path) -> list[LabelledImage] | None:
-    """Read a test set from a folder or archive of class/file, with splits the test alone; None for a table."""
-    if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
-        return None
-    found = read_images(path)
-    placed = labels_by_layout(str(path), found.images)
-    splits = {split for split, _ in placed.values()}
-    wanted = "test" if len(splits) > 1 else min(splits, default="")
-    return [(found.images[name], label) for name, (split, label) in placed.items() if split == wanted]
+@dataclass(frozen=True, kw_only=True)
+class LabelledFolder:
+    """The images of a folder or an archive by split, with their places and the counts of what is no image."""
+
+    splits: Mapping[str, list[LabelledImage]]
+    places: Mapping[LabelledImage, str]
+    ignored: Counter[str]
+
+
+def read_folder(path: Path, tell: Tell = silent) -> LabelledFolder:
+    """Read the images and their labels; raises DataError saying what was found where the layout is another."""
+    found = read_images(path, tell)
+    if not found.images:
+        raise DataError(f"{path} holds no image ({', '.join(sorted(ENDINGS))}); {_passed_over(found.ignored)}")
+    splits: dict[str, list[LabelledImage]] = {}
+    places: dict[LabelledImage, str] = {}
+    for name, (split, label) in labels_by_layout(str(path), found.images).items():
+        example = found.images[name], label
+        splits.setdefault(split, []).append(example)
+        note_place(places, example, f"{path}/{name}")
+    return LabelledFolder(splits=splits, places=places, ignored=+found.ignored)
 
 
 def labels_by_layout(where: str, names: Iterable[PurePosixPath]) -> Mapping[PurePosixPath, tuple[str, str]]:
@@ -87,8 +91,10 @@ def labels_by_layout(where: str, names: Iterable[PurePosixPath]) -> Mapping[Pure
     A folder around everything, such as that of an archive, is passed over.
     """
     paths = {name: name.parts for name in names}
-    # One folder around everything.
-    while len({parts[0] for parts in paths.values()} - SPLITS.keys()) == 1 and min(map(len, paths.values())) > 2:
+    while min(map(len, paths.values())) > 2:
+        around = {parts[0] for parts in paths.values()}
+        if len(around) > 1 or around.pop().lower() in SPLITS:
+            break
         paths = {name: parts[1:] for name, parts in paths.items()}
     of_splits = {parts[0] for parts in paths.values() if parts[0].lower() in SPLITS and len(parts) > 1}
     others = sorted({parts[0] for parts in paths.values()} - of_splits)
@@ -116,9 +122,8 @@ def labels_by_layout(where: str, names: Iterable[PurePosixPath]) -> Mapping[Pure
     }
 
 
-def _passed_over(found: FoundFiles) -> str:
-    counts: Counter[str] = found.ignored
-    if not +counts:
+def _passed_over(ignored: Counter[str]) -> str:
+    if not +ignored:
         return f"it is empty; give {LAYOUT}"
-    files = listed([f"{count} {reason}" for reason, count in counts.most_common()])
+    files = listed([f"{count} {reason}" for reason, count in (+ignored).most_common()])
     return f"other files there: {files}; write them as JPEG, PNG or WebP, in folders {LAYOUT}"
