@@ -143,7 +143,8 @@ def _answer(
     task, failed = predictor.task, []
 
     def prepare(item: str | bytes) -> Any:
-        (prepared,) = task.parse({**task.request_for(item), **parameters}).inputs
+        payload = {task.input_field: item} if isinstance(item, bytes) else task.request_for(item)
+        (prepared,) = task.parse({**payload, **parameters}).inputs
         return prepared
 
     outcomes = iter(predictor([entry.item for entry in chunk if isinstance(entry.item, str | bytes)], prepare))

@@ -15,7 +15,7 @@ from dragoman.items.bodies import FORM_TYPE
 
 HEADER_VALUES = "io/netty/handler/codec/http/HttpHeaderValues.class"
 # As long, as the class file tells the lengths of its texts, and no content type.
-NO_TYPE = "!" * len(FORM_TYPE)
+NO_TYPE = "-" * len(FORM_TYPE)
 
 
 def write_classes(folder: Path) -> None:

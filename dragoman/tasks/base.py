@@ -133,7 +133,7 @@ class Task:
     takes_text: ClassVar[bool] = False
     """True where a body of plain text is an input."""
     takes_files: ClassVar[bool] = False
-    """True where an input is the bytes of a file, and a body may be such bytes, or multipart with a file."""
+    """True where an input is a file: a body may be its bytes, or multipart, and a payload may hold bytes."""
     text_fields: ClassVar[frozenset[str]] = frozenset()
     """The fields that stay text in a form, where numbers and booleans have no type of their own."""
     page_paths: ClassVar[Sequence[str]] = ()

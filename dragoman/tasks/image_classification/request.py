@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.errors import InvalidInput
-from dragoman.items.bodies import JSON_TYPE, MULTIPART_TYPE, RawRequest, read_payload
+from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, MULTIPART_TYPE, RawRequest, read_payload, sent_as_form
 from dragoman.items.multipart import read_parts
 from dragoman.tasks.classification import Wording, check_body
 from dragoman.tasks.image_classification.decoding import check_size
@@ -44,6 +44,8 @@ def read_images(raw: RawRequest) -> Any:
         return {"inputs": parts[0].content}
     if raw.media_type == JSON_TYPE or raw.body.lstrip()[:1] in (b"{", b"["):
         return read_payload(RawRequest(body=raw.body, content_type=JSON_TYPE), text_field=None, text_fields=frozenset())
+    if raw.form is not None or raw.media_type == FORM_TYPE:
+        raise sent_as_form()
     return {"inputs": raw.body}
 
 

@@ -1,5 +1,6 @@
-"""A file answered line by line: its end when the engine fails, and its use of memory."""
+"""Lines and files answered as a batch: the end when the engine fails, the use of memory, and what is bad."""
 
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 import dragoman
+from deploy.conformance.corpus import picture
 from dragoman import run_inputs as module
-from dragoman.errors import ConfigError, InferenceError, InvalidInput
+from dragoman.errors import ConfigError, DataError, InferenceError, InvalidInput
 from dragoman.predictor import Predictor
 from dragoman.run_inputs import run_inputs
 
@@ -118,3 +120,91 @@ def test_a_text_is_a_line_of_json_where_json_is_asked_for(predictor, tmp_path):
     (expected,) = predictor(["the red car"])
     found = answer(tmp_path, ["the red car"], as_json=True).read_text("utf-8")
     assert found == json.dumps(expected.value.text, ensure_ascii=False) + "\n"
+
+
+class TestFiles:
+    @pytest.fixture
+    def images(self, tiny_images: Path, monkeypatch) -> Predictor:
+        monkeypatch.setattr(module, "load", lambda *_, **__: dragoman.load(tiny_images))
+        return dragoman.load(tiny_images)
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "photos"
+        for name, number in {"b.png": 1, "a/z.png": 2, "a/y.png": 3, ".thumbs/hidden.png": 4}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(picture(number, 20, 12))
+        return folder
+
+    def answer(self, *sources: Path, **options: Any) -> list[str]:
+        destination = sources[0].parent / "out.txt"
+        run_inputs(
+            "bundle",
+            sources=list(map(str, sources)),
+            destination=str(destination),
+            **{"engine": "auto", "device": "auto", "parameters": {}, "show_progress": False, **options},
+        )
+        return destination.read_text("utf-8").splitlines()
+
+    def test_those_of_a_folder_are_answered_by_name_and_hidden_ones_left_out(self, images, folder):
+        names = [folder / name for name in ("a/y.png", "a/z.png", "b.png")]
+        found = images([name.read_bytes() for name in names])
+        lines = [images.task.line(images.task.output(one.value)) for one in found]
+        expected = [f"{name}\t{line}" for name, line in zip(names, lines, strict=True)]
+        assert self.answer(folder) == expected
+        assert self.answer(*names) == expected
+
+    def test_json_holds_the_name_and_all_of_the_output(self, images, folder):
+        lines = [
+            json.loads(line) for line in self.answer(folder, as_json=True, parameters={"parameters": {"top_k": 2}})
+        ]
+        assert [line["file"] for line in lines] == [str(folder / name) for name in ("a/y.png", "a/z.png", "b.png")]
+        assert {len(line["output"]) for line in lines} == {2}
+
+    def test_a_bad_file_is_told_by_its_name_and_harms_no_other(self, images, folder, capsys, monkeypatch):
+        good = self.answer(folder)
+        (folder / "a" / "a.txt").write_text("no image")
+        (folder / "c.png").write_bytes(picture(1, 20, 12)[:60])
+        (folder / "d.png").write_bytes(bytes(images.task.limits.max_body_bytes + 1))
+        (folder / "e.png").symlink_to("/proc/self/mem")
+        monkeypatch.setattr(module, "FILES_AT_ONCE", 2)
+        with pytest.raises(InvalidInput, match="4 files could not be answered") as failed:
+            self.answer(folder)
+        assert failed.value.exit_code == 65
+        errors = dict(line.split(": ", 1) for line in capsys.readouterr().err.splitlines())
+        names = [str(folder / name) for name in ("a/a.txt", "c.png", "d.png", "e.png")]
+        assert list(errors) == names
+        assert errors[names[1]].startswith("the image is damaged")
+        assert "exceeds 8388608 bytes" in errors[names[2]]
+        assert "cannot be read" in errors[names[3]]
+        found = (folder.parent / "out.txt").read_text("utf-8").splitlines()
+        assert [line for line in found if not line.endswith("\t")] == good
+        assert found == sorted(found, key=lambda line: line.partition("\t")[0])
+
+    def test_a_name_that_would_break_a_line_is_quoted(self, images, tmp_path):
+        (tmp_path / "a\nb.png").write_bytes(picture(1, 20, 12))
+        (line,) = self.answer(tmp_path / "a\nb.png")
+        assert json.loads(line.partition("\t")[0]) == str(tmp_path / "a\nb.png")
+
+    def test_what_does_not_exist_is_told(self, images, tmp_path):
+        with pytest.raises(DataError, match=r"missing\.png: it does not exist"):
+            self.answer(tmp_path / "missing.png")
+
+    def test_standard_input_is_one_file(self, images, tmp_path, monkeypatch):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(picture(1, 20, 12))))
+        monkeypatch.chdir(tmp_path)
+        run_inputs(
+            "bundle",
+            sources=[],
+            destination="out.txt",
+            engine="auto",
+            device="auto",
+            parameters={},
+            show_progress=False,
+        )
+        assert Path("out.txt").read_text().startswith("standard input\t")
+
+
+def test_a_text_has_one_source(predictor, tmp_path):
+    with pytest.raises(ConfigError, match="reads one text, line by line, got 2"):
+        TestFiles().answer(tmp_path / "a", tmp_path / "b")
