@@ -48,7 +48,10 @@ class TrainSettings:
     adam_beta2: Annotated[float, Setting("decay of AdamW's second moment", minimum=0, maximum=0.9999)]
     label_smoothing: Annotated[float, Setting("probability mass spread over all answers", minimum=0, maximum=0.9)]
     clip_norm: Annotated[float, Setting("largest gradient norm", minimum=0.001)]
-    bf16: Annotated[Literal["auto", "off"], Setting("bfloat16 where the device has it, or never")]
+    bf16: Annotated[
+        Literal["auto", "gpu", "off"],
+        Setting("bfloat16 where the device computes with it, a CPU too; on a GPU alone; or never"),
+    ]
     log_every_steps: Annotated[int, Setting("steps between two points of the loss curve", minimum=1)]
     validate_every_steps: Annotated[int, Setting("steps between two validations", minimum=1)]
     validate_every_units: Annotated[

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import train.device
-from train.device import use_device
+from train.device import make_accelerator, use_device
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +28,24 @@ def test_a_number_of_threads_that_is_given_is_kept(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     use_device("cpu", "auto")
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("has_it", "bf16", "precision"),
+    [
+        (True, "auto", "bf16"),
+        (False, "auto", "no"),
+        (True, "gpu", "no"),
+        (True, "off", "no"),
+    ],
+)
+def test_a_cpu_trains_in_bfloat16_where_it_has_that_and_may(monkeypatch, has_it, bf16, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+    # The precision of an earlier training of the process does not stay.
+    make_accelerator("cpu", "off")
+    accelerator = make_accelerator("cpu", bf16)
+    assert accelerator.mixed_precision == precision
+    model = accelerator.prepare(torch.nn.Linear(4, 4))
+    with accelerator.autocast():
+        hidden = torch.nn.functional.linear(torch.ones(1, 4), model.weight)
+    assert hidden.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
