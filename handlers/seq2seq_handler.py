@@ -20,7 +20,16 @@ from dragoman.engines.mixing import unhurried
 from dragoman.engines.selection import configured_engine
 from dragoman.errors import DragomanError, InvalidInput
 from dragoman.http.protocol import Reply, answer, check_body_size, error_reply
-from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, RawRequest, not_a_form, repeated_form_field
+from dragoman.items.bodies import (
+    FORM_TYPE,
+    JSON_TYPE,
+    MULTIPART_TYPE,
+    Part,
+    RawRequest,
+    not_a_form,
+    repeated_form_field,
+    sent_as_form,
+)
 from dragoman.live.pointer import LOOK_EVERY_S, Following
 from dragoman.metrics.torchserve import TorchServeMetrics
 from dragoman.predictor import load
@@ -32,6 +41,8 @@ log = logging.getLogger(__name__)
 BODY_KEYS = ("body", "data")
 # A line end, or an '&' after the last field: bytes that may be missing from a form without a loss.
 FORM_SLACK_BYTES = 2
+# Far more than the headers of a part with a boundary: where a body is longer, the front end has dropped a part of it.
+PART_SLACK_BYTES = 1_024
 # Seconds for a batch; requests that it does not finish get an error. At the responseTimeout of model-config.yaml
 # TorchServe would kill the worker, and every request of the batch would fail.
 DEADLINE_S = 240
@@ -116,22 +127,35 @@ class Seq2SeqHandler:
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RawRequest | Reply:
         """Find the body of a request in the row that TorchServe made of it, or the reply that refuses it."""
+        task = self._predictor.task
         try:
             if not _is_rest(headers):
                 key = next(iter(row), None)
                 if len(row) == 1 and key in BODY_KEYS:
-                    return RawRequest(body=bytes(row[key]), content_type=JSON_TYPE)
-                return RawRequest(form=_fields(row))
+                    return RawRequest(body=bytes(row[key]))
+                return RawRequest(parts=_parts(row, headers)) if task.takes_files else RawRequest(form=_fields(row))
             # TorchServe keeps the case in which the client wrote a header's name. Of two the first counts.
             sent: dict[str, str] = {}
             for name, value in headers.items():
                 if isinstance(value, str):
                     sent.setdefault(name.lower(), value)
             content_type, length = sent.get("content-type"), sent.get("content-length", "")
-            if content_type is None or not content_type.lower().startswith(FORM_TYPE):
-                return RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
-            limit = self._predictor.task.limits.max_body_bytes
-            return _form_request(row, int(length) if length.isdecimal() else 0, limit)
+            sent_bytes, limit = int(length) if length.isdecimal() else 0, task.limits.max_body_bytes
+            raw = RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
+            if raw.media_type == FORM_TYPE:
+                check_body_size(sent_bytes, limit)
+                # The front end makes text of a form, and of a file's bytes what cannot be undone.
+                if task.takes_files:
+                    raise sent_as_form()
+                return _form_request(row, sent_bytes)
+            # Without a boundary the front end splits nothing.
+            if raw.media_type == MULTIPART_TYPE and "boundary=" in (content_type or "").lower():
+                check_body_size(sent_bytes, limit)
+                parts = _parts(row, headers)
+                if sent_bytes > sum(len(part.content) + PART_SLACK_BYTES for part in parts) and parts:
+                    raise repeated_form_field()
+                return RawRequest(content_type=content_type, parts=parts)
+            return raw
         except DragomanError as error:
             return error_reply(error)
 
@@ -150,9 +174,19 @@ def _is_rest(headers: Mapping[str, Any]) -> bool:
     return any(isinstance(value, str) for value in headers.values())
 
 
-def _form_request(row: Mapping[str, Any], sent_bytes: int, max_body_bytes: int) -> RawRequest:
+def _parts(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Part]:
+    """Read the parts of a multipart body as TorchServe hands them over, files with a content type beside them."""
+
+    def is_file(name: str) -> bool:
+        # A header of the request stands under its name as text.
+        described = headers.get(name)
+        return isinstance(described, Mapping) and bool(described.get("content-type"))
+
+    return [Part(name=name, content=bytes(value), is_file=is_file(name)) for name, value in row.items()]
+
+
+def _form_request(row: Mapping[str, Any], sent_bytes: int) -> RawRequest:
     """Read a form as TorchServe hands it over, which keeps the last of equal fields and nothing without '='."""
-    check_body_size(sent_bytes, max_body_bytes)
     fields = _fields(row)
     # The longest encoding in use: no client sends more bytes for the same text.
     quoted = partial(urllib.parse.quote, safe="")

@@ -72,7 +72,7 @@ def _route(manifest: Manifest, interface: Interface) -> Schema:
     bodies: Schema = {JSON_TYPE: {"schema": REQUEST, "examples": interface.request_examples}}
     if task.takes_text:
         bodies[TEXT_TYPE] = {"schema": interface.text or {"type": "string"}, "example": task.example_item}
-    bodies[FORM_TYPE] = {"schema": REQUEST, "example": task.request_for(task.example_item)}
+    bodies |= interface.bodies or {FORM_TYPE: {"schema": REQUEST, "example": task.request_for(task.example_item)}}
     answers = {
         name: {"value": {**example, "model": manifest.identity()} if isinstance(example, dict) else example}
         for name, example in interface.response_examples.items()

@@ -104,7 +104,7 @@ async def answer_with(
     try:
         # A full queue refuses a request before work is put into reading it.
         batcher.check_room()
-        if raw.form is None and len(raw.body) <= predictor.task.quick_body_bytes:
+        if raw.form is None and raw.size <= predictor.task.quick_body_bytes:
             request = _parse(predictor, raw)
         else:
             request = await loop.run_in_executor(parse_in, _parse, predictor, raw)
@@ -135,7 +135,7 @@ def server_fault() -> InferenceError:
 
 def _parse(predictor: Predictor, raw: RawRequest) -> Request | Reply:
     try:
-        check_body_size(len(raw.body), predictor.task.limits.max_body_bytes)
+        check_body_size(raw.size, predictor.task.limits.max_body_bytes)
         request = predictor.task.parse(predictor.task.read(raw))
         # Collected here, off the event loop: a document has thousands.
         _ = request.items

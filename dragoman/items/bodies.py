@@ -14,6 +14,7 @@ from dragoman.errors import InvalidInput
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
+MULTIPART_TYPE = "multipart/form-data"
 TEXT_TYPE = "text/plain"
 MAX_FORM_FIELDS = 1_000
 # Far more than any request needs, and far below the depth at which Python's parser gives up on a deep stack.
@@ -21,39 +22,59 @@ MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a multipart body: a file, or a field of a form."""
+
+    name: str
+    content: bytes
+    is_file: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawRequest:
-    """A request before anything is decoded; ``form`` instead of a body where a server has split the form already."""
+    """A request before anything is decoded; ``form`` or ``parts`` instead of a body where a server has split it.
+
+    ``content_type`` is None where the client named none, as gRPC never does; what that means is the task's to say.
+    """
 
     body: bytes = b""
     content_type: str | None = None
     form: Mapping[str, Sequence[str]] | None = None
+    parts: Sequence[Part] | None = None
 
     @property
-    def media_type(self) -> str:
-        """The content type without its parameters; JSON where a client names none."""
-        return (self.content_type or JSON_TYPE).partition(";")[0].strip().lower()
+    def media_type(self) -> str | None:
+        """The content type without its parameters; None where a client names none."""
+        return self.content_type.partition(";")[0].strip().lower() if self.content_type else None
+
+    @property
+    def size(self) -> int:
+        """The bytes that limits count."""
+        return len(self.body) + sum(len(part.content) for part in self.parts or ())
 
 
 def read_payload(raw: RawRequest, *, text_field: str | None, text_fields: frozenset[str]) -> Any:
     """Decode a body of JSON, a form, or plain text, which becomes the field ``text_field`` where there is one.
 
-    ``text_fields`` stay text in a form, where numbers and booleans have no type of their own. Raises InvalidInput.
+    Without a content type a body is JSON. ``text_fields`` stay text in a form, where numbers and booleans have no type
+    of their own. Raises InvalidInput.
     """
     if raw.form is not None:
         return form_payload(raw.form, text_fields)
     accepted = (JSON_TYPE, TEXT_TYPE, FORM_TYPE) if text_field else (JSON_TYPE, FORM_TYPE)
-    if raw.media_type not in accepted:
+    media_type = raw.media_type or JSON_TYPE
+    if media_type not in accepted:
         raise InvalidInput(
-            f"the content type {raw.media_type[:60]!r} is not accepted; send {', '.join(accepted[:-1])} or {FORM_TYPE}",
+            f"the content type {media_type[:60]!r} is not accepted; send {', '.join(accepted[:-1])} or {FORM_TYPE}",
             code="unsupported_media_type",
         )
     try:
         text = raw.body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8 at byte {error.start}; send UTF-8", code="malformed_json") from error
-    if raw.media_type == TEXT_TYPE:
+    if media_type == TEXT_TYPE:
         return {text_field: text}
-    return json_payload(text) if raw.media_type == JSON_TYPE else form_payload(_split_form(text), text_fields)
+    return json_payload(text) if media_type == JSON_TYPE else form_payload(_split_form(text), text_fields)
 
 
 def json_payload(text: str) -> Any:
@@ -91,6 +112,16 @@ def not_a_form() -> InvalidInput:
     """Return the error for a body that its content type calls a form and that is none, as ``curl -d`` sends JSON."""
     return InvalidInput(
         "the body was sent as a form but is none; if it is JSON, add the header 'Content-Type: application/json'",
+        code="unsupported_media_type",
+    )
+
+
+def sent_as_form() -> InvalidInput:
+    """Return the error for a form where a file is wanted, which is what ``curl --data-binary`` calls every body."""
+    return InvalidInput(
+        "the body was sent as a form, which is not accepted; name what it is, a file by the header "
+        "'Content-Type: application/octet-stream' and JSON by 'Content-Type: application/json', or send the file as "
+        f"{MULTIPART_TYPE}, as curl -F does",
         code="unsupported_media_type",
     )
 

@@ -71,7 +71,8 @@ class Request:
 class Interface:
     """The task's route in OpenAPI's terms: JSON schemas and examples of its bodies.
 
-    ``text`` describes a plain text, for a task that takes one.
+    ``text`` describes a plain text, for a task that takes one. ``bodies`` are those of further media types, such as
+    ``image/*``, in the place of a form where there are some: each a schema, perhaps with an example.
     """
 
     summary: str
@@ -81,6 +82,7 @@ class Interface:
     request_examples: Mapping[str, Any]
     response_examples: Mapping[str, Any]
     text: Schema | None = None
+    bodies: Mapping[str, Schema] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,8 @@ class Task:
     """The field of an answer that holds one output or a list of them."""
     takes_text: ClassVar[bool] = False
     """True where a body of plain text is an input."""
+    takes_files: ClassVar[bool] = False
+    """True where an input is the bytes of a file, and a body may be such bytes, or multipart with a file."""
     text_fields: ClassVar[frozenset[str]] = frozenset()
     """The fields that stay text in a form, where numbers and booleans have no type of their own."""
     page_paths: ClassVar[Sequence[str]] = ()
