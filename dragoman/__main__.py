@@ -10,7 +10,7 @@ from dragoman.atomic import to_json
 from dragoman.bundle.signature import PUBLIC_KEY_VARIABLE, SIGNATURE, configured_public_key
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
-from dragoman.run_lines import run_lines
+from dragoman.run_inputs import run_inputs
 
 EXIT_CODES = """
 exit codes: 0 done, 64 wrong command line or key, 65 bad input, 70 the engine failed, 73 cannot write the output,
@@ -29,14 +29,21 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
-        help="answer lines",
+        help="answer lines, or files",
         description="Answer a text line by line, from standard input to standard output unless files are given. An "
         "output is written as one line of text in the form of its task: a text as it is, a label with its probability "
-        "behind a tab, anything else as JSON.",
+        "behind a tab, anything else as JSON. A task whose inputs are files takes files and folders, and writes each "
+        "file's name before its output.",
         epilog="example: echo 'Where is the station?' | python -m dragoman run --bundle runs/demo/bundle" + EXIT_CODES,
     )
     run.add_argument("--bundle", required=True, help="a bundle directory")
-    run.add_argument("--input", metavar="FILE", help="read lines from this UTF-8 file, plain or .gz")
+    run.add_argument(
+        "--input",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="read lines from this UTF-8 file, plain or .gz; or these files and all in these folders, by name",
+    )
     run.add_argument("--output", metavar="FILE", help="write lines to this file, whole or not at all")
     run.add_argument("--engine", default="auto", help="auto, or an engine of the bundle's task (default: auto)")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -45,12 +52,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a further field of the request that each line becomes, as the servers take it (max_new_tokens=40)",
+        help="a further field of the request that each input becomes, as the servers take it (max_new_tokens=40)",
     )
     run.add_argument(
         "--jsonl",
         action="store_true",
-        help="write every output whole, as a line of JSON; null where there is none",
+        help="write every output whole, as a line of JSON; null where there is none; of a file as an object, with "
+        "its name",
     )
     run.add_argument("--quiet", action="store_true", help="show no progress")
     run.set_defaults(run=_run)
@@ -77,9 +85,9 @@ def _run(arguments: argparse.Namespace) -> None:
             parameters[key] = json.loads(value)
         except ValueError:
             parameters[key] = value
-    run_lines(
+    run_inputs(
         arguments.bundle,
-        source=arguments.input,
+        sources=arguments.input,
         destination=arguments.output,
         engine=arguments.engine,
         device=arguments.device,

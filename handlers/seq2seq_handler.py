@@ -133,7 +133,7 @@ class Seq2SeqHandler:
                 key = next(iter(row), None)
                 if len(row) == 1 and key in BODY_KEYS:
                     return RawRequest(body=bytes(row[key]))
-                return RawRequest(parts=_parts(row, headers)) if task.takes_files else RawRequest(form=_fields(row))
+                return RawRequest(parts=_parts(row)) if task.takes_files else RawRequest(form=_fields(row))
             # TorchServe keeps the case in which the client wrote a header's name. Of two the first counts.
             sent: dict[str, str] = {}
             for name, value in headers.items():
@@ -142,16 +142,17 @@ class Seq2SeqHandler:
             content_type, length = sent.get("content-type"), sent.get("content-length", "")
             sent_bytes, limit = int(length) if length.isdecimal() else 0, task.limits.max_body_bytes
             raw = RawRequest(body=bytes(row.get("body", b"")), content_type=content_type)
-            if raw.media_type == FORM_TYPE:
+            # A front end started for files leaves forms as they are (deploy.torchserve.undecoded_forms).
+            is_decoded = "body" not in row or _type_of("body", headers) != FORM_TYPE
+            if raw.media_type == FORM_TYPE and is_decoded:
                 check_body_size(sent_bytes, limit)
-                # The front end makes text of a form, and of a file's bytes what cannot be undone.
                 if task.takes_files:
                     raise sent_as_form()
                 return _form_request(row, sent_bytes)
             # Without a boundary the front end splits nothing.
             if raw.media_type == MULTIPART_TYPE and "boundary=" in (content_type or "").lower():
                 check_body_size(sent_bytes, limit)
-                parts = _parts(row, headers)
+                parts = _parts(row)
                 if sent_bytes > sum(len(part.content) + PART_SLACK_BYTES for part in parts) and parts:
                     raise repeated_form_field()
                 return RawRequest(content_type=content_type, parts=parts)
@@ -174,15 +175,16 @@ def _is_rest(headers: Mapping[str, Any]) -> bool:
     return any(isinstance(value, str) for value in headers.values())
 
 
-def _parts(row: Mapping[str, Any], headers: Mapping[str, Any]) -> list[Part]:
-    """Read the parts of a multipart body as TorchServe hands them over, files with a content type beside them."""
+def _parts(row: Mapping[str, Any]) -> list[Part]:
+    """Read the parts of a multipart body as TorchServe hands them over, the last one of equal names alone."""
+    return [Part(name=name, content=bytes(value)) for name, value in row.items()]
 
-    def is_file(name: str) -> bool:
-        # A header of the request stands under its name as text.
-        described = headers.get(name)
-        return isinstance(described, Mapping) and bool(described.get("content-type"))
 
-    return [Part(name=name, content=bytes(value), is_file=is_file(name)) for name, value in row.items()]
+def _type_of(name: str, headers: Mapping[str, Any]) -> str:
+    """Return the content type that TorchServe notes beside an input; empty where there is none."""
+    # A header of the request stands under its name as text.
+    noted = headers.get(name)
+    return str(noted.get("content-type", "")) if isinstance(noted, Mapping) else ""
 
 
 def _form_request(row: Mapping[str, Any], sent_bytes: int) -> RawRequest:

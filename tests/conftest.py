@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from train.tasks.torchvision_pair import pair_torchvision
+
 # One thread a process: several servers and engines share two cores here, and larger pools collapse when they do.
 os.environ["OMP_NUM_THREADS"] = "1"
 # What engines found out of this machine is kept where the other caches of tests are, and not in the user's own.
@@ -16,6 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# Tests import transformers, and with it torchvision, before anything of ours does.
+pair_torchvision()
 
 # Files of tests lie in memory where there is room: SQLite and bundles wait for the disk at each commit, for a third of
 # the suite's time. Not where programs cannot be started from there, as in many containers.
@@ -29,7 +34,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("DRAGOMAN_DATA") or ROOT.parent / "shared" / "data")
 TIERS = ("unit", "integration", "serving", "gpu")
 # The fixture of a small bundle of each task.
-BUNDLES = {"translation": "tiny_bundle", "text_classification": "tiny_classifier"}
+BUNDLES = {
+    "translation": "tiny_bundle",
+    "text_classification": "tiny_classifier",
+    "image_classification": "tiny_images",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,6 +80,15 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, toy_sentences: lis
     from tests.tiny_classifier import write_tiny_classifier
 
     return write_tiny_classifier(tmp_path_factory.mktemp("classifier"), toy_sentences, limits=Limits())
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the bundle of a classifier of images with random weights, and the limits that bundles have by default."""
+    from dragoman.tasks.image_classification.options import Limits
+    from tests.tiny_images import write_tiny_images
+
+    return write_tiny_images(tmp_path_factory.mktemp("images"), limits=Limits())
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from typing import Any
 from tests.conftest import ROOT
 
 PRELOADED = (
+    # Before transformers, which imports torchvision.
+    "tests.conftest",
     "tests.integration.promoting",
     "alembic.command",
     "ctranslate2.converters",
@@ -33,8 +35,12 @@ PRELOADED = (
     "model_registry.versions.registry",
     "optuna",
     "sacrebleu",
+    "onnxscript",
+    "sklearn.linear_model",
     "sklearn.svm",
+    "torch.onnx._internal.exporter._core",
     "train.session",
+    "train.tasks.image_classification.networks.export",
     "train.tasks.text_classification.bert.conversion",
     "train.tasks.translation.task",
     "transformers.models.bert.modeling_bert",

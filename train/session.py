@@ -17,7 +17,7 @@ from train.fitting.prepare import prepare
 from train.run import record
 from train.run.figures import draw_curves
 from train.run.history import read_history
-from train.run.progress import Display, TrainingProgress
+from train.run.progress import TrainingProgress
 from train.run.recorder import OpenRecorder, Recorder
 from train.run.run_dir import (
     RunDir,
@@ -56,11 +56,12 @@ def resume(config: Config, path: Path, open_recorder: OpenRecorder) -> int:
     return 0
 
 
-def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: Display) -> int:
+def _train(config: Config, run: RunDir, open_recorder: OpenRecorder, display: TrainingProgress) -> int:
     # 1. Prepare: read and clean the corpus, make the model, encode, find the last checkpoint.
     use_device(config.train.device, config.train.threads)
     display.stage(f"reading {config.data.name}")
     task = task_class(config.task.name)(config)
+    task.tell = display.working
     corpus = task.clean(task.read())
     prepared = prepare(task, corpus, config.train, run, display)
     fitting = Fitting(prepared, run, config.train, digest=training_digest(config), display=display)

@@ -11,6 +11,7 @@ from dragoman.errors import ConfigError
 TASKS: dict[str, str] = {
     "translation": "train.tasks.translation.task:Translation",
     "text_classification": "train.tasks.text_classification.task:TextClassification",
+    "image_classification": "train.tasks.image_classification.task:ImageClassification",
 }
 
 

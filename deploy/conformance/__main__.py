@@ -3,7 +3,7 @@
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from deploy.conformance.compare import compare
 from deploy.conformance.servers import Endpoint, OverGrpc, OverHttp, Packaged, running_servers
 from deploy.run.commands import StepFailedError, run_command
 from deploy.torchserve.grpc_client import InferenceClient
-from dragoman.bundle.store import MANIFEST
+from dragoman.bundle.store import MANIFEST, open_bundle
 from dragoman.errors import ConfigError, DataError, run_cli
+from dragoman.items.files import list_files
 from dragoman.task_table import TASKS
+from dragoman.tasks.base import task_class
 from scoring.held_out import HeldOutError, read_held_out
 
 
@@ -24,7 +26,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     bundle = arguments.bundle or newest_bundle(arguments.task)
-    items = _items(arguments.items) if arguments.items else []
+    items = _items(arguments.items, bundle) if arguments.items else []
     with _servers(arguments, bundle, console) as servers:
         conformance = compare(bundle, servers, items, console.print)
     conformance.show(console)
@@ -89,15 +91,18 @@ def _parser() -> argparse.ArgumentParser:
         "--items",
         type=Path,
         metavar="FILE",
-        help="also send each item of a held-out set (runs/<id>/held_out/test.parquet), or each line of a text file",
+        help="also send each item of a held-out set (runs/<id>/held_out/test.parquet), each line of a text file, or "
+        "each file of a folder",
     )
     return parser
 
 
-def _items(path: Path) -> list[str | bytes]:
+def _items(path: Path, bundle: Path) -> Sequence[str | bytes]:
     try:
         if path.suffix == ".parquet":
             return [item.input for item in read_held_out(path)]
+        if task_class(open_bundle(bundle).manifest.task).takes_files:
+            return [file.read_bytes() for file in list_files([path])]
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (HeldOutError, OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error

@@ -146,8 +146,7 @@ def compare_items(
     report: Callable[[str], None],
 ) -> list[ItemReport]:
     """Send each item by a request of its own, many at a time, so that the servers batch as they please."""
-    bodies = [json.dumps({**task.request_for([item]), **tie.options}).encode() for item in items]
-    requests = [RawRequest(body=body, content_type=JSON_TYPE) for body in bodies]
+    requests = [_request_for(item, task, tie) for item in items]
     reference = _replies(requests, engine)
     reports = []
     for server in servers:
@@ -166,6 +165,14 @@ def compare_items(
     return reports
 
 
+def _request_for(item: Any, task: type[Task], tie: Tie) -> RawRequest:
+    """Send a file's bytes as they are, and anything else as a list of one in JSON."""
+    if isinstance(item, bytes) and task.takes_files:
+        return RawRequest(body=item)
+    body = json.dumps({**task.request_for([item]), **tie.options}).encode()
+    return RawRequest(body=body, content_type=JSON_TYPE)
+
+
 def _replies(requests: Sequence[RawRequest], endpoint: Endpoint) -> list[Reply]:
     """Collect the answers, and where there is none, an error that equals no answer."""
 
@@ -180,8 +187,11 @@ def _replies(requests: Sequence[RawRequest], endpoint: Endpoint) -> list[Reply]:
 
 
 def _same(expected: Reply, found: Reply, task: type[Task]) -> bool:
-    """Tell whether the outputs are equal, or, where the engine or the server refuses the item, the errors."""
-    if expected.error or found.error:
+    """Tell whether the outputs are equal, or, where the engine or the server refuses the item, the errors.
+
+    The answer to a file's bytes, which are sent without a list, is compared whole.
+    """
+    if expected.error or found.error or task.takes_files:
         return found.body == expected.body
     return task.outputs_of(expected.body) == task.outputs_of(found.body)
 

@@ -16,6 +16,7 @@ from deploy.torchserve.config import PORT_OPTIONS, Ports
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.errors import DataError, UnavailableError, run_cli
+from dragoman.items.bodies import JSON_TYPE
 from dragoman.tasks.base import task_class
 
 # `--log -`: with the output of this process.
@@ -29,7 +30,7 @@ TorchServe is ready; Ctrl-C stops it. Its log: {log}
   metrics     {metrics_url}
 
 try it:
-  curl {url} -H 'Content-Type: application/json' -d {body}
+  curl {url} -H 'Content-Type: {media_type}' {body}
   python -m deploy.torchserve.grpc_client --address {grpc_address} --model {model} --task {task} {item}
 """
 
@@ -47,10 +48,14 @@ def main() -> int:
         if front_end is not None:
             print(f"on CUDA, in place of the numbers in the archive's model-config.yaml: {front_end}", flush=True)
         with TorchServeProcess(mar, log=log, ports=ports, host=arguments.host, front_end=front_end) as server:
-            # The model's example, as words of a shell.
-            body = shlex.quote(json.dumps(server.example, ensure_ascii=False))
-            item = shlex.quote(str(task_class(server.task).example_item))
-            print(READY.format(**{**vars(server), "body": body, "item": item, "log": log or "below"}), flush=True)
+            task = task_class(server.task)
+            # The model's example, as words of a shell; or a file that its reader has.
+            media_type, body, item = "application/octet-stream", "--data-binary @FILE", "FILE"
+            if not task.takes_files:
+                media_type, item = JSON_TYPE, shlex.quote(str(task.example_item))
+                body = f"-d {shlex.quote(json.dumps(server.example, ensure_ascii=False))}"
+            words = {"media_type": media_type, "body": body, "item": item, "log": log or "below"}
+            print(READY.format(**{**vars(server), **words}), flush=True)
             try:
                 server.wait()
             except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from deploy.torchserve.config import missing, torchserve_home
 from dragoman.errors import ConfigError, InferenceError, InvalidInput, UnavailableError, run_cli
 from dragoman.http.protocol import Body
+from dragoman.items.files import list_files
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import task_class
 
@@ -35,8 +36,8 @@ TIMEOUT_S = 60.0
 class InferenceClient:
     """A connection to one TorchServe, which threads may share; a context manager that closes it.
 
-    A payload is a JSON body, given as bytes or as the mapping to encode. TorchServe's gRPC has no status for a request
-    that the model refuses: the body of such an answer holds ``error`` and ``code`` (see ``checked``).
+    A payload is a body, given as bytes, or as the mapping to encode as JSON. TorchServe's gRPC has no status for a
+    request that the model refuses: the body of such an answer holds ``error`` and ``code`` (see ``checked``).
     """
 
     def __init__(self, address: str) -> None:
@@ -139,11 +140,12 @@ def main() -> None:
     parser.add_argument("--address", default="127.0.0.1:7070", help="host and port of gRPC (default: %(default)s)")
     parser.add_argument("--model", required=True, help="the model's name, as the server was started with it")
     parser.add_argument("--task", choices=sorted(TASKS), default=next(iter(TASKS)), help="its task (%(default)s)")
-    parser.add_argument("item", nargs="+", help="an input of the model, a text")
+    parser.add_argument("item", nargs="+", help="an input of the model: a text, or a file's name")
     arguments = parser.parse_args()
     task = task_class(arguments.task)
     with InferenceClient(arguments.address) as client:
-        body = checked(client.predict(arguments.model, task.request_for(arguments.item)))
+        items = [path.read_bytes() for path in list_files(arguments.item)] if task.takes_files else arguments.item
+        body = checked(client.predict(arguments.model, task.request_for(items)))
     for output in task.outputs_of(body):
         print(output if isinstance(output, str) else task.line(output))
 

@@ -16,6 +16,7 @@ from deploy.run.server_process import LOOPBACK, POLL_S, ServerProcess
 from deploy.torchserve.config import Archive, Ports, java, properties, torchserve_home
 from deploy.torchserve.front_end import FrontEnd, unpack
 from deploy.torchserve.local_api import EXAMPLE_FILE, describe, has_ready_worker
+from deploy.torchserve.undecoded_forms import write_classes
 from dragoman import atomic
 from dragoman.engines.selection import configured_engine
 from dragoman.errors import ConfigError, OutputError, UnavailableError
@@ -28,6 +29,8 @@ WORKER_DIED = "Backend worker process died."
 LOGGING = Path(__file__).with_name("log4j2.xml")
 HOME_PREFIX = "torchserve-"
 CONFIG_FILE = "config.properties"
+# Of the server's own directory; there where forms are not decoded.
+CLASSES = "classes"
 # Of an address in the file system, with the zero that ends it left out (unix(7)).
 SOCKET_PATH_BYTES = 107
 ANYWHERE = "0.0.0.0"  # noqa: S104 - a host that is asked for, no default
@@ -87,6 +90,8 @@ class TorchServeProcess(ServerProcess):
                     f"{SOCKET_PATH_BYTES} bytes; set TMPDIR to a directory with a shorter name"
                 )
             self._write_files(archive, host, front_end)
+            if task.takes_files:
+                write_classes(self._home / CLASSES)
             super().__init__(
                 _command(self._home),
                 name=f"TorchServe with {archive.path.name}",
@@ -174,7 +179,8 @@ def wait_until_idle(time_used: Callable[[], float | None], within_s: float) -> b
 def _command(home: Path) -> list[str]:
     # Java itself: the command `torchserve` would not pass signals on to it.
     options = [f"-Dmodel_server_home={torchserve_home()}", f"-Djava.io.tmpdir={home / 'temp'}"]
-    options += [f"-Dlog4j.configurationFile={LOGGING.as_uri()}", "-cp", str(torchserve_home() / "ts/frontend/*")]
+    classes = f"{home / CLASSES}:{torchserve_home() / 'ts/frontend/*'}"
+    options += [f"-Dlog4j.configurationFile={LOGGING.as_uri()}", "-cp", classes]
     return [str(java()), *options, "org.pytorch.serve.ModelServer", "--python", sys.executable, "--no-config-snapshot"]
 
 

@@ -27,7 +27,6 @@ class Part:
 
     name: str
     content: bytes
-    is_file: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def split_parts(body: bytes, content_type: str) -> list[Part]:
         if len(parts) == MAX_PARTS:
             raise _not_multipart(f"it has more than {MAX_PARTS} parts")
         field = options[b"name"].decode("utf-8", "replace")
-        parts.append(Part(name=field, content=bytes(content), is_file=b"filename" in options))
+        parts.append(Part(name=field, content=bytes(content)))
 
     def added_to(buffer: bytearray) -> Callable[[bytes, int, int], None]:
         def add(data: bytes, start: int, stop: int) -> None:
@@ -73,4 +73,4 @@ def split_parts(body: bytes, content_type: str) -> list[Part]:
 
 
 def _not_multipart(reason: str) -> InvalidInput:
-    return InvalidInput(f"the body is not {MULTIPART_TYPE}: {reason}; send one file, as curl -F file=@photo.jpg does")
+    return InvalidInput(f"the body is not {MULTIPART_TYPE}: {reason}; send one file, as curl -F file=@name does")

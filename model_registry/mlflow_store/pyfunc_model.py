@@ -30,7 +30,9 @@ class BundleModel(PythonModel):  # type: ignore[misc]  # MLflow is untyped
         """Answer row by row, in order."""
         task = self.predictor.task
         rows = model_input[list(self.columns.inputs)].to_dict("records")
-        requests = [RawRequest(body=json.dumps({**row, **(params or {})}).encode("utf-8")) for row in rows]
+        # The task writes the input itself, which may be bytes.
+        bodies = [{**row, **task.request_for(row[task.input_field]), **(params or {})} for row in rows]
+        requests = [RawRequest(body=json.dumps(body).encode("utf-8")) for body in bodies]
         replies = answer(self.predictor, requests)
         answers = [{"error": reply.error["error"]} if reply.error else task.row(reply.body) for reply in replies]
         found = {column: [row.get(column) for row in answers] for column in (*self.columns.outputs, "error")}

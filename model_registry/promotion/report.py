@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dragoman import atomic
-from model_registry.gate.guards import Guard
+from model_registry.gate.guards import NOT_SURELY, Guard
 from model_registry.gate.settings import GateSettings
 from model_registry.gate.verdict import Judgement
 from model_registry.promotion.decision import ChampionChange
@@ -101,6 +101,8 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
         theirs = "" if guard.champion is None else f"{guard.champion:.4g}"
         # A name may end in anybody's word, such as a label in brackets.
         name, result = escape(guard.name), "passed" if guard.passed else "[bold]FAILED[/bold]"
+        if guard.passed and guard.note.startswith(NOT_SURELY):
+            result += f", {guard.note}"
         table.add_row(name, value, theirs, guard.accepted, result)
     console.print(table)
     for label in judgement.left_out:

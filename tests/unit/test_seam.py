@@ -13,7 +13,7 @@ WORDS = re.compile(
     r"|bert|classif|\br8\b|wordpiece|minilm|tf-?idf|svm|\bf1\b|mcnemar|\barticles?\b|\btopics?\b"
     # Not `digits` and `pictures`: the road writes numbers with digits, and keeps what every task draws of its outputs.
     r"|onnx|timm\b|torchvision|resnet|imagenet|cifar|pillow|\bpil\b|jpe?g|webp|exif|pixel|\brgb|\bcnn\b|convolution"
-    r"|augment|mirrored|\bphotos?\b|handwrit",
+    r"|augment|\bphotos?\b|handwrit",
     re.IGNORECASE,
 )
 # An image is a container's where servers are packed and run; elsewhere the word would speak of a task.

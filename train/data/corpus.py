@@ -33,6 +33,8 @@ class Splits:
     """References are classes, and each has its share in every hold-out and fold."""
     places: Mapping[Example, str] = field(default_factory=dict, compare=False, repr=False)
     """Where an example was read, such as ``x.csv line 17``, for messages; may be empty."""
+    notes: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What else the report of the corpus tells of its reading, ready for JSON."""
 
     def items(self) -> Iterator[tuple[str, Sequence[Example]]]:
         """Give every split with its name: train, validation, then the test sets."""
@@ -108,6 +110,7 @@ class CleanCorpus:
         return {
             "name": self.splits.name,
             "fingerprint": self.fingerprint,
+            **self.splits.notes,
             "splits": {
                 name: {
                     "digest": self.digests[name],

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dragoman.bundle.manifest import BaseModel
 from dragoman.errors import DataError, UnavailableError
-from dragoman.task_table import TASKS
 from dragoman.tasks.base import task_class
 from train.data.hub import require_hub
+from train.task_table import TASKS, find_task
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 # Loaded with weights_only, so that nothing in the file is run; copies, since safetensors refuses tensors that share.
@@ -72,12 +72,12 @@ def require_family(folder: Path, task: str) -> None:
     """Raise DataError when a model directory holds a model of a family that the task does not take."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        found = config.get("model_type")
+        found = find_task(task).family(config)
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"cannot read {folder / CONFIG}: {error}") from error
     accepted = task_class(task).model_config_keys
     if found not in accepted:
-        others = [name for name in TASKS if found in task_class(name).model_config_keys]
+        others = [name for name in TASKS if find_task(name).family(config) in task_class(name).model_config_keys]
         hint = f"; it is one for task={' or task='.join(others)}" if others else ""
         raise DataError(
             f"{folder} holds a model of type {found!r}; {task} takes {' or '.join(accepted)} (model_type){hint}"

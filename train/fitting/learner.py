@@ -95,9 +95,10 @@ class TaskLearner:
             batch = {name: tensor.to(device) for name, tensor in collated.items()}
             weight = self._task.loss_weight(batch)
             # Each batch's loss is a mean over its own number of items or tokens.
-            total += float(self._task.loss(model, batch, label_smoothing=0.0)) * weight
+            loss, found = self._task.loss_and_outputs(model, batch)
+            total += float(loss) * weight
             weights += weight
-            for row, output in zip(part, self._task.outputs(model, batch), strict=True):
+            for row, output in zip(part, found, strict=True):
                 outputs[row] = output
         scores = {name.lower(): score_of(metric(name), outputs, self._references) for name in self._task.metrics}
         return {"loss": total / weights, **scores}

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,6 +15,13 @@ from train.run.history import CurvePoint
 SECONDS_BETWEEN_LINES = 10.0
 # The length of the bar, in whose units the progress is told.
 SCALE = 1000
+
+Tell = Callable[[str, float], None]
+"""A listener to the progress of a step before training: what is being done, and the share of it that is done."""
+
+
+def silent(text: str, share: float) -> None:
+    """Tell nobody."""
 
 
 class Display(Protocol):
@@ -34,6 +42,7 @@ class TrainingProgress:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._last_line = 0.0
+        self._step = ""
         self._figures: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -53,6 +62,14 @@ class TrainingProgress:
     def stage(self, text: str) -> None:
         """Say what begins now."""
         self._console.print(text, markup=False)
+
+    def working(self, text: str, share: float) -> None:
+        """Show how much of a step before training is done; a step is told by its text."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=share * SCALE, description=text)
+        elif text != self._step or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._console.print(f"{text}: {share:.0%}" if text == self._step else text, markup=False)
+            self._step, self._last_line = text, time.monotonic()
 
     def show(self, point: CurvePoint) -> None:
         """Show a point of the curves."""

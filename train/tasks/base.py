@@ -8,7 +8,7 @@ Nothing heavy is imported with this module, since settings are checked before to
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from scoring.table import metric
 from train.batches import Batch, Indices, Lengths
 from train.config.settings import Config
 from train.data.corpus import CleanCorpus, Example, Splits
+from train.run.progress import Tell, silent
 from train.task_table import find_task
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
 Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 """Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
 
-Answered = tuple[Sequence[Any], Sequence[Any]]
-"""The outputs for a held-out set, as metrics take them, and the references, in the same order."""
+
+class Answered(NamedTuple):
+    """A held-out set with the outputs for it, as metrics take them, in the same order."""
+
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    references: Sequence[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,8 @@ class Task:
         self.config: Any = config
         self.base_model: BaseModel | None = None
         """The weights that ``make_model`` started from, if there were any."""
+        self.tell: Tell = silent
+        """A listener to the reading and cleaning of a corpus, where that takes a while."""
 
     @classmethod
     def figures(cls) -> dict[str, bool]:
@@ -90,6 +98,11 @@ class Task:
     @classmethod
     def check_references(cls, options: Mapping[str, Any], examples: Sequence[Example]) -> None:
         """Raise DataError where no model of these options could give a reference; by default anything goes."""
+
+    @classmethod
+    def family(cls, config: Mapping[str, Any]) -> Any:
+        """Name the family of models that a ``config.json`` describes; by default what it calls its ``model_type``."""
+        return config.get("model_type")
 
     # The corpus
 
@@ -158,6 +171,10 @@ class Task:
         """Give the model's output for every row, as the metrics take it; quick, for use while training."""
         raise NotImplementedError
 
+    def loss_and_outputs(self, model: Any, batch: Batch) -> "tuple[torch.Tensor, Sequence[Any]]":
+        """Compute the loss of a validation batch and its outputs; overridden where one pass gives both."""
+        return self.loss(model, batch, label_smoothing=0.0), self.outputs(model, batch)
+
     # The weights that were chosen
 
     def finish(self, model: Any, validation: Sequence[Example]) -> Mapping[str, float]:
@@ -169,7 +186,7 @@ class Task:
         return ()
 
     def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
-        """Draw the outputs for the held-out sets, as PNG files by their names; by default nothing."""
+        """Draw the held-out sets and the outputs for them, as PNG files by their names; by default nothing."""
         return {}
 
     # The bundle

@@ -55,7 +55,7 @@ def read_header(data: bytes) -> Picture:
         return _read_png(data)
     if is_webp(data):
         return _read_webp(data)
-    raise unsupported("this is no JPEG, PNG or WebP")
+    raise unsupported("this is no image of a kind that is accepted" if data else "there is no image, nothing was sent")
 
 
 def is_image(data: bytes) -> bool:

@@ -4,6 +4,7 @@ import base64
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.bundle.model_card import Card
+from dragoman.items.bodies import MULTIPART_TYPE
 from dragoman.tasks.base import Interface, Schema
 from dragoman.tasks.classification import entries_schema, listed, parameters_schema
 from dragoman.tasks.image_classification.options import Limits, Options
@@ -14,6 +15,7 @@ EXAMPLE_IN_BASE64 = (
 )
 EXAMPLE = base64.b64decode(EXAMPLE_IN_BASE64)
 FORMATS = "JPEG (also a phone's MPO), PNG or WebP, of 8 bits a colour and one frame"
+FILE: Schema = {"type": "string", "format": "binary"}
 
 
 def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
@@ -51,6 +53,11 @@ def route(manifest: Manifest, options: Options, limits: Limits) -> Interface:
             "list": {"value": {"inputs": [EXAMPLE_IN_BASE64, EXAMPLE_IN_BASE64], "parameters": {"top_k": 1}}},
         },
         response_examples={"image": answer, "list": [answer[:1], answer[:1]]},
+        bodies={
+            "image/*": {"schema": FILE},
+            "application/octet-stream": {"schema": FILE},
+            MULTIPART_TYPE: {"schema": {"type": "object", "required": ["file"], "properties": {"file": FILE}}},
+        },
     )
 
 

@@ -48,9 +48,10 @@ class Options:
 class Limits(base.Limits):
     """The limits of a server; sizes in bytes and pixels.
 
-    ``max_pixels`` is looked at before an image is decoded: a file of a few kilobytes may stand for gigabytes.
+    ``max_pixels`` is looked at before an image is decoded: a file of a few kilobytes may stand for gigabytes. It holds
+    for all images of a request together, one of which may be that large.
     """
 
     max_body_bytes: Annotated[int, Setting("bytes of a request's body", minimum=1)] = 8_388_608
     max_items: Annotated[int, Setting("images of a request", minimum=1)] = 64
-    max_pixels: Annotated[int, Setting("pixels of an image, width times height", minimum=1)] = 16_777_216
+    max_pixels: Annotated[int, Setting("pixels of a request's images together", minimum=1)] = 16_777_216

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.errors import InvalidInput
-from dragoman.items.bodies import JSON_TYPE, RawRequest, read_payload
+from dragoman.items.bodies import FORM_TYPE, JSON_TYPE, MULTIPART_TYPE, RawRequest, read_payload, sent_as_form
+from dragoman.items.multipart import read_parts
 from dragoman.tasks.classification import Wording, check_body
+from dragoman.tasks.image_classification.decoding import check_size
 from dragoman.tasks.image_classification.headers import Picture, is_image, read_header
-from dragoman.tasks.image_classification.options import Limits
+from dragoman.tasks.image_classification.options import Limits, Options
 
 WORDING = Wording(one="an image", member="an image in base64", many="images in base64", example="base64")
 
@@ -35,32 +37,40 @@ def read_images(raw: RawRequest) -> Any:
     """
     if is_image(raw.body):
         return {"inputs": raw.body}
+    if raw.parts is not None or raw.media_type == MULTIPART_TYPE:
+        parts = read_parts(raw)
+        if len(parts) != 1:
+            raise InvalidInput(f"the form must hold one file alone, got {len(parts)} parts; for several send JSON")
+        return {"inputs": parts[0].content}
     if raw.media_type == JSON_TYPE or raw.body.lstrip()[:1] in (b"{", b"["):
         return read_payload(RawRequest(body=raw.body, content_type=JSON_TYPE), text_field=None, text_fields=frozenset())
-    if not raw.body:
-        raise InvalidInput("the body is empty; send an image file")
+    if raw.form is not None or raw.media_type == FORM_TYPE:
+        raise sent_as_form()
     return {"inputs": raw.body}
 
 
-def parse_request(payload: Any, *, num_labels: int, limits: Limits) -> Images:
+def parse_request(payload: Any, *, options: Options, limits: Limits) -> Images:
     """Check a payload and the headers of its images; raises InvalidInput with the field and the accepted values."""
-    body = check_body(payload, WORDING, types=str | bytes, most=limits.max_items, num_labels=num_labels)
-    pictures, total = [], 0
+    body = check_body(payload, WORDING, types=str | bytes, most=limits.max_items, num_labels=len(options.labels))
+    pictures: list[Picture] = []
     fields = tuple(
         field if isinstance(value, str) else None for value, field in zip(body.inputs, body.fields, strict=True)
     )
+    total = 0
     for value, field in zip(body.inputs, fields, strict=True):
         with naming(field):
-            pictures.append(read_header(value if isinstance(value, bytes) else from_base64(value)))
-            total += pictures[-1].width * pictures[-1].height
+            picture = read_header(value if isinstance(value, bytes) else from_base64(value))
+            check_size(picture, options.preprocessing, max_pixels=limits.max_pixels)
+            pictures.append(picture)
+            total += picture.width * picture.height
             # All together, since each takes its time: a list of small files may stand for many large images.
-            if total > limits.max_pixels and len(pictures) > 1:
+            if total > limits.max_pixels:
                 raise InvalidInput(
                     f"it takes the images of this request beyond {limits.max_pixels} pixels, the limit of all "
                     "together; send several requests",
                     code="image_too_large",
                 )
-    return Images(pictures=tuple(pictures), fields=tuple(fields), is_list=body.is_list, top_k=body.top_k)
+    return Images(pictures=tuple(pictures), fields=fields, is_list=body.is_list, top_k=body.top_k)
 
 
 def from_base64(text: str) -> bytes:
@@ -70,12 +80,9 @@ def from_base64(text: str) -> bytes:
         if not head.endswith(";base64"):
             raise InvalidInput("the data: URL is not in base64; write data:image/jpeg;base64, before the data")
     try:
-        data = base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise InvalidInput("this is not base64; encode the bytes of the file, without line breaks") from error
-    if not data:
-        raise InvalidInput("there is no image; send the bytes of the file in base64")
-    return data
 
 
 @contextlib.contextmanager

@@ -35,7 +35,12 @@ class ImageClassification(Classifier):
     model_config_keys = MODEL_CONFIG_KEYS
     # The smallest file may stand for millions of pixels, so none is decoded on an event loop.
     quick_body_bytes = 0
+    takes_files = True
     example_item = interface.EXAMPLE
+    variations: ClassVar = {
+        "jpeg": "dragoman.tasks.image_classification.variations:jpeg",
+        "mirrored": "dragoman.tasks.image_classification.variations:mirror",
+    }
 
     def open(self, bundle: Bundle, *, engine: str, device: str) -> Any:
         """Open the engine, and check that it fits the manifest; raises BundleError or ConfigError."""
@@ -99,7 +104,7 @@ class ImageClassification(Classifier):
     def parse(self, payload: Any) -> Request:
         """Read the headers of all images of a body, and decode them; raises InvalidInput naming the field."""
         preprocessing, max_pixels = self.options.preprocessing, self.limits.max_pixels
-        sent = parse_request(payload, num_labels=len(self.options.labels), limits=self.limits)
+        sent = parse_request(payload, options=self.options, limits=self.limits)
         inputs = []
         for picture, field in zip(sent.pictures, sent.fields, strict=True):
             with naming(field):

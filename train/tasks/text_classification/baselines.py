@@ -1,14 +1,10 @@
 """Simple methods beside which every score of a classifier stands: the majority class, and words with a linear SVM."""
 
-from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 from train.data.corpus import Example
 from train.tasks.base import Baseline
-
-# Neither has probabilities, so there is nothing to calibrate.
-METRICS = ("macro-F1", "accuracy")
+from train.tasks.classification.baselines import METRICS, majority_class
 
 
 def fit_baselines(training: Sequence[Example]) -> list[Baseline]:
@@ -18,8 +14,7 @@ def fit_baselines(training: Sequence[Example]) -> list[Baseline]:
     from sklearn.svm import LinearSVC
 
     texts, labels = [text for text, _ in training], [label for _, label in training]
-    majority = Counter(labels).most_common(1)[0][0]
-    found = [Baseline(name="majority class", metrics=METRICS, answer=partial(_always, majority))]
+    found = [majority_class(training)]
     # Words and pairs of words; the SVM has its default settings.
     words = TfidfVectorizer(ngram_range=(1, 2))
     # A word has two letters or digits at least. Fitting fails where no text has one, only signs for instance.
@@ -33,7 +28,3 @@ def fit_baselines(training: Sequence[Example]) -> list[Baseline]:
             )
         )
     return found
-
-
-def _always(label: str, texts: Sequence[str]) -> list[dict[str, float]]:
-    return [{label: 1.0} for _ in texts]

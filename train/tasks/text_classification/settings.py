@@ -7,8 +7,8 @@ from dragoman.strict import Setting, Variants
 from dragoman.tasks.text_classification.options import Limits
 from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS
 from train.config.settings import Config
+from train.tasks.classification.classes import ClassSettings
 from train.tasks.text_classification.bert.settings import MODEL_KINDS, ScratchModel
-from train.tasks.text_classification.cleaning import ClassSettings
 from train.tasks.text_classification.data_kinds import DATA_KINDS, data_settings
 
 

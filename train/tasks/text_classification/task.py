@@ -1,10 +1,9 @@
 """The training half of text classification."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,29 +11,21 @@ from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.text_classification.options import Options
 from dragoman.tasks.text_classification.windows import SPECIAL_TOKENS, cut_windows
 from dragoman.text.wordpiece import WordPiece
-from scoring.base import score_of
-from scoring.table import metric
 from train.batches import Batch, Indices, Lengths, by_length, cut
 from train.data.corpus import CleanCorpus, Splits
 from train.tasks.base import Answered, Baseline, Encoded, Task, padded
+from train.tasks.classification.calibration import FIGURES, PartLogits, calibrate, chosen_for_calibration, outputs
+from train.tasks.classification.classes import check_known, class_names, class_weights, given_names
 from train.tasks.text_classification.baselines import fit_baselines
 from train.tasks.text_classification.bert.settings import ScratchModel
-from train.tasks.text_classification.calibration import WindowLogits, fit_temperature, probabilities
-from train.tasks.text_classification.cleaning import class_names, clean
-from train.tasks.text_classification.examples import Columns, LabelledText, read_examples
+from train.tasks.text_classification.cleaning import WORDS, clean
+from train.tasks.text_classification.examples import LabelledText, read_examples
 from train.tasks.text_classification.settings import TextClassificationConfig
 
 if TYPE_CHECKING:
     import torch
 
     from train.tasks.text_classification.bert.model import PreparedModel
-
-# An import has no corpus.
-EMPTY = Splits(name="", train=[], validation=[], tests={})
-# Of unknown labels, a message tells the beginning.
-MOST_SHOWN = 10
-# One number is fitted, which a few hundred texts settle.
-CALIBRATION_TEXTS = 2000
 
 
 class TextClassification(Task):
@@ -67,20 +58,12 @@ class TextClassification(Task):
         if len(files) != 1:
             raise ConfigError(f"give a test set of one table, with a column of labels; got {files[1]} as well")
         text_column, label_column = columns or ("text", "label")
-        named = Columns(text_column=text_column, label_column=label_column, settings="columns, INPUT and REFERENCE")
-        return read_examples(files[0], named)
+        return read_examples(files[0], text_column, label_column, settings="columns, INPUT and REFERENCE")
 
     @classmethod
     def check_references(cls, options: Mapping[str, Any], examples: Sequence[LabelledText]) -> None:
         """Raise DataError for labels that the model does not know."""
-        known = options["labels"]
-        unknown = Counter(label for _, label in examples if label not in known)
-        if unknown:
-            shown = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(MOST_SHOWN))
-            raise DataError(
-                f"the model does not know {len(unknown)} of the test set's labels: {shown}; its classes are "
-                f"{', '.join(known)}: write the labels like these"
-            )
+        check_known(options, examples)
 
     # The corpus
 
@@ -98,7 +81,7 @@ class TextClassification(Task):
     def make_model(self, splits: Splits, assets: Path | None) -> "torch.nn.Module":
         """Build a BERT, or load one; a new one's vocabulary is learned from the training texts."""
         made = self._prepare(splits, assets)
-        self.weights = _class_weights(self.config.classes.weights, made.labels, splits.train)
+        self.weights = class_weights(self.config.classes.weights, made.labels, splits.train)
         return self._take(made)
 
     def _take(self, made: "PreparedModel") -> "torch.nn.Module":
@@ -113,14 +96,14 @@ class TextClassification(Task):
         """Load a classifier, whose classes are ``classes.names`` in the order of its outputs, or its own names."""
         from train.tasks.text_classification.bert.model import imported_model
 
-        names = self.config.classes.names and class_names(EMPTY, self.config.classes)
+        names = self.config.classes.names and given_names(self.config.classes.names)
         return self._take(imported_model(self.config.model, names, positions=self.config.windows.tokens))
 
     def _prepare(self, splits: Splits, assets: Path | None) -> "PreparedModel":
         from train.tasks.text_classification.bert import model
         from train.tasks.text_classification.bert.vocabulary import TOKENIZER
 
-        settings, labels = self.config.model, class_names(splits, self.config.classes)
+        settings, labels = self.config.model, class_names(splits, self.config.classes, WORDS)
         positions, seed = self.config.windows.tokens, self.config.train.seed
         if isinstance(settings, ScratchModel):
             known = None if assets is None else (assets / TOKENIZER).read_bytes()
@@ -196,31 +179,19 @@ class TextClassification(Task):
         """Give the probabilities of the labels by the first window of each text."""
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         rows = logits.double().cpu().numpy()
-        return self._outputs(WindowLogits(rows=rows, weights=np.ones(len(rows)), starts=np.arange(len(rows))))
-
-    def _outputs(self, windows: WindowLogits) -> list[dict[str, float]]:
-        """Make the outputs of texts as the metrics take them."""
-        return [
-            {self.labels[row]: float(found[row]) for row in np.argsort(-found, kind="stable")}
-            for found in probabilities(windows, self.temperature)
-        ]
+        return outputs(PartLogits.whole(rows), self.labels, self.temperature)
 
     # The weights that were chosen
 
     def finish(self, model: Any, validation: Sequence[LabelledText]) -> Mapping[str, float]:
         """Fit the temperature to validation texts; returns it with the calibration error before and after."""
-        stride = max(1, len(validation) // CALIBRATION_TEXTS)
-        chosen = validation[::stride]
+        chosen = chosen_for_calibration(validation)
         windows = self._window_logits(model, [text for text, _ in chosen])
-        labels = [label for _, label in chosen]
-        error = metric("ECE")
-        before = score_of(error, self._outputs(windows), labels)
-        self.temperature = fit_temperature(windows, [self.labels.index(label) for label in labels])
-        after = score_of(error, self._outputs(windows), labels)
-        found = {"temperature": self.temperature, "ece_before": before, "ece_after": after}
-        return {f"calibration/{name}": value for name, value in found.items()}
+        figures = calibrate(windows, [label for _, label in chosen], self.labels)
+        self.temperature = figures[f"{FIGURES}/temperature"]
+        return figures
 
-    def _window_logits(self, model: Any, texts: Sequence[str]) -> WindowLogits:
+    def _window_logits(self, model: Any, texts: Sequence[str]) -> PartLogits:
         """Compute the logits of every window of the texts, as they are served."""
         import torch
 
@@ -247,7 +218,7 @@ class TextClassification(Task):
                 logits[rows] = found.double().cpu().numpy()
         weights = [window.new_tokens / sum(part.new_tokens for part in text) for text in cuts for window in text]
         starts = np.cumsum([0, *(len(text) for text in cuts[:-1])])
-        return WindowLogits(rows=logits, weights=np.array(weights), starts=starts)
+        return PartLogits(rows=logits, weights=np.array(weights), starts=starts)
 
     def baselines(self, training: Sequence[LabelledText]) -> Sequence[Baseline]:
         """Fit the majority class and a linear SVM over words."""
@@ -255,13 +226,9 @@ class TextClassification(Task):
 
     def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
         """Draw the confusion matrix and the reliability diagram of every held-out set."""
-        from train.tasks.text_classification.pictures import confusion_matrix, reliability_diagram
+        from train.tasks.classification.pictures import draw
 
-        drawn = {}
-        for name, (outputs, references) in answered.items():
-            drawn[f"confusion-{name}.png"] = confusion_matrix(outputs, references, self.labels, title=name)
-            drawn[f"reliability-{name}.png"] = reliability_diagram(outputs, references, self.temperature, title=name)
-        return drawn
+        return draw(answered, self.labels, self.temperature, items="texts")
 
     # The bundle
 
@@ -294,18 +261,6 @@ class TextClassification(Task):
 
         convert(model_dir, folder / CONVERSION)
         return {CONVERSION: folder / CONVERSION}
-
-
-def _class_weights(
-    kind: Literal["none", "sqrt", "balanced"], labels: Sequence[str], training: Sequence[LabelledText]
-) -> "torch.Tensor":
-    """Weigh the classes so that the training texts weigh 1 in the mean."""
-    import torch
-
-    rows = {label: row for row, label in enumerate(labels)}
-    counts = np.bincount([rows[label] for _, label in training], minlength=len(rows)).astype(np.float64)
-    weights = np.maximum(counts, 1.0) ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
-    return torch.tensor(weights * counts.sum() / (weights * counts).sum(), dtype=torch.float32)
 
 
 def _mask(lengths: Sequence[int]) -> "torch.Tensor":

@@ -15,8 +15,12 @@ from dragoman.errors import DataError
 from dragoman.tasks.translation.contents import MODEL_CONFIG_KEYS
 from dragoman.text.tokenizer import EOS_ID, PAD_ID, Tokenizer
 from train.data.pretrained import find_pretrained
+from train.tasks.torchvision_pair import pair_torchvision
 from train.tasks.translation.model_settings import PretrainedModel, ScratchModel
 from train.tasks.translation.vocabulary import SPIECE, find_vocabulary, train_vocabulary, write_tokenizer_files
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 # T5's own vocabulary has 32,000 pieces and 128 rows more; a vocabulary given by path keeps that so that its pieces fit.
 T5_PIECES, T5_ROWS = 32_000, 32_128

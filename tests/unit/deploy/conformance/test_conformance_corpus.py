@@ -1,18 +1,22 @@
 """The requests of a task: how long ones are spelled out, which items are made, and what counts as a tie."""
 
+import base64
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from deploy.conformance import corpus
 from deploy.conformance.compare import compare_cases, compare_items
-from deploy.conformance.corpus import Case, Tie, load_corpus
+from deploy.conformance.corpus import Case, Tie, load_corpus, picture
 from dragoman.errors import ConfigError
 from dragoman.http.protocol import Reply
-from dragoman.items.bodies import JSON_TYPE, RawRequest
+from dragoman.items.bodies import JSON_TYPE, MULTIPART_TYPE, Part, RawRequest
+from dragoman.items.multipart import read_parts
 from dragoman.task_table import TASKS
 from dragoman.tasks.base import Task, task_class
 
@@ -150,3 +154,65 @@ def case(item: str, status: int, code: str | None) -> Case:
 def test_a_list_in_the_place_of_an_object_is_a_difference() -> None:
     (found,) = compare_cases([case("a", 200, None)], Server(), [ListServer()], CLOSE)
     assert found.what.startswith("[['a', 'a']], the engine's is {'outputs'")
+
+
+FILES = {"one": base64.b64encode(b"\x89one\x00").decode()}
+
+
+@pytest.mark.parametrize(
+    ("entry", "body", "content_type"),
+    [
+        ({"file": "one", "content_type": "image/png"}, b"\x89one\x00", "image/png"),
+        ({"file": ["one", 2], "content_type": None}, b"\x89o", None),
+        ({"file": ["one", "max_characters"]}, b"\x89one" + bytes(7), JSON_TYPE),
+        ({"json": {"inputs": [{"$file": "one"}]}}, b'{"inputs": ["' + FILES["one"].encode() + b'"]}', JSON_TYPE),
+        (
+            {"json": {"inputs": {"$list": [{"$file": ["one", 1]}, 2]}}},
+            b'{"inputs": ["iQ==", "iQ=="]}',
+            JSON_TYPE,
+        ),
+    ],
+)
+def test_bodies_hold_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], body: bytes, content_type: str | None
+) -> None:
+    request = corpus_of(tmp_path, monkeypatch, entry)
+    assert (request.body, request.content_type) == (body, content_type)
+
+
+def corpus_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any]) -> RawRequest:
+    monkeypatch.setattr(corpus, "REQUESTS", tmp_path)
+    found = {"items": {"picture": [2, 2]}, "files": FILES, "requests": [{"name": "", "status": 200, **entry}]}
+    (tmp_path / "some.json").write_text(json.dumps(found), encoding="utf-8")
+    (case,) = load_corpus("some").cases(SomeLimits())
+    assert case.over_grpc is (case.request.content_type in (None, JSON_TYPE))
+    return case.request
+
+
+def test_a_multipart_body_is_spelled_from_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [{"name": "a", "filename": "a.png", "type": "image/png", "file": "one"}, {"name": "b", "text": "3"}]
+    request = corpus_of(tmp_path, monkeypatch, {"parts": parts})
+    assert request.media_type == MULTIPART_TYPE
+    assert read_parts(request) == [Part(name="a", content=b"\x89one\x00"), Part(name="b", content=b"3")]
+    assert b'filename="a.png"\r\nContent-Type: image/png\r\n' in request.body
+
+
+def test_pictures_of_different_numbers_differ_and_any_reader_opens_them() -> None:
+    opened = Image.open(io.BytesIO(picture(5, 20, 12)))
+    opened.load()
+    assert (opened.size, opened.mode) == ((20, 12), "RGB")
+    assert len({opened.getpixel((0, 0)), opened.getpixel((19, 0)), opened.getpixel((0, 11))}) == 3
+    assert len({picture(number, 1, 1) for number in range(3_000)}) == 3_000
+
+
+def test_items_that_are_files_are_sent_as_they_are() -> None:
+    class Files(Doubling):
+        takes_files = True
+
+    class Echo(Server):
+        def ask(self, request: RawRequest) -> Reply:
+            assert request.content_type is None
+            return Reply(200, [{"size": len(request.body)}])
+
+    (report,) = compare_items([b"\x89a", b"b"], Files, Tie(), Echo(), [Echo()], lambda _: None)
+    assert report.identical == 2

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dragoman import errors
 from dragoman.bundle.manifest import Manifest, Provenance
+from dragoman.bundle.store import open_bundle
 from dragoman.engines.seq2seq import Decoding
 from dragoman.errors import InvalidInput
 from dragoman.http import openapi
@@ -97,3 +99,10 @@ def test_plain_text_is_documented_where_the_task_takes_it(takes_text: bool, monk
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert set(_references(document)) == known
+
+
+def test_a_task_that_takes_files_shows_their_media_types_in_the_place_of_a_form(tiny_images: Path) -> None:
+    described = openapi.document(open_bundle(tiny_images).manifest)
+    bodies = described["paths"]["/classify"]["post"]["requestBody"]["content"]
+    assert list(bodies) == ["application/json", "image/*", "application/octet-stream", "multipart/form-data"]
+    assert bodies["image/*"]["schema"] == {"type": "string", "format": "binary"}

@@ -14,22 +14,22 @@ FIELD = b'--line\r\ncontent-disposition: form-data; name="top_k"\r\n\r\n3\r\n'
 END = b"--line--\r\n"
 
 
-def test_parts_are_files_or_fields_and_their_bytes_stay_as_they_are() -> None:
+def test_files_and_fields_are_parts_and_their_bytes_stay_as_they_are() -> None:
     assert split_parts(FILE + FIELD + END, TYPE) == [
-        Part(name="file", content=b"\x00\r\n--lin\xff", is_file=True),
-        Part(name="top_k", content=b"3", is_file=False),
+        Part(name="file", content=b"\x00\r\n--lin\xff"),
+        Part(name="top_k", content=b"3"),
     ]
 
 
 def test_what_a_server_has_split_is_not_split_again() -> None:
-    parts = (Part(name="file", content=b"\x00", is_file=True),)
+    parts = (Part(name="file", content=b"\x00"),)
     raw = RawRequest(content_type=TYPE, parts=parts)
     assert read_parts(raw) is parts
     assert raw.size == 1
 
 
 def test_a_part_that_does_not_end_is_left_out() -> None:
-    assert split_parts(FIELD + FILE[:-6], TYPE) == [Part(name="top_k", content=b"3", is_file=False)]
+    assert split_parts(FIELD + FILE[:-6], TYPE) == [Part(name="top_k", content=b"3")]
 
 
 def test_a_quoted_boundary_and_a_name_outside_ascii_are_read() -> None:

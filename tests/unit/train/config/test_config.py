@@ -10,6 +10,7 @@ from train.config.compose import CONFIG_DIR, GROUPS, choices, compose_config, fl
 from train.config.help import help_text
 from train.task_table import TASKS
 from train.tasks.base import task_class
+from train.tasks.image_classification import data_kinds as image_kinds
 from train.tasks.text_classification import data_kinds
 from train.tasks.translation.settings import DATA_KINDS, data_settings
 
@@ -19,6 +20,8 @@ REQUIRED = {
     "parquet": ["data.path=x.parquet"],
     "labelled": ["data.path=x.csv"],
     "parallel": ["data.source=x.en", "data.target=x.de"],
+    "image_folder": ["data.path=x"],
+    "image_table": ["data.path=x.csv"],
 }
 
 
@@ -46,7 +49,11 @@ def test_every_combination_of_data_and_model_of_a_task_composes(
 
 
 def test_every_data_and_model_belongs_to_a_task() -> None:
-    assert {kind_of("data", data) for data in choices("data")} == {*DATA_KINDS, *data_kinds.DATA_KINDS}
+    assert {kind_of("data", data) for data in choices("data")} == {
+        *DATA_KINDS,
+        *data_kinds.DATA_KINDS,
+        *image_kinds.DATA_KINDS,
+    }
     assert all(model.startswith(("t5_", "bert_")) for model in choices("model"))
 
 
@@ -81,9 +88,10 @@ def test_a_value_that_cannot_be_read_is_told_how_lists_and_signs_are_written(tex
 
 def test_the_kinds_of_data_in_the_configs_are_those_of_the_table() -> None:
     kinds = {kind_of("data", name) for name in choices("data")}
-    assert kinds == {*DATA_KINDS, *data_kinds.DATA_KINDS}
+    assert kinds == {*DATA_KINDS, *data_kinds.DATA_KINDS, *image_kinds.DATA_KINDS}
     assert all(hasattr(data_settings(kind), "read") for kind in DATA_KINDS)
     assert all(hasattr(data_kinds.data_settings(kind), "read") for kind in data_kinds.DATA_KINDS)
+    assert all(hasattr(image_kinds.data_settings(kind), "read") for kind in image_kinds.DATA_KINDS)
 
 
 def test_every_config_file_begins_with_its_command() -> None:
@@ -169,7 +177,7 @@ def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"task\.name must be one of translation, text_classification, got 'poetry'"):
         compose_config(["task.name=poetry"])
-    with pytest.raises(ConfigError, match="task must be one of text_classification, translation, got 'poetry'"):
+    with pytest.raises(ConfigError, match=r"task must be one of image_classification, text_class.*, translation, got"):
         compose_config(["task=poetry"])
     with pytest.raises(ConfigError, match="poetry"):
         task_class("poetry")

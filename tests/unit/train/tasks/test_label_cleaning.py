@@ -9,7 +9,8 @@ import pytest
 from dragoman.errors import ConfigError, DataError
 from tests.unit.train.tasks.test_labelled_texts import csv_of, read
 from train.data.corpus import Splits
-from train.tasks.text_classification.cleaning import ClassSettings, class_names, clean
+from train.tasks.classification.classes import ClassSettings, class_names
+from train.tasks.text_classification.cleaning import WORDS, clean
 from train.tasks.text_classification.examples import LabelledText
 
 ANY = ClassSettings(names=None, weights="none", unknown="refuse")
@@ -62,9 +63,9 @@ def test_a_label_that_does_not_fit_into_a_line_is_refused_before_training(label:
     with pytest.raises(
         DataError, match=r"example 5 of the train split of toy has the label '(two\\n|no\\xa0).*write it"
     ):
-        class_names(corpus([("five", label)]), ANY)
+        class_names(corpus([("five", label)]), ANY, WORDS)
     with pytest.raises(ConfigError, match=r"classes\.names .* cannot be printed: '(two|no)"):
-        class_names(corpus([]), of(names=("a", label)))
+        class_names(corpus([]), of(names=("a", label)), WORDS)
 
 
 def test_a_text_without_anything_is_left_out_of_every_split() -> None:
@@ -90,11 +91,11 @@ def test_the_report_counts_the_classes_of_every_split_and_the_summary_those_of_t
 
 
 def test_classes_are_the_training_labels_by_name_or_those_that_are_given_in_their_order() -> None:
-    assert class_names(corpus([("five", "B c"), ("six", "B c")]), ANY) == ("B c", "a", "b")
-    assert class_names(corpus([]), of(names=("b", 1, " a "))) == ("b", "1", "a")
+    assert class_names(corpus([("five", "B c"), ("six", "B c")]), ANY, WORDS) == ("B c", "a", "b")
+    assert class_names(corpus([]), of(names=("b", 1, " a ")), WORDS) == ("b", "1", "a")
     for names in (("a",), ("a", "a "), ("a", "")):
         with pytest.raises(ConfigError, match=r"classes\.names must be two names at least, all different"):
-            class_names(corpus([]), of(names=names))
+            class_names(corpus([]), of(names=names), WORDS)
 
 
 def test_a_label_that_is_no_class_is_told_with_its_line(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_labels_that_differ_in_case_or_white_space_alone_are_refused_unless_they
 
 def test_a_published_corpus_is_cleaned_as_its_flaws_demand(shared_data: Path) -> None:
     cleaned = clean(read("r8", path=str(shared_data / "r8" / "r8.csv")), ANY)
-    assert len(class_names(cleaned.splits, ANY)) == 8
+    assert len(class_names(cleaned.splits, ANY, WORDS)) == 8
     reasons = cleaned.reports["train"].dropped
     assert reasons["duplicate"] > 40
     assert reasons["two_labels"] >= 8

@@ -12,7 +12,8 @@ from dragoman.strict import parse
 from tests.conftest import ROOT
 from train.data.corpus import Splits
 from train.tasks.text_classification.data_kinds import data_settings
-from train.tasks.text_classification.examples import Columns, read_examples
+from train.tasks.text_classification.examples import LabelledText
+from train.tasks.text_classification.examples import read_examples as read_table
 
 
 def read(name: str, **settings: Any) -> Splits:
@@ -22,6 +23,11 @@ def read(name: str, **settings: Any) -> Splits:
     assert parsed.problems == []
     splits: Splits = parsed.value.read()
     return splits
+
+
+def read_examples(path: Path, text_column: str | tuple[str, ...] = "text") -> list[LabelledText]:
+    """Read a table whose labels stand in the column of that name."""
+    return read_table(path, text_column, "label", settings="columns, INPUT and REFERENCE")
 
 
 def csv_of(path: Path, *lines: str) -> str:
@@ -75,7 +81,7 @@ def test_a_format_and_a_delimiter_may_be_named(tmp_path: Path) -> None:
 
 def test_the_texts_of_several_columns_are_joined_by_a_blank_line(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "x.csv", "title,body,label", "A title,A body,x", ",No title,y", "Title only, ,y")
-    columns = Columns(text_column=("title", "body"))
+    columns = ("title", "body")
     assert [text for text, _ in read_examples(Path(path), columns)] == ["A title\n\nA body", "No title", "Title only"]
     splits = read("labelled", path=path, text_column=["title", "body"], validation_path=path, test_path=path)
     assert list(splits.train) == read_examples(Path(path), columns)

@@ -2,7 +2,8 @@ import math
 from collections import Counter
 
 from tests.unit.train.tasks.test_labelled_texts import read
-from train.tasks.text_classification.cleaning import ClassSettings, clean
+from train.tasks.classification.classes import ClassSettings
+from train.tasks.text_classification.cleaning import clean
 from train.tasks.text_classification.sources.topics import ASIDE, TOPICS, _dealt
 
 SIZE = 1000

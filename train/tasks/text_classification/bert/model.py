@@ -22,6 +22,10 @@ from train.tasks.text_classification.bert.embeddings import corpus_embeddings
 from train.tasks.text_classification.bert.quiet import quiet
 from train.tasks.text_classification.bert.settings import PretrainedModel, ScratchModel
 from train.tasks.text_classification.bert.vocabulary import TOKENIZER, tokenizer_config, train_tokenizer
+from train.tasks.torchvision_pair import pair_torchvision
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 FILES = ("config.json", "model.safetensors", TOKENIZER)
 # What makes two BERTs compute the same; the rest of a configuration is about training, or about other programs.

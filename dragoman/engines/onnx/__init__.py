@@ -1,0 +1,1 @@
+"""Engines of classifiers of images, over one ONNX graph."""

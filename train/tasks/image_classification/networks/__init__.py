@@ -1,0 +1,1 @@
+"""The networks of a classifier of images: their settings, our small one for CPUs, and those of timm."""

@@ -1,0 +1,1 @@
+"""The corpora of labelled images that a training can read."""
