@@ -28,9 +28,12 @@ def make_classifier(name: str, preprocessing: Preprocessing) -> Classifier:
             # Random weights of the head are so small that all pictures get one answer, and biases are nought.
             parameter.mul_(1.5).add_(0.02 * torch.randn_like(parameter))
         # Maps grow from layer to layer until their normalisation has seen some pictures.
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None
         classifier.train()
-        pictures = torch.tensor(numpy.frombuffer(b"".join(pictures_of(8)), numpy.uint8).copy())
-        for _ in range(8):
+        pictures = torch.tensor(numpy.frombuffer(b"".join(pictures_of(16)), numpy.uint8).copy())
+        for _ in range(2):
             classifier(pictures.view(-1, SIDE, SIDE, 3))
     return classifier.eval()
 
