@@ -89,8 +89,8 @@ def score_of(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) 
     return metric.score(metric.counts(outputs, references).sum(axis=0))
 
 
-def paired_test(candidate: Sequence[bool], champion: Sequence[bool]) -> PairedTest:
-    """Compute McNemar's test, exactly: by the binomial distribution of the items that only one gets right."""
+def exact_test(name: str, candidate: Sequence[bool], champion: Sequence[bool]) -> PairedTest:
+    """Compute the sign test: the binomial distribution of the items that are hits of one system alone."""
     rows = list(zip(candidate, champion, strict=True))
     better, worse = rows.count((True, False)), rows.count((False, True))
     tosses, tail, ways = better + worse, 0, 1
@@ -99,4 +99,4 @@ def paired_test(candidate: Sequence[bool], champion: Sequence[bool]) -> PairedTe
         tail += ways
         ways = ways * (tosses - count) // (count + 1)
     p = min(1.0, float(2 * tail / 2**tosses))
-    return PairedTest(name="exact McNemar", better=better, worse=worse, p=p)
+    return PairedTest(name=name, better=better, worse=worse, p=p)

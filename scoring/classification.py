@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy
 
-from scoring.base import Counts, Metric, Missing, PairedTest, Share, paired_test
+from scoring.base import Counts, Metric, Missing, PairedTest, Share, exact_test
 
 # As in Guo et al. 2017, and with most of those who report calibration since.
 BINS = 15
@@ -47,8 +47,8 @@ class Accuracy(Metric):
         return "accuracy|top:1|refused:wrong"
 
     def paired_test(self, candidate: Counts, champion: Counts) -> PairedTest:
-        """Compute McNemar's test, exactly."""
-        return paired_test((candidate[:, 0] > 0).tolist(), (champion[:, 0] > 0).tolist())
+        """Compute McNemar's test, exactly: by the binomial distribution of the items that only one gets right."""
+        return exact_test("exact McNemar", (candidate[:, 0] > 0).tolist(), (champion[:, 0] > 0).tolist())
 
 
 class MacroF1(Metric):

@@ -17,7 +17,7 @@ from dragoman.tasks.base import task_class
 from model_registry.gate.held_out import HeldOut, from_training
 from model_registry.gate.measurements import Measurements, agreement, changed_in_batches, p95_latencies_ms, variation
 from model_registry.gate.settings import GateSettings
-from model_registry.gate.verdict import Judgement, incomparable, judge
+from model_registry.gate.verdict import Judgement, incomparable, judge, with_changes
 from model_registry.versions.registry import Registry
 from model_registry.versions.version import Version
 from scoring.base import Share
@@ -89,9 +89,10 @@ def judge_competitors(
     candidate: Competitor, champion: Competitor | None, held_out: HeldOut, settings: GateSettings
 ) -> Judgement:
     """Measure both on the same items, show the progress on standard error, and judge."""
+    task = task_class(candidate.bundle.manifest.task)
     for name in settings.agreement:
         # Before minutes of answering: a task has its variations, and settings may come from anywhere.
-        variation(task_class(candidate.bundle.manifest.task), name)
+        variation(task, name)
     competitors = [candidate, *([champion] if champion else [])]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     # Latencies are measured only where a limit asks for them; a ratio needs two.
@@ -105,7 +106,10 @@ def judge_competitors(
             competitor.measure(held_out, settings, p95_ms, progress)
             for competitor, p95_ms in zip(competitors, latencies, strict=True)
         ]
-    return judge(found[0], found[1] if champion else None, held_out, settings)
+    if champion is None:
+        return judge(found[0], None, held_out, settings)
+    ours, theirs = found
+    return with_changes(judge(ours, theirs, held_out, settings), task, ours, theirs, held_out)
 
 
 def compare_bundles(

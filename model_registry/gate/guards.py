@@ -13,7 +13,7 @@ from typing import Any
 
 from model_registry.gate.measurements import Measurements
 from model_registry.gate.settings import GateSettings, Range
-from scoring.base import Missing, Share, paired_test
+from scoring.base import Missing, Share, exact_test
 from scoring.bootstrap import Comparison, compare, confidence_limits
 from scoring.table import METRICS, guard, metric
 
@@ -142,7 +142,7 @@ def _share_guard(
     def against_champion(bound: float) -> str:
         if not (isinstance(value, Share) and isinstance(champion, Share)):
             return ""
-        test = paired_test(value.hits, champion.hits)
+        test = exact_test(name, value.hits, champion.hits)
         # Its p-value counts both directions, and this is about one.
         return f"{test.better} items better, {test.worse} worse, p = {test.p:.3f}" if test.p > 2 * alpha else ""
 

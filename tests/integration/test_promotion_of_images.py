@@ -175,7 +175,12 @@ def test_images_of_a_training_run_are_judged_again_as_they_are(maker, run):
     good, noised = maker.make("4"), maker.make("5", noise=1.0)
     stored = read_held_out(good.path.parent / FOLDER / "test.parquet")
     assert [item.input for item in stored] == maker.images
-    assert run("compare", noised.path, good.path.parent)[0] == 1
+    status, printed = run("compare", noised.path, good.path.parent)
+    assert status == 1
+    # Which ones got worse: an image is named by its number, kind and size.
+    table = printed[printed.index("Worse than the champion's answers") :]
+    assert "16x16 PNG" in table
+    assert "champion's label" in table
     status, printed = run("compare", good.path, noised.path, "--json")
     assert (status, json.loads(printed)["comparison"]["candidate"]) == (0, 100)
 
