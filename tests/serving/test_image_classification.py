@@ -103,6 +103,13 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def hostile(predictor: Predictor) -> list[tuple[bytes, Reply]]:
+    """Make hostile files, each with the reply of the engine."""
+    files = list(hostile_files(seed=4, count=300))
+    return [(file, answer(predictor, [RawRequest(body=file)])[0]) for file in files]
+
+
 def expected(predictor: Predictor, image: bytes, count: int | None = None) -> list[tuple[str, float]]:
     (outcome,) = predictor([image])
     return list(outcome.value.scores[:count])
@@ -190,9 +197,9 @@ def test_grpc_carries_bytes_under_any_name(torchserve: TorchServeProcess, photo:
 
 
 def test_hostile_files_are_refused_each_for_its_reason_and_leave_no_memory(
-    server: BentoServer | TorchServeProcess, url: str, predictor: Predictor
+    server: BentoServer | TorchServeProcess, url: str, hostile: list[tuple[bytes, Reply]]
 ) -> None:
-    files = list(hostile_files(seed=4, count=300))
+    files = [file for file, _ in hostile]
     with httpx.Client(trust_env=False, timeout=30) as client, ThreadPoolExecutor(8) as pool:
 
         def ask(file: bytes) -> Reply:
@@ -203,7 +210,7 @@ def test_hostile_files_are_refused_each_for_its_reason_and_leave_no_memory(
         before = memory(server)
         replies = list(pool.map(ask, files))
         grown = memory(server) - before
-    assert replies == [answer(predictor, [RawRequest(body=file)])[0] for file in files]
+    assert replies == [reply for _, reply in hostile]
     refused = [reply for reply in replies if reply.status != 200]
     assert len(refused) > 200
     assert all(400 <= reply.status < 500 for reply in refused)
