@@ -15,7 +15,7 @@ from dragoman.tasks.image_classification import headers
 from dragoman.tasks.image_classification.decoding import decode, mirrored
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Preprocessing
-from train.tasks.image_classification.networks.torchvision_pair import import_timm
+from train.tasks.image_classification.networks.weights import import_timm
 
 AS_IT_IS = Preprocessing(height=12, width=20, resizing="squash")
 LIMIT = 1_000_000
