@@ -30,7 +30,7 @@ def pair_torchvision() -> None:
     try:
         if library is not None:
             # What torchvision does first of all; where it succeeds, it may be done twice.
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
             return
     except OSError:
         pass

@@ -47,7 +47,8 @@ def test_the_operators_are_declared_once_where_it_does_not_load(tmp_path: Path) 
 
 
 def test_without_torchvision_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torchvision_pair, "_declared", declared := [])
-    monkeypatch.setattr(torchvision_pair.importlib.util, "find_spec", lambda name: None)
+    declared: list[object] = []
+    monkeypatch.setattr(torchvision_pair, "_declared", declared)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     torchvision_pair.pair_torchvision()
     assert declared == []
