@@ -33,7 +33,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## The whole road on built-in data: train to serve and compare; TASK=text_classification, ARGS="--minutes 1"
+demo: setup ## The whole road on built-in data: train to serve and compare; TASK=image_classification, ARGS="--minutes 1"
 	$(BIN)/python -m deploy.demos.road --task $(TASK) $(ARGS)
 
 train: setup ## Train; ARGS="task=translation data=multi30k model=t5_tiny train.max_minutes=20"

@@ -1,4 +1,4 @@
-"""The commit of a checkout, which trained models, images and records of measurements name as their origin."""
+"""The commit of a checkout, which trained models, container images and records of measurements name as their origin."""
 
 import subprocess
 from pathlib import Path

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy
 from numpy.typing import NDArray
@@ -17,6 +17,18 @@ class Missing:
     """The reason why there is no figure, such as too few items for it to mean anything."""
 
     reason: str
+
+
+class Share(float):
+    """A share of items in points that remembers the items, so that those of two systems can be compared in pairs."""
+
+    hits: tuple[bool, ...]
+
+    def __new__(cls, hits: Sequence[bool]) -> Self:
+        """Compute the share of the items, at least one, that are hits."""
+        share = super().__new__(cls, 100 * sum(hits) / len(hits))
+        share.hits = tuple(map(bool, hits))
+        return share
 
 
 # A guard maps the inputs, the values (None where an item was refused) and the references of all items to one figure,
@@ -75,3 +87,16 @@ class Metric(Protocol):
 def score_of(metric: Metric, outputs: Sequence[Any], references: Sequence[Any]) -> float:
     """Score all outputs at once, without an interval."""
     return metric.score(metric.counts(outputs, references).sum(axis=0))
+
+
+def exact_test(name: str, candidate: Sequence[bool], champion: Sequence[bool]) -> PairedTest:
+    """Compute the sign test: the binomial distribution of the items that are hits of one system alone."""
+    rows = list(zip(candidate, champion, strict=True))
+    better, worse = rows.count((True, False)), rows.count((False, True))
+    tosses, tail, ways = better + worse, 0, 1
+    # Whole numbers of any size, so that nothing is rounded before the division.
+    for count in range(min(better, worse) + 1):
+        tail += ways
+        ways = ways * (tosses - count) // (count + 1)
+    p = min(1.0, float(2 * tail / 2**tosses))
+    return PairedTest(name=name, better=better, worse=worse, p=p)

@@ -83,6 +83,24 @@ def interval(metric: Metric, counts: Counts, *, resamples: int = RESAMPLES, seed
     return scores[outside], scores[resamples - outside - 1]
 
 
+def confidence_limits(
+    metric: Metric, counts: Counts, *, alpha: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Return the limits of one score, each of which errs with probability alpha, by the basic bootstrap.
+
+    The quantiles of the resamples are mirrored at the score. That takes out what resampling adds to a score such as the
+    calibration error, whose noise is never below zero.
+    """
+    generator, items = numpy.random.default_rng(seed), len(counts)
+    scores: list[float] = []
+    for rows in _chunks(resamples):
+        times = generator.multinomial(items, numpy.full(items, 1 / items), size=rows).astype(numpy.float64)
+        scores += [metric.score(sums) for sums in times @ counts]
+    low, high = numpy.quantile(scores, [alpha, 1 - alpha])
+    value = metric.score(counts.sum(axis=0))
+    return float(2 * value - high), float(2 * value - low)
+
+
 def compare(
     metric: Metric, candidate: Counts, champion: Counts, *, alpha: float, resamples: int, seed: int
 ) -> Comparison:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy
 
-from scoring.base import Counts, Metric, Missing, PairedTest
+from scoring.base import Counts, Metric, Missing, PairedTest, Share, exact_test
 
 # As in Guo et al. 2017, and with most of those who report calibration since.
 BINS = 15
@@ -48,9 +48,7 @@ class Accuracy(Metric):
 
     def paired_test(self, candidate: Counts, champion: Counts) -> PairedTest:
         """Compute McNemar's test, exactly: by the binomial distribution of the items that only one gets right."""
-        better = int((candidate[:, 0] > champion[:, 0]).sum())
-        worse = int((candidate[:, 0] < champion[:, 0]).sum())
-        return PairedTest(name="exact McNemar", better=better, worse=worse, p=_sign_test(better, worse))
+        return exact_test("exact McNemar", (candidate[:, 0] > 0).tolist(), (champion[:, 0] > 0).tolist())
 
 
 class MacroF1(Metric):
@@ -124,12 +122,13 @@ def predicted(output: Output) -> str | None:
 def class_recall(
     inputs: Sequence[Any], values: Sequence[Labelled | None], references: Sequence[str]
 ) -> dict[str, float | Missing]:
-    """Return the share of each class's items that are given its label, in points."""
-    rows = zip(values, references, strict=True)
-    right = Counter(reference for value, reference in rows if value is not None and value.label == reference)
+    """Return the share of each class's items that are given its label."""
+    hits: dict[str, list[bool]] = {label: [] for label, _ in _classes(references)}
+    for value, reference in zip(values, references, strict=True):
+        hits[reference].append(value is not None and value.label == reference)
     return {
-        label: 100 * right[label] / items if items >= LEAST_ITEMS else Missing(f"too few ({items})")
-        for label, items in _classes(references)
+        label: Share(found) if len(found) >= LEAST_ITEMS else Missing(f"too few ({len(found)})")
+        for label, found in hits.items()
     }
 
 
@@ -147,13 +146,3 @@ def predicted_ratio(
 def _classes(references: Sequence[str]) -> list[tuple[str, int]]:
     """Count the items of each class, the largest first."""
     return sorted(Counter(references).items(), key=lambda pair: (-pair[1], pair[0]))
-
-
-def _sign_test(better: int, worse: int) -> float:
-    """Return the two-sided p-value of so many successes and failures, at even odds."""
-    tosses, tail, ways = better + worse, 0, 1
-    # Whole numbers of any size, so that nothing is rounded before the division.
-    for count in range(min(better, worse) + 1):
-        tail += ways
-        ways = ways * (tosses - count) // (count + 1)
-    return min(1.0, tail / 2 ** (tosses - 1)) if tosses else 1.0

@@ -31,6 +31,15 @@ def metric(name: str) -> Metric:
     return cast(Metric, _load("metric", name, METRICS)())
 
 
+def figure(name: str, value: float) -> str:
+    """Write a score for people, given the metric's name in any case, or with two digits where there is no such metric.
+
+    There may be none: another version had it, or the figure is a loss or a time.
+    """
+    known = {known.lower(): known for known in METRICS}.get(name.lower())
+    return f"{value:.2f}" if known is None else metric(known).figure(value)
+
+
 def guard(name: str) -> Guard:
     """Return a guard's function; raises ValueError naming the known ones."""
     return cast(Guard, _load("guard", name, GUARDS))

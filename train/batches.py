@@ -1,8 +1,8 @@
 """Batches that fill a budget with examples of like length, and the thread that collates the next ones.
 
-An example has a length on each of its sides, in the units of its task: a text its tokens, an image 1. A batch is padded
-to the longest example on every side, so its size is rows x (sum of the longest lengths). The order depends on seed and
-epoch alone: a resumed run finds its place by two numbers.
+An example has a length on each of its sides, in the units of its task: a text its tokens, or 1 where all are equal. A
+batch is padded to the longest example on every side, so its size is rows x (sum of the longest lengths). The order
+depends on seed and epoch alone: a resumed run finds its place by two numbers.
 """
 
 import queue

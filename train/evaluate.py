@@ -19,6 +19,7 @@ from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import ConfigError, run_cli
 from dragoman.predictor import answer_all, load
 from scoring.held_out import short_digest
+from scoring.table import figure
 from train.data.corpus import Example, held_out_items
 from train.data.test_set import read_test_set
 from train.run.scores import scores
@@ -136,7 +137,8 @@ def _table(found: Evaluation) -> str:
 
 
 def _row(name: str, score: Score, note: str) -> str:
-    return f"{name}{score.value:7.2f}  [{score.low:.2f}, {score.high:.2f}]  {note}"
+    value, low, high = (figure(score.metric, number) for number in (score.value, score.low, score.high))
+    return f"{name}{value:>7}  [{low}, {high}]  {note}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ extra ``bench`` brings LitServe's uvloop, which then serves every Python server 
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,21 +44,27 @@ class RunningPeer:
         return cls(url=url, process=server)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """The form of requests and answers: the body for an item, and the item's output from the body of an answer.
+
+    An output has the form of ``Task.output``.
+    """
+
+    content_type: str
+    body: Callable[[Any], bytes]
+    output: Callable[[str], Any]
+
+
 class Peer(Protocol):
-    """One way to serve a bundle."""
+    """One way to serve a bundle; ``exchange`` is known once it is prepared."""
 
     name: str
     settings: str
-    content_type: str
+    exchange: Exchange
 
     def prepare(self, bundle: Bundle, folder: Path) -> None:
         """Build what the server starts from, in a folder of its own."""
 
     def start(self, log: Path) -> RunningPeer:
         """Start the server and wait until it calls itself ready; raises DragomanError with the end of its log."""
-
-    def body(self, item: str) -> str:
-        """Return the body of a request for one item."""
-
-    def output(self, reply: str) -> Any:
-        """Return the item's output, in the form of ``Task.output``, from the body of an answer."""

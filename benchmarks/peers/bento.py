@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import WORKERS, RunningPeer
+from benchmarks.peers.base import WORKERS, Exchange, RunningPeer
 from deploy.run.server_process import free_port
 from dragoman.bundle.store import Bundle
 
@@ -16,17 +16,30 @@ BATCHED = f"batchable, max_batch_size {MAX_BATCH_SIZE}, max_latency_ms {MAX_LATE
 ALONE = "one request at a time"
 
 
-class BentoPeer:
-    """``bentoml serve`` of a service over the bundle; ``mode`` is BATCHED or ALONE.
+def json_texts(mode: str, read: Callable[[Any], Any] = str) -> Exchange:
+    """Return the exchange with a method that takes ``text`` or, batched, takes and gives the list ``texts``.
 
-    The batched method takes and gives the list ``texts``, the other one ``text``; ``read`` makes an item's output of
-    what is answered for it.
+    ``read`` makes an item's output of what is answered for it.
     """
+    if mode == BATCHED:
+        # A batch of one, which BentoML joins with others.
+        return Exchange(
+            content_type="application/json",
+            body=lambda text: json.dumps({"texts": [text]}).encode(),
+            output=lambda reply: read(json.loads(reply)[0]),
+        )
+    return Exchange(
+        content_type="application/json",
+        body=lambda text: json.dumps({"text": text}).encode(),
+        output=lambda reply: read(json.loads(reply)),
+    )
 
-    content_type = "application/json"
 
-    def __init__(self, name: str, target: str, route: str, mode: str, read: Callable[[Any], Any] = str) -> None:
-        self.name, self._target, self._route, self._mode, self._read = name, target, route, mode, read
+class BentoPeer:
+    """``bentoml serve`` of a service over the bundle; ``mode`` is BATCHED or ALONE."""
+
+    def __init__(self, name: str, target: str, route: str, mode: str, exchange: Exchange) -> None:
+        self.name, self._target, self._route, self.exchange = name, target, route, exchange
         self.settings = f"{WORKERS} workers of one thread, fp32, {mode}"
 
     def prepare(self, bundle: Bundle, folder: Path) -> None:
@@ -41,12 +54,3 @@ class BentoPeer:
         command += ["--arg", f"bundle={self._bundle_dir}"]
         url, ready = f"{address}{self._route}", f"{address}/readyz"
         return RunningPeer.start(command, name=self.name, url=url, ready=ready, log=log)
-
-    def body(self, item: str) -> str:
-        """Return the text, or a batch of one, which BentoML joins with others."""
-        return json.dumps({"texts": [item]} if self._mode == BATCHED else {"text": item})
-
-    def output(self, reply: str) -> Any:
-        """Return the one output, of a list where it is batched."""
-        found = json.loads(reply)
-        return self._read(found[0] if self._mode == BATCHED else found)

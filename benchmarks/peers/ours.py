@@ -2,40 +2,50 @@
 
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import RunningPeer
+from benchmarks.peers.base import Exchange, RunningPeer
 from deploy.conformance.servers import Packaged
 from deploy.run.bento import BentoServer
 from deploy.run.commands import run_quietly
 from deploy.torchserve.front_end import configured_front_end
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle
-from dragoman.tasks.base import task_class
+from dragoman.tasks.base import Task, task_class
+
+Contract = Callable[[type[Task]], Exchange]
 
 
-class _Contract:
-    """The JSON of the bundle's task, which both speak."""
+def json_lists(task: type[Task]) -> Exchange:
+    """Return the exchange of a list of one item in JSON, which every task takes."""
 
-    content_type = "application/json"
+    def output(reply: str) -> Any:
+        (found,) = task.outputs_of(json.loads(reply))
+        return found
+
+    return Exchange(
+        content_type="application/json",
+        body=lambda item: json.dumps(task.request_for([item])).encode(),
+        output=output,
+    )
+
+
+class _Ours:
+    """A server of ours, with the exchange that ``contract`` makes for the bundle's task."""
+
+    def __init__(self, contract: Contract = json_lists) -> None:
+        self._contract = contract
 
     def prepare(self, bundle: Bundle, folder: Path) -> None:
         """Package the bundle."""
         self.task = task_class(bundle.manifest.task)
+        self.exchange = self._contract(self.task)
         self.packaged = _packaged(bundle.path.resolve(), folder.parent)
 
-    def body(self, item: str) -> str:
-        """See ``Peer.body``."""
-        return json.dumps(self.task.request_for([item]))
 
-    def output(self, reply: str) -> Any:
-        """See ``Peer.output``."""
-        (found,) = self.task.outputs_of(json.loads(reply))
-        return found
-
-
-class OurBento(_Contract):
+class OurBento(_Ours):
     """``bentoml serve`` of the packaged Bento."""
 
     name = "our Bento"
@@ -52,7 +62,7 @@ class OurBento(_Contract):
         return RunningPeer(url=f"{server.url}{self.task.route}", process=server)
 
 
-class OurTorchServe(_Contract):
+class OurTorchServe(_Ours):
     """TorchServe with the packaged ``.mar``."""
 
     name = "our .mar"

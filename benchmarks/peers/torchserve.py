@@ -1,23 +1,27 @@
 """TorchServe with a plain handler over the bundle's weights, archived as pytorch/serve's own examples are."""
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.base import START_WITHIN_S, WORKERS, RunningPeer
+from benchmarks.peers.base import START_WITHIN_S, WORKERS, Exchange, RunningPeer
 from deploy.run.commands import StepFailedError
 from deploy.torchserve.server import TorchServeProcess
 from dragoman.bundle.store import Bundle
 
-MODEL_NAME = "huggingface"
+MODEL_NAME = "peer"
+
+
+def plain_text(read: Callable[[str], Any] = str) -> Exchange:
+    """Return the exchange of a text as the examples' curl sends it; ``read`` makes an output of the answer."""
+    return Exchange(content_type="text/plain; charset=utf-8", body=str.encode, output=read)
 
 
 class TorchServePeer:
-    """A handler that takes a text and answers one, which ``read`` makes the item's output."""
-
-    content_type = "text/plain; charset=utf-8"
+    """A handler over the bundle, which lies beside it, as the files ``beside`` do."""
 
     def __init__(
         self,
@@ -26,9 +30,10 @@ class TorchServePeer:
         *,
         batch_size: int,
         max_batch_delay_ms: int,
-        read: Callable[[str], Any] = str,
+        exchange: Exchange,
+        beside: Sequence[Path] = (),
     ) -> None:
-        self.name, self._handler, self._read = name, handler, read
+        self.name, self._handler, self.exchange, self._beside = name, handler, exchange, beside
         self._batching = f"batchSize: {batch_size}\nmaxBatchDelay: {max_batch_delay_ms}\n"
         self.settings = f"{WORKERS} workers of one thread, fp32, batchSize {batch_size}"
         if batch_size > 1:
@@ -40,6 +45,8 @@ class TorchServePeer:
         stage = folder / "stage"
         stage.mkdir()
         (stage / "bundle").symlink_to(bundle.path.resolve())
+        for file in self._beside:
+            shutil.copy(file, stage)
         configuration = folder / "model-config.yaml"
         configuration.write_text(
             f"minWorkers: {WORKERS}\nmaxWorkers: {WORKERS}\n{self._batching}responseTimeout: 120\njobQueueSize: 1000\n",
@@ -57,11 +64,3 @@ class TorchServePeer:
         """See ``Peer.start``."""
         server = TorchServeProcess(self._mar, log=log, ready_within_s=START_WITHIN_S)
         return RunningPeer(url=server.url, process=server)
-
-    def body(self, item: str) -> str:
-        """Return the text itself, as the examples' curl sends it."""
-        return item
-
-    def output(self, reply: str) -> Any:
-        """See ``Peer.output``."""
-        return self._read(reply)

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.environment import machine, versions
 from benchmarks.peers.base import ROOT, Peer
-from benchmarks.peers.ours import OurBento, OurTorchServe
+from benchmarks.peers.ours import Contract, OurBento, OurTorchServe, json_lists
 from benchmarks.serving.comparison import BENTO, MAR, ServingTarget, Tree, medians, ratios
 from benchmarks.serving.load_test import FULL, QUICK, Figures, LoadPlan, LoadTest, LoadTestResult
 from benchmarks.serving.tables import Words, show
@@ -32,6 +32,7 @@ from dragoman import atomic
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.checkout import git_commit
 from dragoman.errors import ConfigError, DragomanError
+from scoring.held_out import HeldOutItem, write_held_out
 
 TABLE_WIDTH = 150
 
@@ -45,7 +46,7 @@ class TaskBench:
     ``load_workloads`` gets the folder of corpora and the bundle. ``peers`` are the servers beside ours. ``limits`` is a
     module whose command calls ``benchmarks.serving.limits.print_limits``. ``quality`` gets outputs by index,
     references, and our Bento's outputs. ``counter`` makes a function that counts an output's tokens, None where an
-    output has none.
+    output has none. ``contract`` says how ours are asked.
     """
 
     words: Words
@@ -55,6 +56,7 @@ class TaskBench:
     quality: Callable[[Outputs, Sequence[Any], Outputs], Mapping[str, float]]
     targets: Callable[[Mapping[str, Tree], Mapping[str, Tree]], Sequence[ServingTarget]]
     counter: Callable[[Bundle], Callable[[Any], int] | None] = lambda bundle: None
+    contract: Contract = json_lists
 
 
 @dataclass
@@ -90,7 +92,7 @@ class Bench:
     ) -> None:
         self._task, self._bundle, self._plan, self._workloads, self._folder = task, bundle, plan, workloads, folder
         self._count = task.counter(bundle)
-        self._peers: list[Peer] = [OurBento(), OurTorchServe(), *task.peers(plan)]
+        self._peers: list[Peer] = [OurBento(task.contract), OurTorchServe(task.contract), *task.peers(plan)]
         self._servers = {peer.name: Contestant(peer.name, peer.settings) for peer in self._peers}
         self._limits: dict[str, Contestant] = {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -154,9 +156,9 @@ class Bench:
 
     def _measure_limits(self) -> None:
         self._progress.update(self._bar, description="measuring the limits in-process")
-        items = self._folder / "items.txt"
-        lines = self._workloads.items[: self._plan.items]
-        items.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        items = self._folder / "items.parquet"
+        given = enumerate(self._workloads.items[: self._plan.items])
+        write_held_out(items, [HeldOutItem(id=str(number), input=item, reference=None) for number, item in given])
         options = ("--bundle", str(self._bundle.path.resolve()), "--items", str(items))
         # OpenMP's threads would otherwise spin at each other as soon as anything else runs: generate was measured to
         # become seven times slower on two threads than on one.

@@ -14,21 +14,22 @@ from typing import Any
 
 from benchmarks.serving.comparison import CORE
 from benchmarks.serving.load_figures import percentile
+from benchmarks.serving.workloads import Item
 from dragoman.predictor import answer_all, load
-from dragoman.text.lines import read_lines
+from scoring.held_out import read_held_out
 
 CORES = os.cpu_count() or 1
 # Items that a library without batching of its own computes together.
 BATCH = 32
 
-Answer = Callable[[Sequence[str]], list[Any]]
+Answer = Callable[[Sequence[Any]], list[Any]]
 
 
 class Measurement:
     """The items that every limit is measured with; ``count`` is an output's size in tokens."""
 
     def __init__(
-        self, bundle_dir: Path, items: Sequence[str], *, alone: int, count: Callable[[Any], int] | None = None
+        self, bundle_dir: Path, items: Sequence[Item], *, alone: int, count: Callable[[Any], int] | None = None
     ) -> None:
         self.bundle_dir = str(bundle_dir)
         self._items, self._alone, self._count = items, alone, count
@@ -50,7 +51,7 @@ class Measurement:
         }
 
 
-def _timed(answer: Answer, items: Sequence[str]) -> tuple[float, list[Any]]:
+def _timed(answer: Answer, items: Sequence[Item]) -> tuple[float, list[Any]]:
     started = time.perf_counter()
     outputs = answer(items)
     return time.perf_counter() - started, outputs
@@ -59,7 +60,7 @@ def _timed(answer: Answer, items: Sequence[str]) -> tuple[float, list[Any]]:
 def in_batches(answer: Answer, *, at_once: int = 1) -> Answer:
     """Return a function that answers any number of items in batches of similar length, ``at_once`` in parallel."""
 
-    def answer_batches(items: Sequence[str]) -> list[Any]:
+    def answer_batches(items: Sequence[Any]) -> list[Any]:
         order = sorted(range(len(items)), key=lambda index: len(items[index]))
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
         found: dict[int, Any] = {}
@@ -73,7 +74,7 @@ def in_batches(answer: Answer, *, at_once: int = 1) -> Answer:
 
 
 def our_core(measurement: Measurement) -> dict[str, Any]:
-    """Measure the predictor that both our servers hold, tokenizing included."""
+    """Measure the predictor that both our servers hold, with what comes before the engine."""
     predictor = load(measurement.bundle_dir, device="cpu")
     try:
         return measurement.measure(CORE, "as it ships", lambda items: list(answer_all(predictor, items).plain))
@@ -88,10 +89,10 @@ def print_limits(
 ) -> None:
     """Measure every limit and print them as JSON."""
     parser.add_argument("--bundle", required=True, type=Path)
-    parser.add_argument("--items", required=True, help="a UTF-8 file, plain or .gz, one item a line")
-    parser.add_argument("--limit", type=int, default=1_000, help="how many of its lines (default: %(default)s)")
+    parser.add_argument("--items", required=True, type=Path, help="a held-out set, as training writes it")
+    parser.add_argument("--limit", type=int, default=1_000, help="how many of its items (default: %(default)s)")
     parser.add_argument("--alone", type=int, default=60, help="how many one at a time (default: %(default)s)")
     options = parser.parse_args()
-    items = [line for line in read_lines(options.items) if line.strip()][: options.limit]
+    items = [item.input for item in read_held_out(options.items)][: options.limit]
     measurement = Measurement(options.bundle, items, alone=options.alone, count=counter(options.bundle))
     print(json.dumps([measure(measurement) for measure in (our_core, *limits)]))

@@ -12,6 +12,7 @@ can be told apart.
 """
 
 import asyncio
+import base64
 import itertools
 import json
 import random
@@ -37,7 +38,7 @@ class Stream:
     """
 
     name: str
-    bodies: tuple[str, ...]
+    bodies: tuple[bytes, ...]
     clients: int | None = None
     rate: float | None = None
     at_least: int = 0
@@ -57,10 +58,17 @@ class Load:
 
     @classmethod
     def from_json(cls, text: str) -> "Load":
-        """Read what ``json.dumps(asdict(load))`` wrote."""
+        """Read what ``to_json`` wrote."""
         fields = json.loads(text)
-        streams = tuple(Stream(**{**stream, "bodies": tuple(stream["bodies"])}) for stream in fields.pop("streams"))
-        return cls(streams=streams, **fields)
+        streams = []
+        for stream in fields.pop("streams"):
+            bodies = tuple(map(base64.b64decode, stream.pop("bodies")))
+            streams.append(Stream(bodies=bodies, **stream))
+        return cls(streams=tuple(streams), **fields)
+
+    def to_json(self) -> str:
+        """Write the load as JSON, with bodies in base64."""
+        return json.dumps(asdict(self), default=lambda body: base64.b64encode(body).decode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +134,10 @@ class _Sender:
         self._start = self._clock()
 
     async def run(self, stream: Stream) -> StreamAnswers:
-        bodies = [body.encode("utf-8") for body in stream.bodies]
         if stream.rate is None:
-            answers, end = await self._closed_loop(stream, bodies)
+            answers, end = await self._closed_loop(stream)
         else:
-            answers, end = await self._open_loop(stream, bodies, stream.rate), self._end
+            answers, end = await self._open_loop(stream, stream.rate), self._end
         return StreamAnswers(
             name=stream.name,
             is_open=stream.rate is not None,
@@ -139,7 +146,7 @@ class _Sender:
             answers=tuple(answers),
         )
 
-    async def _closed_loop(self, stream: Stream, bodies: list[bytes]) -> tuple[list[Answer], float]:
+    async def _closed_loop(self, stream: Stream) -> tuple[list[Answer], float]:
         answers: list[Answer] = []
         numbers = itertools.count()
         last_sent = 0.0
@@ -148,8 +155,8 @@ class _Sender:
             nonlocal last_sent
             while self._now() < self._end or len(answers) < stream.at_least:
                 last_sent = self._now()
-                index = next(numbers) % len(bodies)
-                answer = await self._send(index, bodies[index], due=last_sent)
+                index = next(numbers) % len(stream.bodies)
+                answer = await self._send(index, stream.bodies[index], due=last_sent)
                 answers.append(answer)
                 if answer.status != OK:
                     await asyncio.sleep(PAUSE_S)
@@ -159,14 +166,14 @@ class _Sender:
         # silent one by one.
         return answers, max(self._end, last_sent)
 
-    async def _open_loop(self, stream: Stream, bodies: list[bytes], rate: float) -> list[Answer]:
+    async def _open_loop(self, stream: Stream, rate: float) -> list[Answer]:
         sending = []
         for number, due in enumerate(_arrivals(rate, self._end, seed=f"{self._load.seed} {stream.name}")):
             early = due - self._now()
             if early > 0:
                 await asyncio.sleep(early)
-            index = number % len(bodies)
-            sending.append(asyncio.create_task(self._send(index, bodies[index], due=due)))
+            index = number % len(stream.bodies)
+            sending.append(asyncio.create_task(self._send(index, stream.bodies[index], due=due)))
         return await asyncio.gather(*sending)
 
     def _now(self) -> float:

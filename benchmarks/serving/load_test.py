@@ -1,6 +1,5 @@
 """A load test of one server: started, loaded in every planned way, stopped; all figures in one tree."""
 
-import json
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from benchmarks.peers.base import Peer, RunningPeer
 from benchmarks.serving.load_figures import first_outputs, load_figures
 from benchmarks.serving.load_generator import Answer, Load, Stream, StreamAnswers, Traffic
 from benchmarks.serving.resources import OtherLoad, peak_memory
-from benchmarks.serving.workloads import Workloads
+from benchmarks.serving.workloads import Item, Workloads
 from deploy.run.commands import StepFailedError, run_quietly
 from deploy.run.server_process import ServerProcess
 from dragoman.errors import UnavailableError
@@ -161,7 +160,7 @@ class _Loads:
         bodies = scored[begin:end]
         stream = Stream(name="items", bodies=bodies, clients=clients, at_least=len(bodies))
         answered, figures = self.send(stream)
-        for index, output in first_outputs(answered, self._peer.output).items():
+        for index, output in first_outputs(answered, self._peer.exchange.output).items():
             self.outputs[begin + index] = output
         return self._reported(label, figures["items"])
 
@@ -179,14 +178,14 @@ class _Loads:
         """Send streams at once, from a process of its own; gives the answers, and the figures by stream."""
         load = Load(
             url=self._running.url,
-            content_type=self._peer.content_type,
+            content_type=self._peer.exchange.content_type,
             streams=streams,
             ramp_s=self._test.plan.ramp_s,
             seconds=seconds or self._test.plan.seconds,
             # Other arrival times in each round, the same for all servers.
             seed=self._number,
         )
-        answered = run_quietly("benchmarks.serving.load_generator", given=json.dumps(asdict(load)))
+        answered = run_quietly("benchmarks.serving.load_generator", given=load.to_json())
         traffic = Traffic.from_json(answered.output)
         figures: Figures = {}
         for stream in traffic.streams:
@@ -194,24 +193,24 @@ class _Loads:
             figures[stream.name] = {**asdict(found), "client_cores": round(traffic.client_cores, 3)}
         return traffic.streams, figures
 
-    def _bodies(self, items: Sequence[str]) -> tuple[str, ...]:
-        return tuple(map(self._peer.body, items))
+    def _bodies(self, items: Sequence[Item]) -> tuple[bytes, ...]:
+        return tuple(map(self._peer.exchange.body, items))
 
     def _target_tokens(self, answer: Answer) -> int:
         assert self._test.count is not None
-        return self._test.count(self._peer.output(answer.text))
+        return self._test.count(self._peer.exchange.output(answer.text))
 
 
-def _check_first_answer(url: str, peer: Peer, item: str) -> None:
+def _check_first_answer(url: str, peer: Peer, item: Item) -> None:
     """Ask for one output: a server that calls itself ready and cannot answer is not ready."""
-    request = urllib.request.Request(
-        url, data=peer.body(item).encode("utf-8"), headers={"Content-Type": peer.content_type}, method="POST"
-    )
+    exchange = peer.exchange
+    headers = {"Content-Type": exchange.content_type}
+    request = urllib.request.Request(url, data=exchange.body(item), headers=headers, method="POST")
     # No proxy of the environment stands between two processes of one machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=60) as response:
-            peer.output(response.read().decode("utf-8"))
+            exchange.output(response.read().decode("utf-8"))
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
         raise UnavailableError(f"{peer.name} does not answer its first request: {error}") from error
 

@@ -4,20 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# A text, or the bytes of a file.
+Item = str | bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workloads:
     """A test set with its references, and inputs of which only the speed is measured.
 
     ``other`` are of another kind than the test set, ``short`` ones cost less than those, and ``long`` ones cost
-    ``long_cost`` where an item of the test set costs ``cost``, in any unit. No item has a line end.
+    ``long_cost`` where an item of the test set costs ``cost``, in any unit.
     """
 
-    items: tuple[str, ...]
+    items: tuple[Item, ...]
     references: tuple[Any, ...]
-    other: tuple[str, ...] = ()
-    short: tuple[str, ...] = ()
-    long: tuple[str, ...] = ()
+    other: tuple[Item, ...] = ()
+    short: tuple[Item, ...] = ()
+    long: tuple[Item, ...] = ()
     cost: float = 1.0
     long_cost: float = 1.0
 

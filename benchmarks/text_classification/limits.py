@@ -1,6 +1,6 @@
 """Throughput and latency of engines for classification without a server; prints JSON.
 
-python -m benchmarks.text_classification.limits --bundle B --items FILE --limit N
+python -m benchmarks.text_classification.limits --bundle B --items runs/<id>/held_out/test.parquet
 
 Our own core, bare CTranslate2 in int8 and bare torch in fp32; both bare ones compute the same batches.
 """

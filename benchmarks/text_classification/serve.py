@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.peers.base import Peer
-from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer
-from benchmarks.peers.torchserve import TorchServePeer
+from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer, json_texts
+from benchmarks.peers.torchserve import TorchServePeer, plain_text
 from benchmarks.serving.bench import TaskBench, run_bench
 from benchmarks.serving.load_test import LoadPlan
 from benchmarks.serving.tables import Words
@@ -30,11 +30,12 @@ SERVICES = "benchmarks.text_classification.peers.bento_service"
 def peers(plan: LoadPlan) -> list[Peer]:
     """List the servers beside ours."""
     torchserve_alone, bento_alone, torchserve_batches, bento_batches = PEERS
+    labels = plain_text(of_label)
     return [
-        TorchServePeer(torchserve_alone, HANDLER, batch_size=1, max_batch_delay_ms=0, read=of_label),
-        TorchServePeer(torchserve_batches, HANDLER, batch_size=8, max_batch_delay_ms=50, read=of_label),
-        BentoPeer(bento_alone, f"{SERVICES}:OneByOne", "/classify", ALONE, read=of_best),
-        BentoPeer(bento_batches, f"{SERVICES}:Batched", "/classify", BATCHED, read=of_best),
+        TorchServePeer(torchserve_alone, HANDLER, batch_size=1, max_batch_delay_ms=0, exchange=labels),
+        TorchServePeer(torchserve_batches, HANDLER, batch_size=8, max_batch_delay_ms=50, exchange=labels),
+        BentoPeer(bento_alone, f"{SERVICES}:OneByOne", "/classify", ALONE, json_texts(ALONE, of_best)),
+        BentoPeer(bento_batches, f"{SERVICES}:Batched", "/classify", BATCHED, json_texts(BATCHED, of_best)),
     ]
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5Config, T5ForConditionalGeneration
+import transformers
 
 from benchmarks.environment import machine
 from dragoman.engines.seq2seq import Decoding
@@ -33,6 +33,10 @@ from dragoman.engines.t5.slots import Slots
 from dragoman.engines.t5.weights import T5Sizes, fuse
 from dragoman.errors import run_cli
 from dragoman.text.tokenizer import EOS_ID, PAD_ID
+from train.tasks.torchvision_pair import pair_torchvision
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 MAX_SOURCE, MAX_TARGET = 128, 128
 # The positions that attention covers in the measured steps, as it does for sentences of up to 64 tokens.
@@ -63,11 +67,11 @@ def draw_sentences(count: int, vocabulary: int) -> list[RandomSentence]:
     return sentences
 
 
-def random_t5(device: str) -> tuple[T5ForConditionalGeneration, T5Model]:
+def random_t5(device: str) -> tuple[transformers.T5ForConditionalGeneration, T5Model]:
     """Return the same random weights for ``generate`` and for the slots, in the types that each serves with."""
     torch.manual_seed(0)
-    config = T5Config(decoder_start_token_id=PAD_ID, dropout_rate=0.0)
-    peer = T5ForConditionalGeneration(config).eval()
+    config = transformers.T5Config(decoder_start_token_id=PAD_ID, dropout_rate=0.0)
+    peer = transformers.T5ForConditionalGeneration(config).eval()
     with torch.no_grad():
         # Of many thousand logits some are larger than the zero that this gives the end of a sentence.
         peer.shared.weight[EOS_ID] = 0.0
@@ -220,7 +224,7 @@ def floor(model: T5Model) -> dict[str, Any]:
 
 
 def generate_throughput(
-    peer: T5ForConditionalGeneration, sentences: Sequence[RandomSentence], *, batch: int
+    peer: transformers.T5ForConditionalGeneration, sentences: Sequence[RandomSentence], *, batch: int
 ) -> dict[str, Any]:
     """Measure target tokens a second of ``generate`` on batches sorted by length, each as long as its longest."""
 
@@ -232,8 +236,10 @@ def generate_throughput(
             peer.generate(
                 input_ids=input_ids,
                 attention_mask=(input_ids != PAD_ID).long(),
-                past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()),
-                generation_config=GenerationConfig(
+                past_key_values=transformers.EncoderDecoderCache(
+                    transformers.DynamicCache(), transformers.DynamicCache()
+                ),
+                generation_config=transformers.GenerationConfig(
                     max_new_tokens=max(sentence.tokens for sentence in part),
                     do_sample=False,
                     pad_token_id=PAD_ID,

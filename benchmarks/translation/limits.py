@@ -1,6 +1,6 @@
 """Throughput and latency of translation's engines without a server, which no server over them can pass; prints JSON.
 
-python -m benchmarks.translation.limits --bundle B --items FILE --limit N
+python -m benchmarks.translation.limits --bundle B --items runs/<id>/held_out/test.parquet
 
 Our own core, bare CTranslate2, and bare ``generate``.
 """

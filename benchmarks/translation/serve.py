@@ -14,8 +14,8 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 
 from benchmarks.peers.base import Peer
-from benchmarks.peers.bento import BATCHED, BentoPeer
-from benchmarks.peers.torchserve import TorchServePeer
+from benchmarks.peers.bento import BATCHED, BentoPeer, json_texts
+from benchmarks.peers.torchserve import TorchServePeer, plain_text
 from benchmarks.serving.bench import TaskBench, run_bench
 from benchmarks.serving.load_test import LoadPlan
 from benchmarks.serving.tables import Words
@@ -33,8 +33,12 @@ def peers(plan: LoadPlan) -> list[Peer]:
     found: list[Peer] = [
         # The example names no batch size, which leaves 1. TorchServe's page on batching has 8 and 50 ms; 16 was
         # measured to be faster at 32 clients, and the shorter delay costs a single client less.
-        TorchServePeer(torchserve, PEERS / "torchserve_handler.py", batch_size=16, max_batch_delay_ms=10),
-        BentoPeer(bento, "benchmarks.translation.peers.bento_service:Batched", "/translate", BATCHED),
+        TorchServePeer(
+            torchserve, PEERS / "torchserve_handler.py", batch_size=16, max_batch_delay_ms=10, exchange=plain_text()
+        ),
+        BentoPeer(
+            bento, "benchmarks.translation.peers.bento_service:Batched", "/translate", BATCHED, json_texts(BATCHED)
+        ),
         LitServe("ctranslate2"),
     ]
     return [*found, LitServe("huggingface")] if plan.all_peers else found

@@ -1,7 +1,7 @@
 """A TorchServe that hands the bodies of forms to its workers as they are, for tasks whose inputs are files.
 
-``curl --data-binary @photo.jpg`` calls every body a form. TorchServe's front end decodes forms itself, whatever is in
-them: of a photo it makes text that cannot be undone, or the status 500 before any worker has seen the request. No
+``curl --data-binary @file`` calls every body a form. TorchServe's front end decodes forms itself, whatever is in
+them: of a file it makes text that cannot be undone, or the status 500 before any worker has seen the request. No
 setting changes that. It knows a form by a constant of its HTTP library, so it gets that class with another constant,
 ahead of its own in the classpath, and takes the body for bytes. Its version is pinned and will not change any more.
 """

@@ -10,11 +10,15 @@ from dragoman.task_table import find_task
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A task's part of the model card: ``metadata`` are lines of the block that model hubs read."""
+    """A task's part of the model card: ``metadata`` are lines of the block that model hubs read.
+
+    ``digits`` are the decimal places that its scores are worth writing with.
+    """
 
     what: str
     limits: Sequence[str] = ()
     metadata: Sequence[str] = ()
+    digits: int = 2
 
 
 class DescribedTask(Protocol):
@@ -49,7 +53,7 @@ def model_card(manifest: Manifest) -> str:
         "",
         "## Scores",
         "",
-        *_score_table(manifest),
+        *_score_table(manifest, card.digits),
         "",
         "## How to use it",
         "",
@@ -79,15 +83,15 @@ def model_card(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _score_table(manifest: Manifest) -> list[str]:
+def _score_table(manifest: Manifest, digits: int) -> list[str]:
     if not manifest.scores:
         return ["Not scored."]
     # A table of Markdown ends a cell at every bar that is not escaped, also inside code.
-    rows = [
-        f"| {score.metric} | {score.value:.2f} | {score.low:.2f} to {score.high:.2f} | {score.test_set} "
-        f"({score.items}) | {score.engine} | `{_cell(score.signature)}` |"
-        for score in manifest.with_baselines()
-    ]
+    rows = []
+    for score in manifest.with_baselines():
+        value, low, high = (f"{number:.{digits}f}" for number in (score.value, score.low, score.high))
+        test_set, signature = f"{score.test_set} ({score.items})", f"`{_cell(score.signature)}`"
+        rows.append(f"| {score.metric} | {value} | {low} to {high} | {test_set} | {score.engine} | {signature} |")
     return [
         "| metric | score | 95 % interval | test set (items) | engine | signature |",
         "|---|---|---|---|---|---|",

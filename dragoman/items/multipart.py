@@ -73,4 +73,4 @@ def split_parts(body: bytes, content_type: str) -> list[Part]:
 
 
 def _not_multipart(reason: str) -> InvalidInput:
-    return InvalidInput(f"the body is not {MULTIPART_TYPE}: {reason}; send one file, as curl -F file=@photo.jpg does")
+    return InvalidInput(f"the body is not {MULTIPART_TYPE}: {reason}; send one file, as curl -F file=@name does")

@@ -142,6 +142,8 @@ class Task:
     """An input that warms the engine up."""
     no_output: ClassVar[Any] = None
     """The output that metrics take for an input that was refused."""
+    variations: ClassVar[Mapping[str, str]] = {}
+    """Changes of an input that should leave its answer alone, by name: ``module:function``, from input to input."""
 
     def __init__(self, bundle: Bundle, *, engine: str = "auto", device: str = "auto") -> None:
         """Read options and limits, and open the engine; raises BundleError or ConfigError."""
@@ -213,6 +215,11 @@ class Task:
     def output(value: Any) -> Any:
         """Return the plain JSON form of a result's value, which metrics and comparisons use."""
         return value
+
+    @classmethod
+    def decision(cls, output: Any) -> Any:
+        """Reduce an output to what it decides, which is compared for being the same; by default it is all of it."""
+        return output
 
     @classmethod
     def line(cls, output: Any) -> str:

@@ -203,6 +203,11 @@ class Classifier(Task):
         return dict(value.scores)
 
     @classmethod
+    def decision(cls, output: dict[str, float]) -> str | None:
+        """Return the most likely label; None for an input that was refused."""
+        return next(iter(output), None)
+
+    @classmethod
     def line(cls, output: dict[str, float]) -> str:
         """Write the most likely label and its probability."""
         label, score = next(iter(output.items()))

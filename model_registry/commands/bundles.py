@@ -23,6 +23,7 @@ from model_registry.commands.base import (
     print_table,
 )
 from model_registry.versions.signing import sign_bundle, verify_bundle
+from scoring.table import figure
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def list_(options: argparse.Namespace) -> None:
     metrics = list(dict.fromkeys(metric for found in scores for metric in found))
     rows = []
     for version, found in zip(versions, scores, strict=True):
-        cells = [f"{found[metric]:.2f}" if metric in found else "" for metric in metrics]
+        cells = [figure(metric, found[metric]) if metric in found else "" for metric in metrics]
         known = (version.name, str(version.number), version.bundle_version, ", ".join(version.aliases))
         rows.append((*known, *cells, version.run_id, f"{version.created:%Y-%m-%d %H:%M}"))
     print_table(("NAME", "VERSION", "BUNDLE", "ALIASES", *metrics, "RUN", "CREATED (UTC)"), rows)

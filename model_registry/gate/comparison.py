@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import dragoman
 from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.errors import BundleError, ConfigError, InferenceError
 from dragoman.predictor import Outputs, answer_all
+from dragoman.tasks.base import task_class
 from model_registry.gate.held_out import HeldOut, from_training
-from model_registry.gate.measurements import Measurements, changed_in_batches, p95_latencies_ms
+from model_registry.gate.measurements import Measurements, agreement, changed_in_batches, p95_latencies_ms, variation
 from model_registry.gate.settings import GateSettings
-from model_registry.gate.verdict import Judgement, incomparable, judge
+from model_registry.gate.verdict import Judgement, incomparable, judge, with_changes
 from model_registry.versions.registry import Registry
 from model_registry.versions.version import Version
+from scoring.base import Share
 from scoring.held_out import FOLDER, SUFFIX
 
 
@@ -32,7 +34,7 @@ class Competitor:
             self.predictor.warm_up()
         except (BundleError, ConfigError, InferenceError) as error:
             raise type(error)(f"{name} cannot be judged: {error}") from error
-        self._answered: dict[str, tuple[Outputs, float | None]] = {}
+        self._answered: dict[str, tuple[Outputs, float | None, Mapping[str, Share]]] = {}
 
     def measure(
         self, held_out: HeldOut, settings: GateSettings, p95_ms: float | None, progress: Progress
@@ -45,8 +47,13 @@ class Competitor:
             changed = None
             if batches.max is not None:
                 changed = changed_in_batches(self.predictor, inputs, sample=batches.sample)
-            self._answered[held_out.digest] = (outputs, changed)
-        outputs, changed = self._answered[held_out.digest]
+            kept: dict[str, Share] = {}
+            for name, limits in settings.agreement.items():
+                progress.update(task, description=f"answering with {self.name}, {name}")
+                change = variation(type(self.predictor.task), name)
+                kept[name] = agreement(self.predictor, inputs, outputs, change, sample=limits.sample)
+            self._answered[held_out.digest] = (outputs, changed, kept)
+        outputs, changed, shares = self._answered[held_out.digest]
         manifest = self.bundle.manifest
         return Measurements(
             outputs=outputs,
@@ -54,6 +61,7 @@ class Competitor:
             p95_ms=p95_ms,
             size_mb=sum(entry.bytes for entry in manifest.files) / 1e6,
             baselines=manifest.baselines,
+            agreement=shares,
         )
 
 
@@ -81,6 +89,10 @@ def judge_competitors(
     candidate: Competitor, champion: Competitor | None, held_out: HeldOut, settings: GateSettings
 ) -> Judgement:
     """Measure both on the same items, show the progress on standard error, and judge."""
+    task = task_class(candidate.bundle.manifest.task)
+    for name in settings.agreement:
+        # Before minutes of answering: a task has its variations, and settings may come from anywhere.
+        variation(task, name)
     competitors = [candidate, *([champion] if champion else [])]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     # Latencies are measured only where a limit asks for them; a ratio needs two.
@@ -94,7 +106,10 @@ def judge_competitors(
             competitor.measure(held_out, settings, p95_ms, progress)
             for competitor, p95_ms in zip(competitors, latencies, strict=True)
         ]
-    return judge(found[0], found[1] if champion else None, held_out, settings)
+    if champion is None:
+        return judge(found[0], None, held_out, settings)
+    ours, theirs = found
+    return with_changes(judge(ours, theirs, held_out, settings), task, ours, theirs, held_out)
 
 
 def compare_bundles(

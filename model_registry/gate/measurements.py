@@ -1,12 +1,17 @@
 """Measurements of a loaded bundle: its outputs, whether batches change them, its speed and its size."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.bundle.manifest import Score
+from dragoman.errors import ConfigError
 from dragoman.latency import latencies_ms, p95
 from dragoman.predictor import Outputs, Predictor, answer_all
+from dragoman.strict import did_you_mean
+from dragoman.tasks.base import Task
+from scoring.base import Share
 
 # List lengths that the batch sample is cut into: an odd small one and a full batch, so that batches differ in size as
 # well as in the other items.
@@ -19,7 +24,8 @@ LATENCY_ROUNDS = 3
 class Measurements:
     """The figures of one bundle. None means not asked for by any limit, and for ``p95_ms`` also: all items refused.
 
-    ``baselines`` are what training has scored beside the model.
+    ``baselines`` are what training has scored beside the model; ``agreement`` has, by variation, the share of items
+    whose answer it leaves alone.
     """
 
     outputs: Outputs
@@ -27,6 +33,7 @@ class Measurements:
     p95_ms: float | None
     size_mb: float
     baselines: tuple[Score, ...] = ()
+    agreement: Mapping[str, Share] = field(default_factory=dict)
 
 
 def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: int) -> float:
@@ -42,6 +49,38 @@ def changed_in_batches(predictor: Predictor, items: Sequence[Any], *, sample: in
             together = answer_all(predictor, [chosen[row] for row in rows]).plain
             changed |= {row for row, found in zip(rows, together, strict=True) if found != alone[row]}
     return len(changed) / len(chosen)
+
+
+def variation(task: type[Task], name: str) -> Callable[[Any], Any]:
+    """Return a task's change of an input by its name; raises ConfigError naming those that it has."""
+    if name not in task.variations:
+        known = ", ".join(task.variations) or "none"
+        raise ConfigError(
+            f"agreement.{name} is no variation of this task's inputs; there are {known}"
+            f"{did_you_mean(name, list(task.variations))}"
+        )
+    module, _, function = task.variations[name].partition(":")
+    found: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def agreement(
+    predictor: Predictor, items: Sequence[Any], outputs: Outputs, change: Callable[[Any], Any], *, sample: int
+) -> Share:
+    """Answer a sample of the items once more, changed, and compare with the outputs that are known.
+
+    An item that was refused has no answer to keep, and counts as one that was not kept.
+    """
+    chosen = spread(range(len(items)), sample)
+    answered = [row for row in chosen if row not in outputs.refused]
+    again = answer_all(predictor, [change(items[row]) for row in answered])
+    decide = predictor.task.decision
+    kept = {
+        row
+        for place, row in enumerate(answered)
+        if place not in again.refused and decide(again.plain[place]) == decide(outputs.plain[row])
+    }
+    return Share([row in kept for row in chosen])
 
 
 def p95_latencies_ms(predictors: Sequence[Predictor], items: Sequence[Any], *, sample: int) -> list[float | None]:

@@ -35,6 +35,18 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The points of sampled items whose answer must survive a change of the input; with two nulls it is switched off.
+
+    Changed inputs are answered anew, which is why they are a sample.
+    """
+
+    min: Annotated[float | None, Setting("the least accepted share, in points", minimum=0, maximum=100)] = None
+    fall: Annotated[float | None, Setting("how far it may surely be below the champion's", minimum=0)] = None
+    sample: Annotated[int, Setting("how many items are tried", minimum=1)] = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampledShare:
     """The greatest share of sampled items that is accepted; null switches the guard off."""
 
@@ -66,6 +78,7 @@ class GateSettings:
     minimum_items: Annotated[int, Setting("items below which no comparison is decided", minimum=1)] = 500
     held_out: Literal["test", "validation"] = "test"
     guards: Mapping[str, Range]
+    agreement: Mapping[str, Agreement]
     changed_in_batches_share: SampledShare = SampledShare(max=0.0)
     latency_p95_ms: Limit = Limit()
     latency_ratio: Limit = Limit(max=1.5)
@@ -108,11 +121,12 @@ def _read(path: Path) -> Any:
 def _parsed(path: Path, section: Any) -> GateSettings:
     if not isinstance(section, Mapping):
         raise ConfigError(f"{path} must hold a group of settings, or a section {SECTION}: with one, got {section!r}")
-    parsed = strict.parse({"guards": {}, **section}, GateSettings)
+    parsed = strict.parse({"guards": {}, "agreement": {}, **section}, GateSettings)
     problems = [*parsed.problems, *_unknown_guards(section.get("guards"))]
     if not problems:
         guards = {name: limits for name, limits in parsed.value.guards.items() if limits != Range()}
-        settings: GateSettings = replace(parsed.value, guards=guards)
+        agreement = {name: one for name, one in parsed.value.agreement.items() if (one.min, one.fall) != (None, None)}
+        settings: GateSettings = replace(parsed.value, guards=guards, agreement=agreement)
         problems = _contradictions(settings)
         if not problems:
             return settings

@@ -6,11 +6,12 @@ the first of the baselines that its training scored on the same items.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dragoman.bundle.manifest import Manifest, Score
-from dragoman.tasks.base import task_class
+from dragoman.tasks.base import Task, task_class
 from model_registry.gate.guards import Guard, check_guards
 from model_registry.gate.held_out import HeldOut
 from model_registry.gate.measurements import Measurements
@@ -18,6 +19,9 @@ from model_registry.gate.settings import GateSettings
 from scoring.base import Counts, Metric, PairedTest
 from scoring.bootstrap import RESAMPLES, SEED, Comparison, Outcome, compare, decide, items_missing
 from scoring.table import metric as metric_named
+
+# Items that are shown of those that got worse: as many as anybody looks at.
+MOST_CHANGES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,28 @@ class Judgement:
     paired_test: PairedTest | None
     baselines: tuple[Score, ...]
     guards: tuple[Guard, ...]
+    changes: tuple[Mapping[str, Any], ...] = ()
+    """The items whose score has fallen most below the champion's, as rows for people; filled in by ``with_changes``."""
+
+
+def with_changes(
+    judgement: Judgement, task: type[Task], candidate: Measurements, champion: Measurements, held_out: HeldOut
+) -> Judgement:
+    """Add the items that a person would want to see: those that the champion does best and the candidate worst."""
+    metric, inputs, references = metric_named(judgement.settings.metric), held_out.inputs, held_out.references
+    sign = 1 if metric.higher_is_better else -1
+    scores = (metric.counts(one.outputs.plain, references) for one in (champion, candidate))
+    pairs = zip(*scores, strict=True)
+    falls = [(sign * (metric.score(theirs) - metric.score(ours)), row) for row, (theirs, ours) in enumerate(pairs)]
+    rows = []
+    for fall, row in sorted(falls, key=lambda one: (-one[0], one[1]))[:MOST_CHANGES]:
+        if fall > 0:
+            theirs, ours = (
+                task.sample(inputs[row], references[row], one.outputs.plain[row]) for one in (champion, candidate)
+            )
+            changed = {f"champion's {name}": cell for name, cell in theirs.items() if cell != ours[name]}
+            rows.append({"item": row + 1, **ours, **changed})
+    return replace(judgement, changes=tuple(rows))
 
 
 def incomparable(candidate: Manifest, champion: Manifest | None) -> str | None:

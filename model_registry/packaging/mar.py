@@ -65,7 +65,7 @@ def _archived(bundle: Bundle, work: Path) -> Path:
     name = bundle.manifest.name
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", name]
     command += ["--version", bundle.manifest.version, "--handler", str(HANDLER), "--config-file", str(MODEL_CONFIG)]
-    # TorchServe installs them where it is told to (install_py_dep_per_model); our image is built with them.
+    # TorchServe installs them where it is told to (install_py_dep_per_model); our container image is built with them.
     (work / REQUIREMENTS).write_text(task_requirements(bundle.manifest.task), encoding="utf-8")
     command += ["--requirements-file", REQUIREMENTS]
     # Relative, because the archiver splits the extra files at commas.

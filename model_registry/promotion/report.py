@@ -1,6 +1,7 @@
 """Views of a decision: tables, JSON, and the picture of its bootstrap."""
 
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dragoman import atomic
-from model_registry.gate.guards import Guard
+from model_registry.gate.guards import NOT_SURELY, Guard
 from model_registry.gate.settings import GateSettings
 from model_registry.gate.verdict import Judgement
 from model_registry.promotion.decision import ChampionChange
@@ -23,6 +24,8 @@ from scoring.table import metric
 WIDTH = 120
 # Rows of a guard that has a figure for each class, say; of more, only those that failed are shown.
 MOST_ROWS = 12
+# Rows and characters of the items that got worse; verdict.json has more of both.
+SHOWN_CHANGES, LONGEST_CELL = 5, 60
 # Below this, a p-value is an order of magnitude.
 LEAST_P = 0.001
 
@@ -101,8 +104,17 @@ def show_judgement(judgement: Judgement, candidate: str, champion: str | None, c
         theirs = "" if guard.champion is None else f"{guard.champion:.4g}"
         # A name may end in anybody's word, such as a label in brackets.
         name, result = escape(guard.name), "passed" if guard.passed else "[bold]FAILED[/bold]"
+        if guard.passed and guard.note.startswith(NOT_SURELY):
+            result += f", {guard.note}"
         table.add_row(name, value, theirs, guard.accepted, result)
     console.print(table)
+    if judgement.changes:
+        shown = judgement.changes[:SHOWN_CHANGES]
+        columns = list(dict.fromkeys(name for row in shown for name in row))
+        table = Table(*map(escape, columns), title="Worse than the champion's answers", title_justify="left")
+        for item in shown:
+            table.add_row(*(escape(_cell(item.get(name))) for name in columns))
+        console.print(table)
     for label in judgement.left_out:
         console.print(f"left out: {label}, which was not held out for the champion", soft_wrap=True, highlight=False)
 
@@ -131,6 +143,13 @@ def _shown(guards: Sequence[Guard]) -> list[Guard]:
             note = f"{others} {'more' if failed else 'figures'}"
             shown.append(Guard(name=name, value=None, champion=None, accepted="", passed=True, note=note))
     return shown
+
+
+def _cell(value: Any) -> str:
+    """Write a cell of a task's sample in a line."""
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
 
 
 def _without_nan(value: Any) -> Any:

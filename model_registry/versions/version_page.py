@@ -13,7 +13,7 @@ from dragoman.errors import DragomanError
 from dragoman.items.outcomes import Result
 from dragoman.tasks.base import task_class
 from model_registry.mlflow_store.runs import current_user
-from scoring.table import METRICS, metric
+from scoring.table import figure
 
 # The column is that wide in MLflow's databases.
 DESCRIPTION_LIMIT = 5000
@@ -90,9 +90,9 @@ def _scores(manifest: Manifest) -> list[str]:
     named, simple = manifest.scores[:MOST_SCORES], list(dict.fromkeys(score.engine for score in manifest.baselines))
     rows = []
     for score in named:
-        value, low, high = (_figure(score.metric, value) for value in (score.value, score.low, score.high))
+        value, low, high = (figure(score.metric, value) for value in (score.value, score.low, score.high))
         beside = {
-            other.engine: _figure(other.metric, other.value)
+            other.engine: figure(other.metric, other.value)
             for other in manifest.baselines
             if (other.test_set, other.metric) == (score.test_set, score.metric)
         }
@@ -124,11 +124,6 @@ def _samples(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
     row = predictor.task.sample(example, None, predictor.task.output(outcome.value))
     # Nobody has said what the example should give.
     return [{name: cell for name, cell in row.items() if cell is not None}]
-
-
-def _figure(metric_name: str, value: float) -> str:
-    """Write a score with the digits of its metric, or with two where a later or earlier version had the metric."""
-    return metric(metric_name).figure(value) if metric_name in METRICS else f"{value:.2f}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

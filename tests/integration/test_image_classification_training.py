@@ -79,7 +79,7 @@ def test_a_run_gives_a_bundle_that_classifies(run: RunDir) -> None:
     assert {score.engine for score in manifest.scores} == {"onnxruntime"}
     assert manifest.options["temperature"] == json.loads(run.figures.read_text("utf-8"))["calibration/temperature"]
     assert {path.name for path in run.pictures.iterdir()} == {
-        f"{kind}-{split}.png" for kind in ("confusion", "reliability") for split in ("test", "validation")
+        f"{kind}-{split}.png" for kind in ("confusion", "reliability", "mistakes") for split in ("test", "validation")
     }
     predictor = dragoman.load(run.bundle)
     picture = io.BytesIO()

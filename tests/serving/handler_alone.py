@@ -14,6 +14,7 @@ from typing import Any
 UNPACKED, SITE_PACKAGES, *ALSO_BLOCKED = sys.argv[1:]
 BLOCKED = {
     *("mlflow", "optuna", "datasets", "sacrebleu", "hydra", "bentoml", "torch", "transformers", "ts"),
+    *("timm", "torchvision", "sklearn", "onnxscript"),
     *("train", "model_registry", "deploy", "handlers", "service"),
     *ALSO_BLOCKED,
 }

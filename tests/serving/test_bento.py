@@ -81,7 +81,7 @@ def server(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bento
     # The tests find the clients that left in the access log.
     environment = {
         "PYTHONPATH": str(BLOCKED_IMPORTS),
-        "BLOCKED_IMPORTS": "tokenizers safetensors PIL",
+        "BLOCKED_IMPORTS": "tokenizers safetensors PIL onnx onnxruntime",
         "DRAGOMAN_ACCESS_LOG": "true",
     }
     with BentoServer(tag, directory=folder, log=folder / "bentoml.log", environment=environment) as server:

@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).with_name("handler_alone.py")
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 # What tasks other than translation need.
-OF_OTHER_TASKS = ("tokenizers", "safetensors", "PIL")
+OF_OTHER_TASKS = ("tokenizers", "safetensors", "PIL", "onnx", "onnxruntime")
 GRPC: dict[str, Any] = {"data": {"content-type": ""}}
 
 

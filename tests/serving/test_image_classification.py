@@ -38,7 +38,7 @@ from tests.serving.test_handler import handle, rest_headers
 
 BLOCKED_IMPORTS = Path(__file__).parent / "blocked_imports"
 # What tasks other than this one need, beside what the folder above blocks for all.
-OF_OTHER_TASKS = ("ctranslate2", "sentencepiece", "sentencex", "tokenizers", "timm", "torchvision")
+OF_OTHER_TASKS = ("ctranslate2", "sentencepiece", "sentencex", "tokenizers", "safetensors")
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=line"
 PNG = picture(7, 20, 12)

@@ -29,7 +29,7 @@ from tests.serving.test_handler import handle, rest_headers
 
 BLOCKED_IMPORTS = Path(__file__).parent / "blocked_imports"
 # What tasks other than classification need, beside what the folder above blocks for all.
-OF_OTHER_TASKS = ("sentencepiece", "sentencex", "PIL")
+OF_OTHER_TASKS = ("sentencepiece", "sentencex", "PIL", "onnx", "onnxruntime")
 TEXT = "The man sees the red car."
 JSON = "application/json"
 

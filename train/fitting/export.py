@@ -82,7 +82,7 @@ class Export:
                         compared += scores(
                             baseline.metrics, theirs, references, test_set=test_set, engine=baseline.name
                         )
-                    answered[name] = plain, references
+                    answered[name] = Answered(items, plain, references)
                     outputs[name] = [
                         predictor.task.sample(item, reference, output)
                         for (item, reference), output in zip(examples, plain, strict=True)

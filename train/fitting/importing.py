@@ -1,13 +1,15 @@
 """A bundle from a model that exists already: read, convert, score, write; nothing is trained."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from dragoman import atomic
+from dragoman.errors import DataError
 from train.config.compose import to_yaml
 from train.config.imports import without_folders
 from train.config.settings import Config
-from train.data.corpus import CleanCorpus, SplitReport, Splits, digest_splits
+from train.data.corpus import CleanCorpus, Example, SplitReport, Splits, digest_splits
 from train.data.pretrained import CONFIG, require_family
 from train.data.test_set import read_test_set
 from train.device import use_device
@@ -48,6 +50,7 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
         read_test_set(files, data.columns, task.read_files) if files else []
         for files in (data.files, [Path(data.validation)] if data.validation else [])
     )
+    _check_apart(test, validation)
     corpus = _corpus(Splits(name=data.name, train=[], validation=validation, tests={"test": test} if test else {}))
     display.stage(f"reading {config.model.path}")
     model = task.import_model()
@@ -79,6 +82,16 @@ def import_model(config: Config, open_recorder: OpenRecorder) -> int:
     record.open_and_send(run, named, corpus.as_dict(), open_recorder)
     print(f"bundle: {run.bundle}")
     return 0
+
+
+def _check_apart(test: Sequence[Example], validation: Sequence[Example]) -> None:
+    """Raise DataError where one of the two sets stands in the other, and the scores would be those of known items."""
+    ours, theirs = ({item for item, _ in examples} for examples in (test, validation))
+    if ours and theirs and (ours <= theirs or theirs <= ours):
+        raise DataError(
+            "the items of validation= and of test= are the same: what is fitted to them would be scored by them, and "
+            "look better than it is; give other items for one of the two, or leave validation= out"
+        )
 
 
 def _corpus(splits: Splits) -> CleanCorpus:

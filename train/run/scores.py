@@ -8,7 +8,7 @@ from typing import Any
 from dragoman.bundle.manifest import Score
 from dragoman.errors import DataError
 from scoring.bootstrap import estimate
-from scoring.table import metric
+from scoring.table import figure, metric
 
 
 def scores(
@@ -35,11 +35,13 @@ def score_table(found: Sequence[Score], baselines: Sequence[Score]) -> str:
     for score in found:
         test_set = score.test_set.partition("@")[0]
         theirs = {
-            other.engine: f"{other.value:.2f}"
+            other.engine: figure(other.metric, other.value)
             for other in baselines
             if (other.test_set, other.metric) == (score.test_set, score.metric)
         }
-        rows.append([test_set, score.metric, f"{score.value:.2f}", *(theirs.get(name, "") for name in names)])
+        rows.append(
+            [test_set, score.metric, figure(score.metric, score.value), *(theirs.get(name, "") for name in names)]
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

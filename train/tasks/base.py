@@ -8,7 +8,7 @@ Nothing heavy is imported with this module, since settings are checked before to
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 Encoded = Mapping[str, Sequence[npt.NDArray[Any]]]
 """Encoded examples: by the name of a tensor one array an example, which may differ in their first dimension."""
 
-Answered = tuple[Sequence[Any], Sequence[Any]]
-"""The outputs for a held-out set, as metrics take them, and the references, in the same order."""
+
+class Answered(NamedTuple):
+    """A held-out set with the outputs for it, as metrics take them, in the same order."""
+
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+    references: Sequence[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +186,7 @@ class Task:
         return ()
 
     def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
-        """Draw the outputs for the held-out sets, as PNG files by their names; by default nothing."""
+        """Draw the held-out sets and the outputs for them, as PNG files by their names; by default nothing."""
         return {}
 
     # The bundle

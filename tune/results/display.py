@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from scoring.table import figure
 from train.run.history import CurvePoint
 from tune.study.database import option
 from tune.study.folder import study_folder
@@ -97,7 +98,8 @@ class SearchDisplay:
             table.add_column(column, overflow="fold")
         for trial in rows[:TABLE_ROWS]:
             settings = [_short(trial.params[name]) if name in trial.params else "-" for name in names]
-            table.add_row(str(trial.number), *(f"{value:.2f}" for value in trial.values), *settings)
+            values = (figure(name, value) for name, value in zip(objectives, trial.values, strict=True))
+            table.add_row(str(trial.number), *values, *settings)
         self._console.print(table)
 
     def _stand(self, summary: Summary, *, workers: int) -> None:
@@ -126,7 +128,7 @@ def headings(names: Sequence[str]) -> list[str]:
 
 def describe(values: Mapping[str, float]) -> str:
     """Format figures with their names."""
-    return " ".join(f"{name} {value:.2f}" for name, value in values.items())
+    return " ".join(f"{name} {figure(name, value)}" for name, value in values.items())
 
 
 def _short(value: object) -> str:

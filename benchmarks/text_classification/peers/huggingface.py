@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import transformers
+
+from train.tasks.torchvision_pair import pair_torchvision
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 
 class HuggingFaceClassifier:
@@ -14,8 +19,8 @@ class HuggingFaceClassifier:
     def __init__(self, bundle_dir: str) -> None:
         torch.set_num_threads(1)
         model_dir = Path(bundle_dir) / "model"
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
-        self._model: Any = AutoModelForSequenceClassification.from_pretrained(model_dir).eval()
+        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model_dir)
+        self._model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(model_dir).eval()
         self._longest = self._model.config.max_position_embeddings
 
     @torch.inference_mode()

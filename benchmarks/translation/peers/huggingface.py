@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+import transformers
 
 from dragoman.bundle.manifest import Manifest
 from dragoman.tasks.translation.task import TranslationTask
+from train.tasks.torchvision_pair import pair_torchvision
+
+# transformers imports torchvision with its first model.
+pair_torchvision()
 
 
 class HuggingFaceTranslator:
@@ -20,8 +24,8 @@ class HuggingFaceTranslator:
         options = TranslationTask.options_of(manifest)
         self._prefix, self._decoding = options.preprocessing.prefix, options.decoding
         model_dir = Path(bundle_dir) / "model"
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
-        self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model_dir).eval()
+        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model_dir)
+        self._model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(model_dir).eval()
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> list[str]:

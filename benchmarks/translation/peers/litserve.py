@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from benchmarks.peers.base import WORKERS, RunningPeer
+from benchmarks.peers.base import WORKERS, Exchange, RunningPeer
 from deploy.run.server_process import free_port
 from dragoman.bundle.store import Bundle
 from dragoman.errors import ConfigError
@@ -16,7 +16,11 @@ PRECISIONS = {"huggingface": "fp32", "ctranslate2": "int8"}
 class LitServe:
     """LitServe with its own batching."""
 
-    content_type = "application/json"
+    exchange = Exchange(
+        content_type="application/json",
+        body=lambda text: json.dumps({"text": text}).encode(),
+        output=lambda reply: str(json.loads(reply)["translation"]),
+    )
 
     def __init__(self, engine: str) -> None:
         self.name = f"LitServe, {LABELS[engine]}"
@@ -40,12 +44,3 @@ class LitServe:
         command += ["--bundle", str(self._bundle_dir), "--engine", self._engine]
         url, ready = f"{address}/predict", f"{address}/health"
         return RunningPeer.start(command, name=self.name, url=url, ready=ready, log=log)
-
-    def body(self, item: str) -> str:
-        """Return a request for one text."""
-        return json.dumps({"text": item})
-
-    def output(self, reply: str) -> str:
-        """Return its translation."""
-        fields: dict[str, str] = json.loads(reply)
-        return fields["translation"]

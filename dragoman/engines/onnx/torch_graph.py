@@ -136,7 +136,7 @@ class TorchClassifier:
 
     def close(self) -> None:
         """Free the model."""
-        self._constants = {}
+        del self._constants
 
 
 def _compiled(

@@ -64,6 +64,11 @@ def pixels(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -
 def upright(picture: Picture, preprocessing: Preprocessing, *, max_pixels: int) -> Image.Image:
     """Decode a picture whose header was read, and turn it as its EXIF says; the first half of ``decode``."""
     check_size(picture, preprocessing, max_pixels=max_pixels)
+    return whole(picture)
+
+
+def whole(picture: Picture) -> Image.Image:
+    """Decode and turn a picture whose size is known to be no danger."""
     image = _load(picture)
     turn = UPRIGHT.get(picture.orientation)
     return image if turn is None else image.transpose(turn)

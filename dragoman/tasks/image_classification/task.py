@@ -37,6 +37,10 @@ class ImageClassification(Classifier):
     quick_body_bytes = 0
     takes_files = True
     example_item = interface.EXAMPLE
+    variations: ClassVar = {
+        "jpeg": "dragoman.tasks.image_classification.variations:jpeg",
+        "mirrored": "dragoman.tasks.image_classification.variations:mirror",
+    }
 
     def open(self, bundle: Bundle, *, engine: str, device: str) -> Any:
         """Open the engine, and check that it fits the manifest; raises BundleError or ConfigError."""

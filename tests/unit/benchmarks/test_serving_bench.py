@@ -99,6 +99,7 @@ def test_a_limit_without_tokens_has_all_the_other_figures(tmp_path: Path) -> Non
         (("bench",), "benchmarks.translation.serve --bundle"),
         (("bench", "TASK=text_classification"), "benchmarks.text_classification.serve --bundle"),
         (("bench-quick", "TASK=text_classification"), "benchmarks.text_classification.serve --quick --bundle"),
+        (("bench-quick", "TASK=image_classification"), "benchmarks.image_classification.serve --quick --bundle"),
     ],
 )
 def test_make_bench_runs_the_benchmark_of_the_task(arguments: tuple[str, ...], module: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer
+from benchmarks.peers.bento import ALONE, BATCHED, json_texts
 from benchmarks.serving.comparison import BENTO, MAR
 from benchmarks.text_classification.outputs import of_best, of_label, quality
 from benchmarks.text_classification.targets import INT8, TORCH, targets
@@ -78,10 +78,9 @@ def test_quality_is_the_share_of_right_labels_and_of_those_that_ours_gives_too()
 
 
 def test_a_batched_service_gets_and_gives_lists_and_the_other_one_text() -> None:
-    one = BentoPeer("one", "m:One", "/classify", ALONE, read=of_best)
-    many = BentoPeer("many", "m:Many", "/classify", BATCHED, read=of_best)
+    one, many = json_texts(ALONE, of_best), json_texts(BATCHED, of_best)
 
-    assert (one.body("oil"), many.body("oil")) == ('{"text": "oil"}', '{"texts": ["oil"]}')
+    assert (one.body("oil"), many.body("oil")) == (b'{"text": "oil"}', b'{"texts": ["oil"]}')
     assert one.output('{"label": "acq", "score": 0.5}') == {"acq": 0.5}
     assert many.output('[{"label": "acq", "score": 0.5}]') == {"acq": 0.5}
 

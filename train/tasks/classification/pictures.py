@@ -1,14 +1,16 @@
-"""Pictures of a classifier's outputs: which classes it takes for which, and what its probabilities are worth."""
+"""Pictures of a classifier's outputs: confused classes, the worth of its probabilities, and its worst mistakes."""
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from train.tasks.base import Answered
 
 # As in the calibration error (scoring.classification).
 BINS = 15
@@ -16,9 +18,13 @@ BINS = 15
 NAMED, COUNTED = 5, 30
 # Of a label on an axis; the whole of a long one would leave no room for the matrix.
 LABEL_CHARACTERS = 24
+# Mistakes that are shown at most, a page of them, and in a row.
+MOST_SHOWN, IN_A_ROW = 36, 6
 
 Output = Mapping[str, float]
 Floats = npt.NDArray[np.float64]
+Show = Callable[[Any], npt.NDArray[np.uint8]]
+"""A function from an input to the picture that it is: rows of pixels in RGB."""
 
 
 def confusion_matrix(
@@ -89,20 +95,59 @@ def reliability_diagram(
     return _png(figure)
 
 
+def worst_mistakes(one: Answered, labels: Sequence[str], show: Show, *, title: str, items: str) -> bytes:
+    """Draw the inputs that were most surely given a wrong label, the surest first, as PNG.
+
+    Above each stand its number from 1, as the lines of a table of outputs count, its label, and the answer.
+    """
+    names = dict(zip(labels, short_names(labels), strict=True))
+    wrong = [
+        (-next(iter(output.values())), row)
+        for row, (output, reference) in enumerate(zip(one.outputs, one.references, strict=True))
+        if output and next(iter(output)) != reference
+    ]
+    shown = sorted(wrong)[:MOST_SHOWN]
+    rows = max(1, -(-len(shown) // IN_A_ROW))
+    width, height = 1.9 * IN_A_ROW, 2.1 * rows + 0.6
+    # Places of equal size: a layout that looks at the texts would take seconds for so many.
+    figure = _figure(width, height, layout=None)
+    heading = f"{title}: {len(wrong):,} of {len(one.inputs):,} {items} wrong, the surest first"
+    figure.suptitle(heading, fontsize=10, parse_math=False)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, wspace=0.05, hspace=0.4)
+    places = list(figure.subplots(rows, IN_A_ROW, squeeze=False).flat)
+    for axes in places:
+        axes.set_axis_off()
+    for axes, (probability, row) in zip(places, shown, strict=False):
+        axes.imshow(show(one.inputs[row]), interpolation="nearest")
+        label = next(iter(one.outputs[row]))
+        reference, answer = (names.get(name, _short(name)) for name in (one.references[row], label))
+        arrow = " → " if len(reference) + len(answer) <= LABEL_CHARACTERS else "\n→ "
+        text = f"#{row + 1}, {-probability:.2f}\n{reference}{arrow}{answer}"
+        axes.set_title(text, fontsize=7, parse_math=False)
+    return _png(figure)
+
+
 def draw(
-    answered: Mapping[str, tuple[Sequence[Output], Sequence[str]]],
+    answered: Mapping[str, Answered],
     labels: Sequence[str],
     temperature: float,
     *,
     items: str,
+    show: Show | None = None,
 ) -> dict[str, bytes]:
-    """Draw the confusion matrix and the reliability diagram of every held-out set, by the names of their files."""
+    """Draw the confusion matrix and the reliability diagram of every held-out set, by the names of their files.
+
+    Given ``show``, which makes a picture of an input, the worst mistakes are drawn as well.
+    """
     drawn = {}
-    for name, (outputs, references) in answered.items():
+    for name, one in answered.items():
+        _, outputs, references = one
         drawn[f"confusion-{name}.png"] = confusion_matrix(outputs, references, labels, title=name, items=items)
         drawn[f"reliability-{name}.png"] = reliability_diagram(
             outputs, references, temperature, title=name, items=items
         )
+        if show is not None:
+            drawn[f"mistakes-{name}.png"] = worst_mistakes(one, labels, show, title=name, items=items)
     return drawn
 
 
@@ -145,9 +190,9 @@ def _short(label: str) -> str:
     return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
     # The figure's own canvas: pyplot would keep global state and choose a backend.
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -12,7 +12,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from dragoman.errors import DataError, InvalidInput
 from dragoman.tasks.image_classification.decoding import fit, upright
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Preprocessing
+from train.data.memory import require_memory
 from train.run.progress import Tell, silent
 
 Pixels = npt.NDArray[np.uint8]
@@ -28,7 +28,6 @@ Pixels = npt.NDArray[np.uint8]
 CHUNK = 64
 # Pillow lets go of Python's lock while it decodes; beyond that many threads, reading headers is what they wait for.
 MOST_THREADS = 16
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class DecodedImages:
@@ -47,7 +46,11 @@ class DecodedImages:
             return
         height, width = self.preprocessing.height, self.preprocessing.width
         needed = len(new) * height * width * 3
-        _require_memory(needed, f"{len(new):,} images of {width}x{height} pixels")
+        require_memory(
+            needed,
+            f"{len(new):,} decoded images of {width}x{height} pixels",
+            instead="set images.height and images.width lower, give fewer images, or take a machine with more memory",
+        )
         what = f"decoding {len(new):,} images to {width}x{height} pixels, {needed / 1e6:,.0f} MB of memory"
         self._tell(what, 0.0)
         rows = np.empty((len(new), height, width, 3), dtype=np.uint8)
@@ -99,20 +102,3 @@ class DecodedImages:
         pixels = fit(image, self.preprocessing).tobytes()
         row[:] = np.frombuffer(pixels, dtype=np.uint8).reshape(row.shape)
         return digest.digest()
-
-
-def _require_memory(needed: int, what: str) -> None:
-    """Raise DataError where so many bytes are not free; systems that do not say are taken at their word."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-        limit = CGROUP_LIMIT.read_text(encoding="ascii").strip() if CGROUP_LIMIT.exists() else "max"
-    except (OSError, ValueError, StopIteration):
-        return
-    # What a container already uses counts its file cache as well, so only the whole of its limit is certain.
-    free = free if limit == "max" else min(free, int(limit))
-    if needed > free:
-        raise DataError(
-            f"{what} take {needed / 1e9:.1f} GB of memory once they are decoded, and {free / 1e9:.1f} GB are free; set "
-            "images.height and images.width lower, give fewer images, or train on a machine with more memory"
-        )

@@ -271,10 +271,11 @@ class ImageClassification(Task):
         return fit_baselines(training, self._images(training))
 
     def pictures(self, answered: Mapping[str, Answered]) -> Mapping[str, bytes]:
-        """Draw the confusion matrix and the reliability diagram of every held-out set."""
+        """Draw the confusion matrix, the reliability diagram and the worst mistakes of every held-out set."""
         from train.tasks.classification.pictures import draw
 
-        return draw(answered, self.made.labels, self.temperature, items="images")
+        images, labels = self._images([]), self.made.labels
+        return draw(answered, labels, self.temperature, items="images", show=lambda image: images.pixels([image])[0])
 
     # The bundle
 

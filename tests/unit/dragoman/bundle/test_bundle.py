@@ -15,6 +15,7 @@ from dragoman.bundle.manifest import FileEntry, Manifest, Score, check_name
 from dragoman.bundle.model_card import model_card
 from dragoman.bundle.store import open_bundle
 from dragoman.errors import BundleError, ConfigError
+from dragoman.task_table import find_task
 from tests.conftest import ROOT
 from tests.tiny_model import write_tiny_bundle
 
@@ -282,6 +283,15 @@ def test_baselines_are_part_of_the_digest_and_stand_below_the_score_that_they_be
     lines = model_card(compared).splitlines()
     row = next(number for number, line in enumerate(lines) if "| ctranslate2 |" in line)
     assert lines[row + 1].startswith("| chrF | 3.00 | 2.00 to 4.00 | toy (10) | first sentence |")
+
+
+def test_a_card_has_the_digits_that_its_task_asks_for(copy: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest = manifest_of(copy)
+    task = find_task(manifest.task)
+    plain = task.card(manifest)
+    monkeypatch.setattr(task, "card", lambda manifest: dataclasses.replace(plain, digits=4))
+    card = model_card(dataclasses.replace(manifest, baselines=(BASELINE,)))
+    assert "| chrF | 3.0000 | 2.0000 to 4.0000 |" in card
 
 
 def test_the_bars_of_a_signature_do_not_end_a_cell_of_the_model_card(copy: Path):

@@ -14,10 +14,10 @@ from dragoman.bundle.manifest import Score
 from dragoman.predictor import Outputs
 from model_registry.gate.held_out import HeldOut, HeldOutSet, from_lines
 from model_registry.gate.measurements import Measurements
-from model_registry.gate.settings import Range, task_settings
+from model_registry.gate.settings import Agreement, Range, task_settings
 from model_registry.gate.verdict import Judgement, judge
 from model_registry.promotion import report
-from scoring.base import Metric, score_of
+from scoring.base import Metric, Share, score_of
 from scoring.bootstrap import RESAMPLES, SEED
 from scoring.held_out import HeldOutItem
 from scoring.table import METRICS, metric
@@ -118,6 +118,94 @@ def test_a_class_of_too_few_items_is_told_and_fails_nothing():
 
 
 RECALL = {"class_recall": Range(fall=5.0)}
+
+
+def recall_of_ship(lost: int) -> Judgement:
+    """Judge a model that has lost so many of the forty items of a class."""
+    answers, left = [], lost
+    for label in REFERENCES:
+        answers.append("earn" if label == "ship" and left > 0 else label)
+        left -= label == "ship"
+    return judge(system(answers), system(REFERENCES), HELD_OUT, settings(margin=10.0, guards=RECALL))
+
+
+def test_a_class_that_has_lost_items_by_chance_rejects_nobody():
+    judgement = recall_of_ship(4)
+    assert judgement.verdict == "promoted"
+    (ship,) = (guard for guard in judgement.guards if guard.name == "class_recall/ship")
+    assert (ship.value, ship.champion, ship.passed) == (90, 100, True)
+    assert ship.accepted == "at least 95 (the champion's less 5)"
+    assert ship.note == "not surely: 0 items better, 4 worse, p = 0.125"
+    flat = " ".join(shown(judgement).replace("│", " ").split())
+    assert "passed, not surely:" in flat
+    # Five of five that changed are a chance of one in 32, which is below alpha.
+    rejection = recall_of_ship(5)
+    assert rejection.verdict == "rejected"
+    assert rejection.reason == "its class_recall/ship is 87.5, accepted is at least 95 (the champion's less 5)"
+
+
+def calibrated(items: int, *, boast: float = 0.0) -> tuple[Measurements, HeldOut]:
+    """Measure a system that is right as often as it says, or less often by ``boast``."""
+    chooser = random.Random(5)
+    tops = [0.55 + 0.45 * chooser.random() for _ in range(items)]
+    answers = ["earn" if chooser.random() < top - boast else "acq" for top in tops]
+    plain = tuple({"earn": top, "acq": 1 - top} for top in tops)
+    outputs = Outputs(values=tuple(map(Classification, ["earn"] * items)), plain=plain, refused={})
+    return Measurements(outputs=outputs, changed_in_batches=0.0, p95_ms=20.0, size_mb=10.0), held_out(answers)
+
+
+def test_the_noise_of_a_small_test_set_is_no_calibration_error():
+    guards = settings(guards={"ECE": Range(max=5.0)})
+    few, sets = calibrated(200)
+    judgement = judge(few, None, sets, guards)
+    (guard,) = (guard for guard in judgement.guards if guard.name == "ECE")
+    assert guard.value > 5
+    assert (judgement.verdict, guard.passed) == ("promoted", True)
+    assert guard.note.startswith("not surely: 90 % interval ")
+    boasting, sets = calibrated(200, boast=0.2)
+    assert judge(boasting, None, sets, guards).reason.startswith("its ECE is ")
+
+
+def test_a_calibration_error_must_surely_have_risen():
+    guards = settings(margin=30.0, guards={"ECE": Range(rise=0.1)}, minimum_items=100)
+    champion, sets = calibrated(400)
+    tops = [next(iter(output.values())) for output in champion.outputs.plain]
+
+    def shifted(by: float) -> Measurements:
+        plain = tuple({"earn": min(1.0, top + by), "acq": max(0.0, 1 - top - by)} for top in tops)
+        return dataclasses.replace(champion, outputs=dataclasses.replace(champion.outputs, plain=plain))
+
+    for by, verdict in ((0.02, "promoted"), (0.15, "rejected")):
+        judgement = judge(shifted(by), champion, sets, guards)
+        (guard,) = (guard for guard in judgement.guards if guard.name == "ECE")
+        assert guard.value > guard.champion + 0.1
+        assert judgement.verdict == verdict
+        assert guard.note.startswith("not surely: champion minus candidate ") == (verdict == "promoted")
+
+
+AGREEMENT = {"mirrored": Agreement(min=80.0, fall=5.0)}
+
+
+def test_answers_that_a_change_of_the_input_turns_reject_whatever_the_score_is():
+    def kept(share: float) -> Measurements:
+        return dataclasses.replace(
+            system(REFERENCES), agreement={"mirrored": Share([row < 200 * share for row in range(200)])}
+        )
+
+    chosen = settings(guards={}, agreement=AGREEMENT)
+    judgement = judge(kept(0.78), None, HELD_OUT, chosen)
+    assert (judgement.verdict, judgement.reason) == (
+        "rejected",
+        "its agreement/mirrored is 78, accepted is at least 80",
+    )
+    judgement = judge(kept(0.85), kept(0.95), HELD_OUT, chosen)
+    assert judgement.reason == (
+        "its agreement/mirrored is 85, accepted is at least 80 and at least 90 (the champion's less 5)"
+    )
+    judgement = judge(kept(0.92), kept(0.95), HELD_OUT, chosen)
+    assert judgement.verdict == "promoted"
+    line = next(line for line in shown(judgement).splitlines() if "agreement/mirrored" in line)
+    assert line.split("│")[2:4] == [" 92        ", " 95       "]
 
 
 def test_a_metric_guards_when_it_is_surely_worse_by_its_margin():

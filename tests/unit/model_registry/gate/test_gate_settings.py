@@ -76,7 +76,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
     message = str(refusal.value)
     assert "has 9 wrong settings" in message
     for part in (
-        "margni is not a setting; the top level takes above_baseline, alpha, changed_in_batches_share",
+        "margni is not a setting; the top level takes above_baseline, agreement, alpha, changed_in_batches_share",
         "did you mean margin?",
         "margin is required and not set (what a candidate may lose, or must gain, in the metric's unit)",
         "metric must be one of chrF, BLEU, BLEU-lc, accuracy, macro-F1, ECE, got 'TER'",

@@ -27,12 +27,20 @@ def model(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) ->
     return Path(shutil.copytree(bundle / "model", folder / "My_News.v2"))
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
-    path = tmp_path_factory.mktemp("table") / "news.csv"
-    rows = [f'"{text}",{LABELS[number % 3]}' for number, text in enumerate(toy_sentences[:24])]
+def written_table(path: Path, texts: list[str]) -> Path:
+    rows = [f'"{text}",{LABELS[number % 3]}' for number, text in enumerate(texts)]
     path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    return written_table(tmp_path_factory.mktemp("table") / "news.csv", toy_sentences[:24])
+
+
+@pytest.fixture(scope="module")
+def other_table(tmp_path_factory: pytest.TempPathFactory, toy_sentences: list[str]) -> Path:
+    return written_table(tmp_path_factory.mktemp("table") / "more.csv", toy_sentences[24:48])
 
 
 def run_import(run_dir: Path, model: Path, *settings: str, task: str = "text_classification") -> RunDir:
@@ -207,8 +215,16 @@ def test_names_in_another_order_are_no_new_names(model: Path, tmp_path: Path) ->
     assert open_bundle(run.bundle).manifest.options["labels"] == list(LABELS)
 
 
-def test_a_validation_set_gives_the_temperature(model: Path, table: Path, tmp_path: Path, imported: RunDir) -> None:
-    run = run_import(tmp_path / "run", model, f"test={imported.held_out / 'test.parquet'}", f"validation={table}")
+def test_the_test_set_is_no_validation_set(model: Path, table: Path, tmp_path: Path, imported: RunDir) -> None:
+    with pytest.raises(DataError, match=r"the items of validation= and of test= are the same: .*give other items"):
+        run_import(tmp_path / "run", model, f"test={imported.held_out / 'test.parquet'}", f"validation={table}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_set_gives_the_temperature(
+    model: Path, other_table: Path, tmp_path: Path, imported: RunDir
+) -> None:
+    run = run_import(tmp_path / "run", model, f"test={imported.held_out / 'test.parquet'}", f"validation={other_table}")
     manifest, before = (open_bundle(one.bundle).manifest for one in (run, imported))
     assert before.options["temperature"] == 1.0
     # Random weights know nothing, which is said the better the hotter they are.

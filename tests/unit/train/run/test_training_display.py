@@ -28,6 +28,18 @@ def test_without_a_terminal_lines_tell_the_figures_and_the_time_left(capsys: pyt
     ]
 
 
+def test_the_steps_before_training_are_told_once_and_their_progress_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrainingProgress() as progress:
+        for share in (0.0, 0.1, 0.2):
+            progress.working("reading", share)
+        monkeypatch.setattr("train.run.progress.SECONDS_BETWEEN_LINES", 0.0)
+        progress.working("reading", 0.3)
+        progress.working("decoding", 0.0)
+    assert capsys.readouterr().err.splitlines() == ["reading", "reading: 30%", "decoding"]
+
+
 def test_the_curves_are_a_picture_that_repeats(tmp_path: Path) -> None:
     history = [
         {"step": 10, "train/loss": 3.0, "train/lr": 0.1},

@@ -4,7 +4,7 @@ import pytest
 from dragoman.bundle.manifest import Score
 from dragoman.errors import DataError
 from scoring.base import Metric
-from scoring.table import METRICS
+from scoring.table import METRICS, figure
 from train.run.record import baseline_figures
 from train.run.scores import score_table, scores
 
@@ -67,6 +67,18 @@ def test_the_table_of_scores_sets_the_baselines_beside_the_model() -> None:
         "toy/test  accuracy  95.50           40.00                97.25",
         "toy/test  ECE        1.12",
     ]
+
+
+class Bits(Undefined):
+    """A metric whose second digit says nothing."""
+
+    name, digits = "bits", 4
+
+
+def test_scores_are_written_with_the_digits_of_their_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "bits", f"{__name__}:Bits")
+    assert score_table([score("bits", 1.79612, "x")], []).splitlines()[1].endswith("1.7961")
+    assert [figure(name, 1.79612) for name in ("bits", "BITS", "loss")] == ["1.7961", "1.7961", "1.80"]
 
 
 def test_a_model_without_baselines_has_a_table_too() -> None:

@@ -1,8 +1,16 @@
 import random
 
+import numpy as np
 import pytest
 
-from train.tasks.classification.pictures import confusion_matrix, reliability_diagram, short_names
+from train.tasks.base import Answered
+from train.tasks.classification.pictures import (
+    confusion_matrix,
+    draw,
+    reliability_diagram,
+    short_names,
+    worst_mistakes,
+)
 
 PNG = b"\x89PNG"
 
@@ -58,3 +66,46 @@ def test_the_same_outputs_give_the_same_bytes() -> None:
         confusion_matrix(outputs, references, ["a", "b", "c"], title="test", items="texts") for _ in range(2)
     )
     assert first == again
+
+
+def squares(count: int) -> list[bytes]:
+    chooser = np.random.default_rng(3)
+    return [chooser.integers(0, 256, (4, 4, 3), dtype=np.uint8).tobytes() for _ in range(count)]
+
+
+def shown_square(image: bytes) -> "np.ndarray":
+    return np.frombuffer(image, dtype=np.uint8).reshape(4, 4, 3)
+
+
+def test_the_surest_mistakes_are_drawn_and_no_others() -> None:
+    labels = [r"$\foo$", "[b]", "a long label of more words than there is room for"]
+    outputs, references = answered(labels, 200)
+    outputs[7] = {}
+    seen = []
+
+    def show(image: bytes) -> "np.ndarray":
+        seen.append(image)
+        return shown_square(image)
+
+    images = squares(200)
+    for row, output in enumerate(outputs):
+        if output:
+            first, *rest = output
+            outputs[row] = {first: 0.5 + row / 1000, **dict.fromkeys(rest, 0.1)}
+    one = Answered(images, outputs, references)
+    first = worst_mistakes(one, labels, show, title=r"$\foo$", items="images")
+    wrong = [row for row in range(200) if outputs[row] and next(iter(outputs[row])) != references[row]]
+    assert seen == [images[row] for row in reversed(wrong)][:36]
+    assert first.startswith(PNG)
+    assert worst_mistakes(one, labels, shown_square, title=r"$\foo$", items="images") == first
+
+
+def test_a_set_without_a_mistake_says_so() -> None:
+    one = Answered(squares(3), [{"a": 0.9, "b": 0.1}] * 3, ["a"] * 3)
+    assert worst_mistakes(one, ["a", "b"], shown_square, title="test", items="images").startswith(PNG)
+
+
+def test_mistakes_are_drawn_where_inputs_can_be_shown() -> None:
+    one = Answered(squares(3), [{"a": 0.9, "b": 0.1}] * 3, ["a", "b", "a"])
+    assert set(draw({"test": one}, ["a", "b"], 1.0, items="texts")) == {"confusion-test.png", "reliability-test.png"}
+    assert "mistakes-test.png" in draw({"test": one}, ["a", "b"], 1.0, items="images", show=shown_square)

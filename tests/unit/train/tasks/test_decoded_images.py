@@ -90,7 +90,7 @@ def test_every_file_is_decoded_once_and_progress_is_told() -> None:
 
 def test_what_memory_cannot_hold_is_refused_before_it_is_taken() -> None:
     images = decoded(Preprocessing(height=1024, width=1024))
-    with pytest.raises(DataError, match=r"^100,000 images of 1024x1024 pixels take 314\.6 GB .* are free; set im"):
+    with pytest.raises(DataError, match=r"^100,000 decoded images of 1024x1024 pixels take 314\.6 GB of .*; set im"):
         images.add(str(number).encode() for number in range(100_000))
 
 

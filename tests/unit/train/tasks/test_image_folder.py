@@ -190,6 +190,16 @@ def test_an_entry_that_unpacks_to_more_than_any_image_is_never_unpacked(
     assert found.ignored == {"larger than 1 MiB": 1}
 
 
+def test_images_that_memory_cannot_hold_are_refused_before_any_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemAvailable: 1 kB", encoding="ascii")
+    monkeypatch.setattr("train.data.memory.FREE", tmp_path / "meminfo")
+    for path in (write_files(tmp_path / "x", toy_files()), zip_of(tmp_path / "x.zip", toy_files())):
+        with pytest.raises(DataError, match=r"the images of .*x.* take 0\.0 GB of memory, .*; give fewer or smaller"):
+            read_images(path)
+
+
 def test_accents_that_an_archive_keeps_apart_make_no_second_class(tmp_path: Path) -> None:
     image = image_of(COLOURS["red"], 1)
     path = zip_of(tmp_path / "x.zip", {"cafe\u0301/1.png": image, "caf\u00e9/2.png": image, "tea/3.png": image})

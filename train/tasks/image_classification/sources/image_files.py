@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from dragoman.errors import DataError
+from train.data.memory import require_memory
 from train.run.progress import Tell, silent
 
 # What ``dragoman.tasks.image_classification.decoding`` takes, by the endings of names.
@@ -39,10 +40,10 @@ def read_images(path: Path, tell: Tell = silent) -> FoundFiles:
     """Read all image files under a folder or in an archive, sorted by their paths; raises DataError."""
     if path.is_dir():
         entries = _folder
-    elif path.name.lower().endswith(".zip"):
-        entries = _zip
     elif path.name.lower().endswith(ARCHIVES):
-        entries = _tar
+        # Image files are compressed, so an archive of them is as large as they are.
+        _require_room(path.stat().st_size, path)
+        entries = _zip if path.name.lower().endswith(".zip") else _tar
     else:
         raise DataError(f"data.path: {path} is neither a folder nor an archive ({', '.join(ARCHIVES)}) of images")
     found = FoundFiles()
@@ -58,6 +59,12 @@ def read_images(path: Path, tell: Tell = silent) -> FoundFiles:
         raise DataError(f"cannot read {path}: {error}; pack it again without a password") from error
     found.images = dict(sorted(found.images.items(), key=lambda item: item[0].parts))
     return found
+
+
+def _require_room(size: int, path: Path) -> None:
+    require_memory(
+        size, f"the images of {path}", instead="give fewer or smaller ones, or take a machine with more memory"
+    )
 
 
 Entries = Iterator[tuple[PurePosixPath, bytes, float]]
@@ -77,11 +84,12 @@ def _reason(name: PurePosixPath, size: int) -> str | None:
 
 def _folder(path: Path, ignored: Counter[str]) -> Entries:
     # Links to files are a way to build a corpus; links to folders could lead round in a circle.
-    names = []
+    names: list[Path] = []
     for folder, folders, files in os.walk(path):
         folders.sort()
         ignored["link to a folder"] += sum((Path(folder) / name).is_symlink() for name in folders)
         names += [Path(folder) / name for name in files]
+    _require_room(sum(file.stat().st_size for file in names if file.suffix.lower() in ENDINGS and file.is_file()), path)
     for number, file in enumerate(names):
         name = PurePosixPath(file.relative_to(path).as_posix())
         try:

@@ -15,7 +15,6 @@ from dragoman.tasks.image_classification import headers
 from dragoman.tasks.image_classification.decoding import decode, mirrored
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Preprocessing
-from train.tasks.image_classification.networks.weights import import_timm
 
 AS_IT_IS = Preprocessing(height=12, width=20, resizing="squash")
 LIMIT = 1_000_000
@@ -242,7 +241,7 @@ class TestResizing:
     @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
     @pytest.mark.parametrize("crop_share", [1.0, 0.95, 0.875, 0.9])
     def test_the_pixels_are_those_of_torchvision(self, interpolation: Any, crop_share: float) -> None:
-        import_timm()
+        # Imported here, since that takes seconds, and no other test needs it.
         from torchvision import transforms
 
         seen = Preprocessing(height=64, width=64, interpolation=interpolation, crop_share=crop_share)
@@ -259,9 +258,10 @@ class TestResizing:
     @pytest.mark.parametrize("shape", [(48, 48), (48, 80), (81, 47)])
     @pytest.mark.parametrize("crop_mode", ["center", "squash"])
     def test_the_pixels_are_those_of_timms_evaluation(self, shape: tuple[int, int], crop_mode: str) -> None:
-        timm = import_timm()
+        from timm.data import create_transform
+
         height, width = shape
-        evaluation = timm.data.create_transform(
+        evaluation = create_transform(
             (3, height, width),
             interpolation="bicubic",
             crop_pct=0.9,

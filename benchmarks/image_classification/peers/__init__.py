@@ -1,0 +1,1 @@
+"""Alternatives over the same weights: other servers over timm, and bare onnxruntime."""
