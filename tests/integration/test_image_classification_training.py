@@ -5,22 +5,23 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import dragoman
-from dragoman.bundle.store import open_bundle
+from dragoman.bundle.store import Bundle, open_bundle
 from dragoman.predictor import answer_all
-from scoring.held_out import read_held_out
+from dragoman.tasks.image_classification.decoding import decode
+from dragoman.tasks.image_classification.options import Options, Preprocessing
 from tests.forked import Command
 from train.config.compose import compose_config
-from train.config.imports import compose_import
-from train.fitting.importing import import_model
-from train.fitting.prepare import read_corpus
 from train.run.history import read_history
-from train.run.recorder import Unrecorded
 from train.run.run_dir import RunDir
+from train.tasks.image_classification.networks.classifier import Classifier
 from train.tasks.image_classification.networks.timm_networks import make_network
 from train.tasks.image_classification.networks.weights import read_source
 from train.tasks.image_classification.task import ImageClassification
@@ -107,45 +108,44 @@ def test_a_killed_run_resumes_to_the_same_bits_its_running_statistics_too(run: R
     assert open_bundle(broken.bundle).manifest.scores == open_bundle(run.bundle).manifest.scores
 
 
-def test_training_sees_the_pixels_that_a_server_sees_and_both_give_the_same_answer(run: RunDir) -> None:
-    task = ImageClassification(compose_config(SETTINGS))
-    splits = read_corpus(compose_config(SETTINGS)).splits
-    images = [image for image, _ in splits.tests["test"][:40]]
-    predictor = dragoman.load(run.bundle)
-    served = [predictor.task.parse({"inputs": [image]}).inputs[0].items for image in images] if False else []
-    assert isinstance(predictor.task, dragoman.tasks.image_classification.task.ImageClassification)
-    task._images(splits.train)
-    assert task.decoded is not None
-    trained = task.decoded.pixels(images)
-    assert served == [] or trained
-    plain = answer_all(predictor, images).plain
-    predictor.close()
+def test_training_sees_the_pixels_that_a_server_sees_and_torch_gives_its_answers(run: RunDir) -> None:
     bundle = open_bundle(run.bundle)
-    labels = tuple(bundle.manifest.options["labels"])
-    made = make_network(read_source(bundle.model_dir, None), labels, task.decoded.preprocessing, has_head=True)
-    assert made.network is not None
+    options = Options(**{**bundle.manifest.options, "preprocessing": Preprocessing(**preprocessing_of(bundle))})
+    task = ImageClassification(compose_config(SETTINGS))
+    splits = task.clean(task.read()).splits
+    examples = splits.tests["test"][:40]
+    assert task.decoded is not None
+    pixels = task.decoded.pixels([image for image, _ in examples])
+    for (image, _), trained in zip(examples, pixels, strict=True):
+        assert trained.tobytes() == decode(image, options.preprocessing, max_pixels=1000)
+
+    made = make_network(read_source(bundle.model_dir, None), options.labels, options.preprocessing, has_head=True)
+    classifier = Classifier(made.network, options.preprocessing).eval()
+    seen = torch.from_numpy(np.stack(pixels))
+    with torch.no_grad():
+        both = [torch.softmax(classifier(one).double() / options.temperature, 1) for one in (seen, seen.flip(2))]
+    predictor = dragoman.load(run.bundle)
+    served = answer_all(predictor, [image for image, _ in examples]).plain
+    predictor.close()
+    expected = ((both[0] + both[1]) / 2).numpy()
+    found = np.array([[scores[label] for label in options.labels] for scores in served])
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def preprocessing_of(bundle: Bundle) -> dict[str, Any]:
+    found: dict[str, Any] = bundle.manifest.options["preprocessing"]
+    return found
 
 
 def test_a_trained_network_is_imported_as_it_is(run: RunDir, tmp_path: Path) -> None:
-    held_out = next(path for path in (run.path / "held_out").iterdir() if "test" in path.name)
-    assert read_held_out(held_out)
-    config = compose_import(
-        [
-            "task=image_classification",
-            f"model.path={run.bundle / 'model'}",
-            f"test={held_out}",
-            "average_mirrored=true",
-            "train.threads=1",
-            "train.device=cpu",
-            f"run_dir={tmp_path / 'run'}",
-            "tracking.enabled=false",
-        ]
-    )
-    assert import_model(config, lambda facts: Unrecorded()) == 0
+    held_out = run.path / "held_out"
     imported = RunDir(tmp_path / "run")
+    given = ["task=image_classification", f"model.path={run.bundle / 'model'}", f"test={held_out / 'test.parquet'}"]
+    # Averages of two answers are those of the same temperature alone.
+    given.append(f"validation={held_out / 'validation.parquet'}")
+    same = [setting for setting in SETTINGS if setting.startswith(("average_mirrored", "train.threads", "tracking"))]
+    train(["import", *given, *same, f"run_dir={imported.path}"], tmp_path)
     assert files(imported) == files(run)
-    accuracies = [
-        next(score.value for score in open_bundle(one.bundle).manifest.scores if score.metric == "accuracy")
-        for one in (imported, run)
-    ]
-    assert accuracies[0] == accuracies[1]
+    values = [[score.value for score in open_bundle(one.bundle).manifest.scores] for one in (imported, run)]
+    assert values[0] == values[1]
+    assert open_bundle(imported.bundle).manifest.options == open_bundle(run.bundle).manifest.options

@@ -9,7 +9,6 @@ from typing import Any
 import numpy
 import pytest
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
-from train.tasks.image_classification.networks.torchvision_pair import import_timm
 
 from dragoman.errors import InvalidInput
 from dragoman.tasks.image_classification import headers
