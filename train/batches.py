@@ -78,7 +78,7 @@ def by_length(rows: Indices, lengths: Lengths) -> Indices:
 def cut(rows: Indices, lengths: Lengths, batch_units: int) -> list[Indices]:
     """Cut rows into consecutive batches whose padded size fits the budget."""
     if len(rows) and (lengths[rows] == lengths[rows[0]]).all():
-        # Examples of one length, such as images: no batch has to be measured.
+        # Examples of one length: no batch has to be measured.
         size = max(1, batch_units // max(1, int(lengths[rows[0]].sum())))
         return [rows[start : start + size] for start in range(0, len(rows), size)]
     # The padded size of a batch follows from its longest example on each side alone, so one pass is enough.
