@@ -13,7 +13,7 @@ from benchmarks.image_classification.exchanges import file_for_scores, file_to_o
 from benchmarks.image_classification.outputs import quality
 from benchmarks.image_classification.targets import PEERS, targets
 from benchmarks.image_classification.workloads import load_workloads
-from benchmarks.peers.base import Peer
+from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer
 from benchmarks.peers.torchserve import TorchServePeer
 from benchmarks.serving.bench import TaskBench, run_bench
@@ -22,7 +22,8 @@ from benchmarks.serving.tables import Words
 from dragoman.errors import run_cli
 
 FOLDER = Path(__file__).with_name("peers")
-HANDLER, BESIDE = FOLDER / "torchserve_handler.py", (FOLDER / "timm_classifier.py",)
+HANDLER = FOLDER / "torchserve_handler.py"
+BESIDE = (FOLDER / "timm_classifier.py", ROOT / "train" / "tasks" / "torchvision_pair.py")
 SERVICES = "benchmarks.image_classification.peers.bento_service"
 
 

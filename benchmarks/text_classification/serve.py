@@ -12,7 +12,7 @@ in ten minutes: ``model.num_layers=4``, ``model.d_model=512``, ``model.num_heads
 import argparse
 from pathlib import Path
 
-from benchmarks.peers.base import Peer
+from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.bento import ALONE, BATCHED, BentoPeer, json_texts
 from benchmarks.peers.torchserve import TorchServePeer, plain_text
 from benchmarks.serving.bench import TaskBench, run_bench
@@ -24,6 +24,7 @@ from benchmarks.text_classification.workloads import load_workloads
 from dragoman.errors import run_cli
 
 HANDLER = Path(__file__).with_name("peers") / "torchserve_handler.py"
+BESIDE = (ROOT / "train" / "tasks" / "torchvision_pair.py",)
 SERVICES = "benchmarks.text_classification.peers.bento_service"
 
 
@@ -32,8 +33,10 @@ def peers(plan: LoadPlan) -> list[Peer]:
     torchserve_alone, bento_alone, torchserve_batches, bento_batches = PEERS
     labels = plain_text(of_label)
     return [
-        TorchServePeer(torchserve_alone, HANDLER, batch_size=1, max_batch_delay_ms=0, exchange=labels),
-        TorchServePeer(torchserve_batches, HANDLER, batch_size=8, max_batch_delay_ms=50, exchange=labels),
+        TorchServePeer(torchserve_alone, HANDLER, batch_size=1, max_batch_delay_ms=0, exchange=labels, beside=BESIDE),
+        TorchServePeer(
+            torchserve_batches, HANDLER, batch_size=8, max_batch_delay_ms=50, exchange=labels, beside=BESIDE
+        ),
         BentoPeer(bento_alone, f"{SERVICES}:OneByOne", "/classify", ALONE, json_texts(ALONE, of_best)),
         BentoPeer(bento_batches, f"{SERVICES}:Batched", "/classify", BATCHED, json_texts(BATCHED, of_best)),
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from benchmarks.peers.base import Peer
+from benchmarks.peers.base import ROOT, Peer
 from benchmarks.peers.bento import BATCHED, BentoPeer, json_texts
 from benchmarks.peers.torchserve import TorchServePeer, plain_text
 from benchmarks.serving.bench import TaskBench, run_bench
@@ -25,6 +25,7 @@ from benchmarks.translation.workloads import load_workloads, token_counter
 from dragoman.errors import run_cli
 
 PEERS = Path(__file__).with_name("peers")
+BESIDE = (ROOT / "train" / "tasks" / "torchvision_pair.py",)
 
 
 def peers(plan: LoadPlan) -> list[Peer]:
@@ -34,7 +35,12 @@ def peers(plan: LoadPlan) -> list[Peer]:
         # The example names no batch size, which leaves 1. TorchServe's page on batching has 8 and 50 ms; 16 was
         # measured to be faster at 32 clients, and the shorter delay costs a single client less.
         TorchServePeer(
-            torchserve, PEERS / "torchserve_handler.py", batch_size=16, max_batch_delay_ms=10, exchange=plain_text()
+            torchserve,
+            PEERS / "torchserve_handler.py",
+            batch_size=16,
+            max_batch_delay_ms=10,
+            exchange=plain_text(),
+            beside=BESIDE,
         ),
         BentoPeer(
             bento, "benchmarks.translation.peers.bento_service:Batched", "/translate", BATCHED, json_texts(BATCHED)

@@ -1,12 +1,10 @@
 """A network of timm with timm's own transform for evaluation, as its documentation uses both.
 
-It needs no other module of ours, since it travels into TorchServe's archive.
+It travels into TorchServe's archive, with the one module of ours that it needs.
 """
 
-import importlib
 import io
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+try:
+    from train.tasks.torchvision_pair import pair_torchvision
+except ImportError:
+    # In the archive it lies beside this file.
+    from torchvision_pair import pair_torchvision  # type: ignore[import-not-found,no-redef]
+
 TOP_K = 5
-# Operators that torchvision 0.28.0 gives a Python function on import; see ``import_timm``.
-OPERATORS = ("nms", "qnms")
-# Declarations last as long as the objects that made them.
-_declared: list[Any] = []
-
-
-def import_timm() -> Any:
-    """Import timm where torchvision's compiled part does not fit PyTorch, as PyPI's does not fit PyTorch for CPUs.
-
-    Its import fails only since nothing has declared the names of two operators, which are never called here.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for name in OPERATORS:
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
-    return importlib.import_module("timm")
 
 
 class TimmClassifier:
@@ -44,7 +27,10 @@ class TimmClassifier:
 
     def __init__(self, bundle_dir: str | Path) -> None:
         torch.set_num_threads(1)
-        timm = import_timm()
+        pair_torchvision()
+        # It imports torchvision, for which the way is clear only now.
+        import timm
+
         bundle = Path(bundle_dir)
         options = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["options"]
         config = json.loads((bundle / "model" / "config.json").read_text(encoding="utf-8"))
@@ -55,7 +41,7 @@ class TimmClassifier:
         self._model.load_state_dict(load_file(bundle / "model" / "model.safetensors"))
         self._model.eval()
         preprocessing = options["preprocessing"]
-        self.transform: Any = timm.data.create_transform(
+        self.transform: Any = timm.data.create_transform(  # type: ignore[attr-defined]
             input_size=(3, preprocessing["height"], preprocessing["width"]),
             interpolation=preprocessing["interpolation"],
             mean=tuple(preprocessing["mean"]),

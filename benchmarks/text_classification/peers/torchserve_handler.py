@@ -9,11 +9,17 @@ request; and there are neither gradients nor Captum.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from ts.torch_handler.base_handler import BaseHandler
+
+if TYPE_CHECKING:
+    from train.tasks.torchvision_pair import pair_torchvision
+else:
+    # It lies beside this file in the archive.
+    from torchvision_pair import pair_torchvision
 
 
 class ClassifierHandler(BaseHandler):  # type: ignore[misc]
@@ -22,6 +28,8 @@ class ClassifierHandler(BaseHandler):  # type: ignore[misc]
     def initialize(self, context: Any) -> None:
         """Load the tokenizer and the weights."""
         torch.set_num_threads(1)
+        # transformers imports torchvision with its first model.
+        pair_torchvision()
         model_dir = Path(context.system_properties["model_dir"]) / "bundle" / "model"
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model_dir)
         self.model: Any = AutoModelForSequenceClassification.from_pretrained(model_dir).eval()

@@ -8,11 +8,17 @@ here: it sets the longest output, which defaults to 20 tokens, and leaves out Te
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 from ts.torch_handler.base_handler import BaseHandler
+
+if TYPE_CHECKING:
+    from train.tasks.torchvision_pair import pair_torchvision
+else:
+    # It lies beside this file in the archive.
+    from torchvision_pair import pair_torchvision
 
 
 class T5Handler(BaseHandler):  # type: ignore[misc]
@@ -21,6 +27,8 @@ class T5Handler(BaseHandler):  # type: ignore[misc]
     def initialize(self, context: Any) -> None:
         """Load the tokenizer and the weights."""
         torch.set_num_threads(1)
+        # transformers imports torchvision with its first model.
+        pair_torchvision()
         bundle_dir = Path(context.system_properties["model_dir"]) / "bundle"
         options = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))["options"]
         self.prefix, self.decoding = options["preprocessing"]["prefix"], options["decoding"]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from benchmarks.image_classification.exchanges import BOUNDARY, file_for_scores, file_to_ours, form_for_scores
 from benchmarks.image_classification.outputs import quality
-from benchmarks.image_classification.peers.timm_classifier import TimmClassifier, import_timm
+from benchmarks.image_classification.peers.timm_classifier import TimmClassifier
 from benchmarks.image_classification.photos import photo
 from benchmarks.image_classification.targets import DECODING, ONNX, TORCH, targets
 from benchmarks.serving.comparison import BENTO, MAR
@@ -22,6 +22,7 @@ from dragoman.items.multipart import split_parts
 from dragoman.tasks.image_classification.decoding import decode
 from dragoman.tasks.image_classification.options import Preprocessing
 from dragoman.tasks.image_classification.task import ImageClassification
+from train.tasks.torchvision_pair import pair_torchvision
 
 
 def test_photos_are_jpeg_files_of_real_detail_each_with_its_own_pixels() -> None:
@@ -78,7 +79,10 @@ def test_timm_sees_the_pixels_that_ours_sees_and_answers_its_best_labels(tmp_pat
     )
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"architecture": "test_resnet"}', encoding="utf-8")
-    network = import_timm().create_model("test_resnet", num_classes=len(labels))
+    pair_torchvision()
+    import timm
+
+    network = timm.create_model("test_resnet", num_classes=len(labels))
     save_file(network.state_dict(), tmp_path / "model" / "model.safetensors")
     file = photo(1, width=90, height=120)
 
