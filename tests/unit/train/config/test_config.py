@@ -14,6 +14,7 @@ from train.tasks.image_classification import data_kinds as image_kinds
 from train.tasks.text_classification import data_kinds
 from train.tasks.translation.settings import DATA_KINDS, data_settings
 
+IMAGE_MODELS = ("cnn_", "resnet", "timm")
 REQUIRED = {
     "tsv": ["data.path=x.tsv"],
     "jsonl": ["data.path=x.jsonl"],
@@ -35,6 +36,7 @@ def kind_of(group: str, name: str) -> str:
     [
         ("translation", DATA_KINDS, ("t5_",), 20),
         ("text_classification", data_kinds.DATA_KINDS, ("bert_",), 6),
+        ("image_classification", image_kinds.DATA_KINDS, IMAGE_MODELS, 12),
     ],
 )
 def test_every_combination_of_data_and_model_of_a_task_composes(
@@ -54,7 +56,7 @@ def test_every_data_and_model_belongs_to_a_task() -> None:
         *data_kinds.DATA_KINDS,
         *image_kinds.DATA_KINDS,
     }
-    assert all(model.startswith(("t5_", "bert_")) for model in choices("model"))
+    assert all(model.startswith(("t5_", "bert_", *IMAGE_MODELS)) for model in choices("model"))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,9 @@ def test_a_task_chooses_its_own_data_and_model_and_the_command_line_others() -> 
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"task\.name must be one of translation, text_classification, got 'poetry'"):
+    with pytest.raises(
+        ConfigError, match=r"task\.name must be one of translation, text_classification, image.*, got 'poetry'"
+    ):
         compose_config(["task.name=poetry"])
     with pytest.raises(ConfigError, match=r"task must be one of image_classification, text_class.*, translation, got"):
         compose_config(["task=poetry"])
