@@ -270,3 +270,8 @@ def test_a_folder_that_timm_saved_with_all_arguments_of_its_network_is_read(tmp_
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(DataError, match=r"pictures of 1 colours \(in_chans\)"):
         read_source(tmp_path, None)
+
+
+def test_weights_of_another_architecture_than_the_one_named_are_refused_with_both_ways_out(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"leave model\.architecture=null, or set model\.path=null for random weights"):
+        find_source(settings(path=str(folder), architecture="resnet18"))

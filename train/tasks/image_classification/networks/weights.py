@@ -74,7 +74,7 @@ def find_source(settings: TimmModel) -> Source:
     if settings.architecture not in (None, source.architecture):
         raise DataError(
             f"model.architecture is {settings.architecture}, but {settings.path} holds a {source.architecture}: leave "
-            "model.architecture=null"
+            "model.architecture=null, or set model.path=null for random weights"
         )
     if source.stem == "small" and settings.stem == "imagenet":
         raise DataError(f"{settings.path} was trained with model.stem=small: leave model.stem=null")
