@@ -79,6 +79,8 @@ def from_base64(text: str) -> bytes:
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
             raise InvalidInput("the data: URL is not in base64; write data:image/jpeg;base64, before the data")
+    if text[:8].lower().startswith(("http://", "https://")):
+        raise InvalidInput("this is an address, and nothing is fetched from one; send the bytes of the file in base64")
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:

@@ -163,3 +163,24 @@ def test_the_corpus_tells_the_size_and_the_colours_that_settings_leave_open(
 def test_settings_that_make_no_network_are_named(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compose_config([*SETTINGS, setting])
+
+
+def test_grey_pictures_are_whitened_in_full_precision_where_the_rest_is_trained_in_half() -> None:
+    grey = np.repeat(np.random.default_rng(1).integers(0, 256, (64, 4, 4, 1), dtype=np.uint8), 3, axis=3)
+    # Neighbours that are alike, as in every picture.
+    pixels = grey.repeat(4, axis=1).repeat(4, axis=2)
+    mean, std = [pixels.mean() / 255] * 3, [pixels.std() / 255] * 3
+    torch.manual_seed(1)
+    network = make_cnn([8, 8, 8], 2, "relu", whitening=whitening_weights(pixels, mean, std))
+    given = ((torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean[0]) / std[0]).float()
+    seen: list[torch.Tensor] = []
+    network.activation.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
+    with torch.no_grad():
+        network(given)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert network.groups(network.activation(network.whitening(given))).dtype == torch.bfloat16
+            network(given)
+    full, half, served = seen[0], seen[1], seen[2]
+    # Colours that grey pictures do not have: noise of half precision, where there is nothing.
+    assert (half - full).abs().max() > 0.1
+    assert torch.equal(served, full)

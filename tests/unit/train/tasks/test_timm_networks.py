@@ -19,7 +19,7 @@ from train.tasks.image_classification.networks.classifier import Classifier, wri
 from train.tasks.image_classification.networks.export import export_graph
 from train.tasks.image_classification.networks.settings import TimmModel
 from train.tasks.image_classification.networks.timm_networks import make_network
-from train.tasks.image_classification.networks.weights import find_source, read_source
+from train.tasks.image_classification.networks.weights import find_source, import_timm, read_source
 from train.tasks.image_classification.task import ImageClassification
 
 LABELS = ("ant", "bee", "cow")
@@ -252,3 +252,26 @@ def test_a_network_that_cannot_be_exported_is_refused_with_the_operator(tmp_path
     preprocessing = Preprocessing(height=8, width=8)
     with pytest.raises(DataError, match=r"cannot be exported to ONNX: .*bessel_j0"):
         export_graph(Classifier(Odd(), preprocessing), preprocessing, tmp_path / "odd.onnx", labels=3)
+
+
+def test_a_folder_that_timm_saved_with_all_arguments_of_its_network_is_read(tmp_path: Path) -> None:
+    timm = import_timm()
+    torch.manual_seed(1)
+    saved = timm.create_model(TINY, num_classes=3, drop_rate=0.1)
+    timm.models.save_for_hf(saved, tmp_path, model_config={"label_names": list(LABELS)}, safe_serialization=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"] = {"num_classes": 3, "in_chans": 3, "drop_rate": 0.1, **config.get("model_args", {})}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    source = read_source(tmp_path, None)
+    assert source.labels == LABELS
+    read = make_network(source, LABELS, Preprocessing(height=32, width=32), has_head=True)
+    assert same_weights(read.network, saved)
+    config["model_args"]["in_chans"] = 1
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"pictures of 1 colours \(in_chans\)"):
+        read_source(tmp_path, None)
+
+
+def test_weights_of_another_architecture_than_the_one_named_are_refused_with_both_ways_out(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"leave model\.architecture=null, or set model\.path=null for random weights"):
+        find_source(settings(path=str(folder), architecture="resnet18"))

@@ -62,9 +62,22 @@ class Cnn(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the logits."""
-        maps = self.groups(self.activation(self.whitening(pixels)))
+        maps = self.groups(self.activation(self._whitened(pixels)))
         logits: torch.Tensor = self.head(maps.amax(dim=(2, 3))) * HEAD_SCALE
         return logits
+
+    def _whitened(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Compute the first convolution, in full precision also where the rest is trained in half.
+
+        Its factors are large where neighbours hardly differ: of grey pictures, half precision makes noise of what has
+        no variance at all, and a network that has learned from such noise misses it when it is served.
+        """
+        kind = pixels.device.type
+        # Not around every forward: the exporter would write the block into the graph.
+        if torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return self.whitening(pixels.float())  # type: ignore[no-any-return]
+        return self.whitening(pixels)  # type: ignore[no-any-return]
 
     def reset_classifier(self, num_classes: int) -> None:
         """Exchange the head for a random one, as a network of timm does."""

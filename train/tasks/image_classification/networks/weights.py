@@ -18,6 +18,8 @@ from train.tasks.torchvision_pair import pair_torchvision
 TASK = "image_classification"
 # Among a network's own arguments in our config.json, the one that is ours: timm has no such stem.
 STEM = "stem"
+# timm notes them among the arguments of a network that it saves; here they are known from elsewhere.
+GIVEN_ANYWAY = ("num_classes", "drop_rate")
 NEAREST = 5
 
 
@@ -72,7 +74,7 @@ def find_source(settings: TimmModel) -> Source:
     if settings.architecture not in (None, source.architecture):
         raise DataError(
             f"model.architecture is {settings.architecture}, but {settings.path} holds a {source.architecture}: leave "
-            "model.architecture=null"
+            "model.architecture=null, or set model.path=null for random weights"
         )
     if source.stem == "small" and settings.stem == "imagenet":
         raise DataError(f"{settings.path} was trained with model.stem=small: leave model.stem=null")
@@ -87,10 +89,18 @@ def read_source(folder: Path, base_model: BaseModel | None) -> Source:
         kind, architecture = config.get("model_type", "timm"), config["architecture"]
         given, model_args = dict(config.get("pretrained_cfg") or {}), dict(config.get("model_args") or {})
         stem = model_args.pop(STEM, "imagenet")
+        for name in GIVEN_ANYWAY:
+            model_args.pop(name, None)
         num_classes = int(config.get("num_classes", given.get("num_classes", 0)))
         labels = _label_names({**given, **config}, num_classes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"cannot read {path} as timm writes it: {type(error).__name__}: {error}") from error
+    colours = model_args.get("in_chans", 3)
+    if colours != 3:
+        raise DataError(
+            f"{path} describes a network for pictures of {colours} colours (in_chans); all pictures are given as red, "
+            "green and blue here: take a network with in_chans=3"
+        )
     return Source(
         architecture=architecture,
         kind=kind,

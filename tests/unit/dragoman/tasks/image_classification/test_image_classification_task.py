@@ -159,6 +159,11 @@ class TestRefusals:
                 'unknown field "parameters.size"; accepted are top_k, function_to_apply',
                 "parameters.size",
             ),
+            (
+                {"inputs": "https://example.org/cat.jpg"},
+                "inputs: this is an address, and nothing is fetched from one; send the bytes of the file in base64",
+                "inputs",
+            ),
             ({"inputs": 7}, "inputs must be an image or a list of images in base64, got a number", "inputs"),
             ({"inputs": [b64(PNG), None]}, "inputs[1] must be an image in base64, got null", "inputs[1]"),
             ({"inputs": []}, "inputs must hold 1 to 8 inputs, got 0; give at least one", "inputs"),
