@@ -18,6 +18,7 @@ from train.tasks.torchvision_pair import pair_torchvision
 TASK = "image_classification"
 # Among a network's own arguments in our config.json, the one that is ours: timm has no such stem.
 STEM = "stem"
+COLOURS = 3
 NEAREST = 5
 
 
@@ -91,6 +92,11 @@ def read_source(folder: Path, base_model: BaseModel | None) -> Source:
         labels = _label_names({**given, **config}, num_classes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"cannot read {path} as timm writes it: {type(error).__name__}: {error}") from error
+    for channels in (model_args.get("in_chans", COLOURS), *given.get("input_size", [])[:1]):
+        if channels != COLOURS:
+            raise DataError(f"{path} is of a network that sees {channels} channels; give one for red, green and blue")
+    if labels is not None and len(labels) != num_classes:
+        raise DataError(f"{path} names {len(labels)} labels for {num_classes} classes (num_classes); correct it")
     return Source(
         architecture=architecture,
         kind=kind,
