@@ -158,7 +158,10 @@ def test_pickles_are_not_on_the_list(copy: Path):
         ),
         ({"limits": {"max_body_bytes": 1}}, "the limits of .*: max_items, max_characters, .* are missing"),
         ({"limits": {"max_itmes": 3}}, "max_itmes is not a setting; .*; did you mean max_items"),
-        ({"task": "dance"}, "the task 'dance' is unknown; this version knows text_classification, translation"),
+        (
+            {"task": "dance"},
+            "the task 'dance' is unknown; this version knows image_classification, text_classification, translation",
+        ),
     ],
 )
 def test_options_and_limits_are_what_the_task_says(copy: Path, change: dict[str, Any], message: str):
