@@ -239,3 +239,5 @@ def test_a_folder_is_a_test_set_or_has_one(tmp_path: Path) -> None:
     assert read_examples([write_files(tmp_path / "some", split)]) == [(files["red/000.png"], "red")]
     with pytest.raises(DataError, match="has folders for train and validation and none for the test; name one"):
         read_examples([write_files(tmp_path / "none", {"train/a/1.png": b"", "val/a/1.png": b""})])
+    with pytest.raises(DataError, match="photos does not exist; give a table, a folder or an archive"):
+        read_examples([tmp_path / "photos"])
