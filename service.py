@@ -37,6 +37,7 @@ from dragoman.errors import DragomanError, UnavailableError
 from dragoman.http import openapi
 from dragoman.http.asgi import (
     CONTENT_TYPE_KEY,
+    BodyRoom,
     ClientGone,
     ContractMiddleware,
     delay_sigterm,
@@ -63,6 +64,9 @@ DEADLINE_S = 60
 LINGER_S = 1.0
 # Two, so that a short body need not wait until a long one has been tokenized.
 PARSING_THREADS = 2
+# Of bodies that arrive or wait for these threads: thousands of photos as web sites show them, or sixteen bodies of the
+# largest size that a task takes, which keep the threads busy for seconds.
+MAX_BODY_BYTES_IN_MEMORY = 128 << 20
 CLIENT_CLOSED_REQUEST = 499
 # BentoML can add a line of log and a trace to every request, at half a millisecond each; a trace is seen only where an
 # exporter is configured.
@@ -201,6 +205,7 @@ class Dragoman:
         followed = self._following.look(packaged.manifest) if self._following else None
         self._switch = ModelSwitch(followed or load_here(packaged), self._batcher_for)
         self._is_ending = threading.Event()
+        self._bodies = BodyRoom(MAX_BODY_BYTES_IN_MEMORY)
         self._parsing = ThreadPoolExecutor(PARSING_THREADS, thread_name_prefix="parse")
         self._warm_up = self._parsing.submit(self._answer_once)
         # Its own thread: an engine that hangs must not keep one from reading requests.
@@ -262,10 +267,14 @@ class Dragoman:
         try:
             async with asyncio.timeout_at(deadline):
                 with self._switch.borrowed() as (predictor, batcher):
-                    announced, limit = request.headers.get("content-length"), predictor.task.limits.max_body_bytes
-                    body = await read_body(request.stream(), announced, limit)
-                    raw = RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY])
-                    answering = answer_with(batcher, predictor, raw, parse_in=self._parsing, deadline=deadline)
+                    # Without a name here, which would hold the body until the request is answered.
+                    answering = answer_with(
+                        batcher,
+                        predictor,
+                        await self._received(request, predictor.task.limits.max_body_bytes),
+                        parse_in=self._parsing,
+                        deadline=deadline,
+                    )
                     return await while_connected(request.receive, answering)
         except TimeoutError:
             message = f"the request was not received and answered within {DEADLINE_S} seconds; send less at once"
@@ -277,6 +286,10 @@ class Dragoman:
         except Exception:
             log.exception("a request failed")
             return error_reply(server_fault())
+
+    async def _received(self, request: Request, limit: int) -> RawRequest:
+        body = await read_body(request.stream(), request.headers.get("content-length"), limit, self._bodies)
+        return self._bodies.give_back_with(RawRequest(body=body, content_type=request.scope[CONTENT_TYPE_KEY]))
 
     # BentoML's clients call the method by its name, which must therefore be the route's.
     answer.__name__ = TASK.route.rpartition("/")[2]

@@ -20,8 +20,12 @@ NO_TYPE = "-" * len(FORM_TYPE)
 
 def write_classes(folder: Path) -> None:
     """Write the class into a folder for the front of the classpath; raises ConfigError for another TorchServe."""
-    with zipfile.ZipFile(torchserve_home() / "ts" / "frontend" / "model-server.jar") as jar:
-        original = jar.read(HEADER_VALUES)
+    path = torchserve_home() / "ts" / "frontend" / "model-server.jar"
+    try:
+        with zipfile.ZipFile(path) as jar:
+            original = jar.read(HEADER_VALUES)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"cannot read {HEADER_VALUES} in {path} ({error}); install torchserve==0.12.0") from error
     if original.count(FORM_TYPE.encode()) != 1:
         raise ConfigError(f"{HEADER_VALUES} in TorchServe's jar is not the one known; install torchserve==0.12.0")
     target = folder / HEADER_VALUES

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import signal
 import threading
+import weakref
+from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, MutableMapping
 from types import FrameType
 from typing import Any, TypeVar
 
 from dragoman.errors import InvalidInput, UnavailableError
 from dragoman.http.protocol import Reply, check_body_size, error_reply, server_fault
-from dragoman.items.bodies import JSON_TYPE
+from dragoman.items.bodies import JSON_TYPE, RawRequest
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +77,63 @@ def mark_answered(scope: MutableMapping[str, Any]) -> None:
     scope[ANSWERED_KEY].append(True)
 
 
-async def read_body(chunks: AsyncIterable[bytes], content_length: str | None, limit: int) -> bytes:
-    """Read a body, refused as soon as its announced or received size is over the limit; raises InvalidInput."""
+class BodyRoom:
+    """The memory for bodies that arrive or wait to be parsed, of all connections; taken on one event loop.
+
+    Only bytes that have come take room, so a client cannot hold it by what it announces.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._taken = 0
+        # Any thread may drop a body, and the collector at any moment: a deque takes what is given back without a lock.
+        self._given_back: deque[int] = deque()
+
+    @property
+    def taken(self) -> int:
+        """The bytes that are taken now."""
+        while self._given_back:
+            self._taken -= self._given_back.popleft()
+        return self._taken
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes more; raises UnavailableError where there is none."""
+        if self.taken + size > self.max_bytes:
+            message = f"bodies of {self.max_bytes} bytes together wait to be read; send this request again in a moment"
+            raise UnavailableError(message, code="overloaded")
+        self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give back room that was taken; threads may call it."""
+        self._given_back.append(size)
+
+    def give_back_with(self, raw: RawRequest) -> RawRequest:
+        """Give back the room of a request's body when nothing holds the request any more."""
+        weakref.finalize(raw, self.give_back, raw.size).atexit = False
+        return raw
+
+
+async def read_body(
+    chunks: AsyncIterable[bytes], content_length: str | None, limit: int, room: BodyRoom | None = None
+) -> bytes:
+    """Read a body, refused as soon as its announced or received size is over the limit.
+
+    Its size is taken of ``room``. Raises InvalidInput, and UnavailableError where there is no room.
+    """
     announced = content_length or ""
     check_body_size(int(announced) if announced.isascii() and announced.isdigit() else 0, limit)
     body = bytearray()
-    async for chunk in chunks:
-        check_body_size(len(body) + len(chunk), limit)
-        body += chunk
+    try:
+        async for chunk in chunks:
+            check_body_size(len(body) + len(chunk), limit)
+            if room:
+                room.take(len(chunk))
+            body += chunk
+    except BaseException:
+        # A client that leaves, or is too slow, too.
+        if room:
+            room.give_back(len(body))
+        raise
     return bytes(body)
 
 

@@ -108,6 +108,8 @@ async def answer_with(
             request = _parse(predictor, raw)
         else:
             request = await loop.run_in_executor(parse_in, _parse, predictor, raw)
+        # Its items may wait for long, and its body takes many times their memory.
+        del raw
         if isinstance(request, Reply):
             return request
         outcomes = await batcher.submit(request.items, deadline=deadline)

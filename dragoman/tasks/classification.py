@@ -65,8 +65,8 @@ def classify(
     for row, weight in zip(logits, weights, strict=True):
         total += weight * probabilities(row, temperature=temperature)
     total /= sum(weights)
-    order = numpy.argsort(-total, kind="stable")
-    return Classification(tuple((labels[place], float(total[place])) for place in order))
+    order, scores = numpy.argsort(-total, kind="stable").tolist(), total.tolist()
+    return Classification(tuple((labels[place], scores[place]) for place in order))
 
 
 def probabilities(logits: Sequence[float], *, temperature: float) -> NDArray[numpy.float64]:

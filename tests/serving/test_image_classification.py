@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -228,26 +227,24 @@ def memory(server: BentoServer | TorchServeProcess) -> int:
 def test_a_large_picture_keeps_no_other_request_waiting(bento: BentoServer) -> None:
     file = io.BytesIO()
     Image.linear_gradient("L").resize((4096, 4096)).convert("RGB").save(file, "JPEG", quality=95, progressive=True)
-    waits: list[float] = []
+    answered = 0
     done = threading.Event()
 
     def watch() -> None:
+        nonlocal answered
         with httpx.Client(trust_env=False) as client:
             while not done.is_set():
-                began = time.monotonic()
                 assert client.get(f"{bento.url}/livez").status_code == 200
-                waits.append(time.monotonic() - began)
+                answered += 1
 
     with httpx.Client(trust_env=False, timeout=60) as client, ThreadPoolExecutor(5) as pool:
         watching = pool.submit(watch)
-        began = time.monotonic()
         replies = list(pool.map(lambda _: client.post(f"{bento.url}/classify", content=file.getvalue()), range(4)))
-        taken = time.monotonic() - began
         done.set()
         watching.result()
     assert [reply.status_code for reply in replies] == [200] * 4
-    # Decoding one takes longer than the longest wait, and there were four.
-    assert max(waits) < taken / 4, (max(waits), taken)
+    # On the event loop, each picture would let one request by before it is decoded, and one after it.
+    assert answered > 20
 
 
 def test_bentomls_own_client_sends_base64(bento: BentoServer, predictor: Predictor, tmp_path: Path) -> None:

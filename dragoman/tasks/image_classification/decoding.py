@@ -152,6 +152,9 @@ def _load(picture: Picture) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded picture to RGB; what is transparent shows white below it."""
+    # Pillow would copy what is RGB already.
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image if image.mode == "RGBA" else image.convert("RGBA")

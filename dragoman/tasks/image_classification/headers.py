@@ -112,11 +112,32 @@ def _read_jpeg(data: bytes) -> Picture:
     bits, height, width, colours = struct.unpack_from(">BHHB", frame)
     if bits != 8 or colours not in (1, 3, 4):
         raise unsupported(f"the JPEG has {bits} bits a colour and {colours} colours")
-    # Within a scan, 0xff is followed by a zero or stands before a marker.
-    if data.count(b"\xff\xda", position) > MOST_SCANS:
-        raise unsupported(f"the JPEG has more than {MOST_SCANS} scans")
-    kept.append(data[position:])
+    kept.append(data[position : _end_of_jpeg(data, position)])
     return _picture("JPEG", width, height, orientation, b"".join(kept))
+
+
+def _end_of_jpeg(data: bytes, position: int) -> int:
+    """Return where the picture ends whose first scan is at a position: phones put further pictures and films behind.
+
+    Raises InvalidInput for more scans than are accepted.
+    """
+    scans = 0
+    for _ in range(MOST_PARTS):
+        # Within a scan, 0xff is followed by a zero or stands before a marker.
+        found = MARKER.search(data, position)
+        if found is None:
+            # Whether all pixels were there, the decoder tells.
+            return len(data)
+        position = found.end()
+        marker = data[position - 1]
+        if marker == END_OF_IMAGE:
+            return position
+        if marker == START_OF_SCAN:
+            scans += 1
+            if scans > MOST_SCANS:
+                raise unsupported(f"the JPEG has more than {MOST_SCANS} scans")
+        position += int.from_bytes(data[position : position + 2], "big")
+    raise too_many_parts()
 
 
 def _read_png(data: bytes) -> Picture:

@@ -1,7 +1,9 @@
 """Classification of images, each decoded to the pixels that the network sees."""
 
 import base64
+import contextlib
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -20,6 +22,12 @@ from dragoman.tasks.image_classification.decoding import mirrored, pixels
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Limits, Options
 from dragoman.tasks.image_classification.request import naming, parse_request, read_images
+
+# A picture takes up to 24 bytes for each pixel while it is decoded (see ``decoding``). Large ones are decoded one at a
+# time, so that a process needs that memory once, however many come together; what phones and web sites send need not
+# wait for each other.
+LARGE_PIXELS = 1 << 22
+LARGE = threading.Lock()
 
 
 class ImageClassification(Classifier):
@@ -107,7 +115,8 @@ class ImageClassification(Classifier):
         sent = parse_request(payload, options=self.options, limits=self.limits)
         inputs = []
         for picture, field in zip(sent.pictures, sent.fields, strict=True):
-            with naming(field):
+            is_large = picture.width * picture.height > LARGE_PIXELS
+            with naming(field), LARGE if is_large else contextlib.nullcontext():
                 found = pixels(picture, preprocessing, max_pixels=max_pixels)
             items = (found, mirrored(found, preprocessing)) if self.options.average_mirrored else (found,)
             inputs.append(WeightedInput(items=items, weights=(1,) * len(items), top_k=sent.top_k))

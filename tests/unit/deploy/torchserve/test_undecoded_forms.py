@@ -20,11 +20,13 @@ def test_the_constant_alone_is_another_one_of_its_length(tmp_path: Path) -> None
     assert written.replace(NO_TYPE.encode(), FORM_TYPE.encode()) == original != written
 
 
-def test_another_torchserve_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("entry", [HEADER_VALUES, "another/Name.class", None])
+def test_another_torchserve_is_refused(entry: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jar = tmp_path / "ts" / "frontend" / "model-server.jar"
     jar.parent.mkdir(parents=True)
-    with zipfile.ZipFile(jar, "w") as archive:
-        archive.writestr(HEADER_VALUES, b"\xca\xfe\xba\xbe")
+    if entry:
+        with zipfile.ZipFile(jar, "w") as archive:
+            archive.writestr(entry, b"\xca\xfe\xba\xbe")
     monkeypatch.setattr(undecoded_forms, "torchserve_home", lambda: tmp_path)
     with pytest.raises(ConfigError, match=r"install torchserve==0\.12\.0"):
         write_classes(tmp_path / "classes")

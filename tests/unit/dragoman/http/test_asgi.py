@@ -1,7 +1,8 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ import pytest
 
 import dragoman
 from dragoman.batching.batcher import MicroBatcher
-from dragoman.http.asgi import CONTENT_TYPE_KEY, ClientGone, ContractMiddleware, mark_answered, while_connected
+from dragoman.errors import InvalidInput, UnavailableError
+from dragoman.http.asgi import (
+    CONTENT_TYPE_KEY,
+    BodyRoom,
+    ClientGone,
+    ContractMiddleware,
+    mark_answered,
+    read_body,
+    while_connected,
+)
 from dragoman.http.protocol import Reply, answer, answer_with
 from dragoman.items.bodies import RawRequest
 from dragoman.items.sizes import Capacity
@@ -85,6 +95,58 @@ def test_a_queue_without_room_is_told_to_the_client(predictor, toy_sentences):
     refused = [reply for reply in replies if reply.status != 200]
     assert {(reply.status, reply.body["code"]) for reply in refused} == {(503, "overloaded")}
     assert len(replies) - len(refused) == 6
+
+
+def test_a_body_is_given_up_while_its_items_wait(predictor):
+    may_go, task = threading.Event(), predictor.task
+
+    def held(items: list[Any], *, on_outcome: Any) -> list[Any]:
+        assert may_go.wait(20)
+        return predictor.computing.batch(items)
+
+    async def scene() -> None:
+        batcher = MicroBatcher(held, batch_key=task.batch_key, size=task.size, capacity=Capacity())
+        room = BodyRoom(100)
+        body = json.dumps({"q": "a"}).encode()
+        with ThreadPoolExecutor(1) as parsing:
+
+            def answered() -> tuple[weakref.ref[RawRequest], asyncio.Future[Reply]]:
+                room.take(len(body))
+                raw = room.give_back_with(RawRequest(body=body))
+                answering = answer_with(batcher, predictor, raw, parse_in=parsing)
+                return weakref.ref(raw), asyncio.ensure_future(answering)
+
+            raw, answering = answered()
+            assert room.taken == len(body)
+            while raw():
+                await asyncio.sleep(0.001)
+            assert not answering.done()
+            assert room.taken == 0
+            may_go.set()
+            assert (await answering).status == 200
+        await batcher.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+def test_bodies_beyond_the_room_for_all_are_refused_until_there_is_room():
+    async def body_of(*sizes: int) -> AsyncIterator[bytes]:
+        for size in sizes:
+            yield b"a" * size
+
+    async def scene() -> None:
+        room = BodyRoom(10)
+        first = await read_body(body_of(3, 4), "7", 8, room)
+        with pytest.raises(UnavailableError, match="bodies of 10 bytes together wait to be read") as refused:
+            await read_body(body_of(2, 2), "4", 8, room)
+        assert refused.value.code == "overloaded"
+        with pytest.raises(InvalidInput, match="exceeds 8 bytes"):
+            await read_body(body_of(2, 7), None, 8, room)
+        assert (len(first), room.taken) == (7, 7)
+        room.give_back(7)
+        assert len(await read_body(body_of(8), "8", 8, room)) == 8
+
+    asyncio.run(scene())
 
 
 def test_work_for_a_client_that_leaves_is_cancelled():

@@ -338,6 +338,12 @@ class TestLimits:
         assert decoded(data[:-2] + last * 80 + b"\xff\xd9")
         assert "the JPEG has more than 100 scans; send" in refusal(data[:-2] + last * 100 + b"\xff\xd9")[2]
 
+    def test_what_a_phone_puts_behind_a_jpeg_is_no_part_of_it(self) -> None:
+        # A film of some megabytes holds the bytes of a marker a hundred times.
+        data = file_of(noise(), "JPEG", progressive=True)
+        assert read_header(data + b"\xff\xda\0\2" * 200).encoded == read_header(data).encoded
+        assert same(decoded(data + b"\xff\xda\0\2" * 200), decoded(data))
+
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
     def test_a_file_in_tiny_parts_is_refused(self, kind: str) -> None:
         data = file_of(noise(), kind, **({"exif": b"Exif\0\0II"} if kind == "WEBP" else {}))

@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 import re
@@ -24,7 +25,8 @@ from dragoman.items.bodies import Part, RawRequest
 from dragoman.items.outcomes import Failure, Result
 from dragoman.predictor import Predictor, answer_all
 from dragoman.tasks.classification import probabilities
-from dragoman.tasks.image_classification.decoding import decode, mirrored
+from dragoman.tasks.image_classification import task as task_module
+from dragoman.tasks.image_classification.decoding import decode, mirrored, pixels
 from dragoman.tasks.image_classification.options import Options, Preprocessing
 from dragoman.tasks.image_classification.task import ImageClassification
 from tests.tiny_images import LABELS, SIDE, encoded, random_pictures, write_tiny_images
@@ -331,6 +333,29 @@ class TestOnAnEventLoop:
         monkeypatch.setattr(task, "parse", parse)
         assert asyncio.run(ask_in_loop()) == [expected, expected]
         assert seen == [False, False]
+
+
+class TestMemory:
+    @pytest.mark.parametrize(("image", "at_once"), [(WIDE, 1), (PNG, 2)])
+    def test_large_images_are_decoded_one_at_a_time(
+        self, image: bytes, at_once: int, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        most, both_in = 1, threading.Barrier(2)
+
+        def counted(*given: Any, **limits: Any) -> bytes:
+            nonlocal most
+            # The two meet, unless one of them waits before it.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both_in.wait(0.5)
+                most = 2
+            return pixels(*given, **limits)
+
+        monkeypatch.setattr(task_module, "pixels", counted)
+        monkeypatch.setattr(task_module, "LARGE_PIXELS", SIDE * SIDE)
+        with ThreadPoolExecutor(2) as threads:
+            replies = list(threads.map(lambda body: ask(predictor, body), [image] * 2))
+        assert {reply.status for reply in replies} == {200}
+        assert most == at_once
 
 
 class TestDescriptions:
