@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from typing import Any
 FOLDER, SUFFIX = "held_out", ".parquet"
 LABEL_DIGEST_LENGTH = 8
 COLUMNS = ("id", "input", "reference")
+# Photographs are megabytes each, and a thousand of them are copied part by part: letters or bytes that are written, and
+# rows that are read together.
+MOST_TOGETHER, ROWS_AT_ONCE = 64 * 2**20, 64
 
 
 class HeldOutError(ValueError):
@@ -62,18 +65,20 @@ def write_held_out(path: Path, items: Sequence[HeldOutItem]) -> None:
     kinds = {type(item.input) for item in items}
     if len(kinds) > 1:
         raise HeldOutError(f"cannot write {path}: inputs must all be text or all be bytes, not some of each")
-    table = pyarrow.table(
-        {
-            "id": pyarrow.array([item.id for item in items], pyarrow.string()),
-            "input": pyarrow.array(
-                [item.input for item in items], pyarrow.binary() if bytes in kinds else pyarrow.string()
-            ),
-            "reference": pyarrow.array([_json(item.reference) for item in items], pyarrow.string()),
-        }
-    )
-    buffer = pyarrow.BufferOutputStream()
-    parquet.write_table(table, buffer, compression="zstd")
-    _replace(path, buffer.getvalue().to_pybytes())
+    fields = {"id": "string", "input": "binary" if bytes in kinds else "string", "reference": "string"}
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in fields.items()])
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+                for part in _parts(items):
+                    rows = [{"id": item.id, "input": item.input, "reference": _json(item.reference)} for item in part]
+                    writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_held_out(path: Path) -> list[HeldOutItem]:
@@ -82,20 +87,37 @@ def read_held_out(path: Path) -> list[HeldOutItem]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(path).read()
+        with parquet.ParquetFile(path) as file:
+            # Some programs write the same with wider offsets, as large_string.
+            found = {field.name: str(field.type).removeprefix("large_") for field in file.schema_arrow}
+            _check_columns(path, found)
+            # Part by part, so that there never are two copies of the whole.
+            parts = (batch.to_pydict() for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)))
+            rows = (cells for part in parts for cells in zip(*(part[name] for name in COLUMNS), strict=True))
+            return [_item(path, number, *cells) for number, cells in enumerate(rows, start=1)]
     except (OSError, pyarrow.ArrowException) as error:
         raise HeldOutError(f"cannot read {path}: {error}; give a held-out set that training wrote") from error
-    # Some programs write the same with wider offsets, as large_string.
-    found = {field.name: str(field.type).removeprefix("large_") for field in table.schema}
-    accepted = ({"id": "string", "input": kind, "reference": "string"} for kind in ("string", "binary"))
+
+
+def _check_columns(path: Path, found: Mapping[str, str]) -> None:
+    accepted = [{"id": "string", "input": kind, "reference": "string"} for kind in ("string", "binary")]
     if found not in accepted:
         columns = ", ".join(f"{name} ({kind})" for name, kind in found.items())
         raise HeldOutError(
             f"{path} has the columns {columns or 'none'}; a held-out set has id (string), input (string or binary) "
             "and reference (string, holding JSON)"
         )
-    rows = zip(*(table.column(name).to_pylist() for name in COLUMNS), strict=True)
-    return [_item(path, number, *cells) for number, cells in enumerate(rows, start=1)]
+
+
+def _parts(items: Sequence[HeldOutItem]) -> Iterator[Sequence[HeldOutItem]]:
+    """Cut a set into what is written together; texts, which are short, are seldom more than one part."""
+    start = size = 0
+    for number, item in enumerate(items):
+        if number > start and size + len(item.input) > MOST_TOGETHER:
+            yield items[start:number]
+            start, size = number, 0
+        size += len(item.input)
+    yield items[start:]
 
 
 def _item(path: Path, number: int, name: str | None, value: str | bytes | None, reference: str | None) -> HeldOutItem:
@@ -109,15 +131,3 @@ def _item(path: Path, number: int, name: str | None, value: str | bytes | None, 
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from scoring.base import Share
 LIST_LENGTHS = (7, 32)
 # The fastest of three rounds is seldom disturbed by other processes.
 LATENCY_ROUNDS = 3
+# Changed items that are there at the same time: a photograph that was written anew may take tens of megabytes.
+CHANGED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,15 @@ def agreement(
     """
     chosen = spread(range(len(items)), sample)
     answered = [row for row in chosen if row not in outputs.refused]
-    again = answer_all(predictor, [change(items[row]) for row in answered])
-    decide = predictor.task.decision
-    kept = {
-        row
-        for place, row in enumerate(answered)
-        if place not in again.refused and decide(again.plain[place]) == decide(outputs.plain[row])
-    }
+    decide, kept = predictor.task.decision, set[int]()
+    for start in range(0, len(answered), CHANGED_AT_ONCE):
+        rows = answered[start : start + CHANGED_AT_ONCE]
+        again = answer_all(predictor, [change(items[row]) for row in rows])
+        kept |= {
+            row
+            for place, row in enumerate(rows)
+            if place not in again.refused and decide(again.plain[place]) == decide(outputs.plain[row])
+        }
     return Share([row in kept for row in chosen])
 
 

@@ -34,6 +34,8 @@ LARGEST_CELL = 2**31 - 1
 LONGEST_NAME = 60
 # A message names so many columns.
 MOST_NAMES = 20
+# Rows of Parquet that are turned into Python's objects together.
+ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,12 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} does not exist; give the path of a Parquet file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            rows: list[Mapping[str, Any]] = pyarrow.parquet.read_table(file).to_pylist()
+            number = 0
+            # Part by part: images are large, and there would be two copies of all of them.
+            for batch in pyarrow.parquet.ParquetFile(file, pre_buffer=False).iter_batches(ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Row(f"row {number}", row)
     except (pyarrow.ArrowException, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"cannot read {path} as Parquet: {reason}") from error
-    for number, row in enumerate(rows, start=1):
-        yield Row(f"row {number}", row)

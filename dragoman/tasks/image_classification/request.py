@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from dragoman.tasks.image_classification.decoding import check_size
 from dragoman.tasks.image_classification.headers import Picture, is_image, read_header
 from dragoman.tasks.image_classification.options import Limits, Options
 
+FORM_FIELD = re.compile(rb"[\w.%+-]+=")
 WORDING = Wording(one="an image", member="an image in base64", many="images in base64", example="base64")
 
 
@@ -44,7 +46,8 @@ def read_images(raw: RawRequest) -> Any:
         return {"inputs": parts[0].content}
     if raw.media_type == JSON_TYPE or raw.body.lstrip()[:1] in (b"{", b"["):
         return read_payload(RawRequest(body=raw.body, content_type=JSON_TYPE), text_field=None, text_fields=frozenset())
-    if raw.form is not None or raw.media_type == FORM_TYPE:
+    # curl calls every body a form: without a field it is what it looks like, a file of another kind or nothing.
+    if raw.form is not None or (raw.media_type == FORM_TYPE and FORM_FIELD.match(raw.body)):
         raise sent_as_form()
     return {"inputs": raw.body}
 

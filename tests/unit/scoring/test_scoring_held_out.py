@@ -30,6 +30,15 @@ def test_the_same_items_are_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_a_set_of_large_files_is_written_and_read_part_by_part(tmp_path: Path) -> None:
+    photos = [HeldOutItem(id=str(row), input=bytes([row]) * (24 * 2**20), reference="cat") for row in range(5)]
+    before = pyarrow.default_memory_pool().bytes_allocated()
+    write_held_out(tmp_path / "test.parquet", photos)
+    assert parquet.ParquetFile(tmp_path / "test.parquet").num_row_groups == 3
+    assert read_held_out(tmp_path / "test.parquet") == photos
+    assert pyarrow.default_memory_pool().bytes_allocated() - before < 24 * 2**20
+
+
 def test_equal_labels_mean_equal_content() -> None:
     name = label("toy", "test", TEXTS)
     assert name.startswith("toy/test@")

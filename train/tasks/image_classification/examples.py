@@ -17,6 +17,8 @@ def read_examples(files: Sequence[Path], columns: Sequence[str] | None = None) -
     if len(files) != 1:
         raise ConfigError(f"give a test set of one table, folder or archive; got {files[1]} as well")
     path = files[0]
+    if not path.suffix and not path.exists():
+        raise DataError(f"{path} does not exist; give a table, a folder or an archive of images")
     if not path.is_dir() and not path.name.lower().endswith(ARCHIVES):
         image_column, label_column = columns or ("image", "label")
         return read_image_table(path, image_column, label_column, settings="columns, INPUT and REFERENCE")

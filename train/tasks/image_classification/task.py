@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dragoman.errors import DataError
+from dragoman.errors import ConfigError, DataError
 from dragoman.tasks.classification import fits_a_line
-from dragoman.tasks.image_classification.options import Options
+from dragoman.tasks.image_classification.options import Options, Preprocessing
 from train.batches import Batch
 from train.data.corpus import CleanCorpus, Example, Splits
 from train.tasks.base import Answered, Baseline, Encoded, Task
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from train.tasks.image_classification.networks.weights import Source
 
 LabelledImage = tuple[bytes, str]
-# Images whose patches the first convolution of our network is made from: half a million patches of small pictures.
-WHITENED = 512
+# The first convolution of our network is made from the patches of so many images at most: half a million of them, each
+# a dozen numbers of 64 bits. Few images are as many patches where they are large.
+WHITENED, PATCHES = 512, 2**19
 
 
 class ImageClassification(Task):
@@ -84,23 +85,33 @@ class ImageClassification(Task):
 
     def clean(self, splits: Splits) -> CleanCorpus:
         """Decode everything and leave out bad and leaking images (``train.tasks.image_classification.cleaning``)."""
-        return clean(splits, self.config.classes, self._images(splits.train))
+        corpus = clean(splits, self.config.classes, self._images(splits.train))
+        assert self.decoded is not None
+        if self._preprocessing(corpus.splits.train) != self.decoded.preprocessing:
+            # Images that were left out had decided on the size. A search, which is given what is left, would see
+            # another one than the training that follows it.
+            self.decoded = None
+        return corpus
 
     def _images(self, training: Sequence[LabelledImage]) -> DecodedImages:
         """Give the decoded images, for pixels of the size that the model sees; weights that exist are found now."""
         if self.decoded is None:
-            settings, config = self.config.model, None
-            if not isinstance(settings, CnnModel):
-                from train.tasks.image_classification.networks.weights import find_source
-
-                self._source = find_source(settings)
-                if self._source.weights or self._source.pretrained_cfg.get("fixed_input_size"):
-                    config = self._source.pretrained_cfg
-            preprocessing = choose_preprocessing(
-                dataclasses.asdict(self.config.images), config, [image for image, _ in training]
-            )
-            self.decoded = DecodedImages(preprocessing, max_pixels=self.config.limits.max_pixels, tell=self.tell)
+            preprocessing, limits = self._preprocessing(training), self.config.limits
+            shift, side = self.config.augment.shift, min(preprocessing.height, preprocessing.width)
+            if shift >= side:
+                raise ConfigError(f"augment.shift must be less than the {side} pixels of an image's side, got {shift}")
+            self.decoded = DecodedImages(preprocessing, max_pixels=limits.max_pixels, tell=self.tell)
         return self.decoded
+
+    def _preprocessing(self, training: Sequence[LabelledImage]) -> Preprocessing:
+        settings, config = self.config.model, None
+        if not isinstance(settings, CnnModel):
+            from train.tasks.image_classification.networks.weights import find_source
+
+            self._source = self._source or find_source(settings)
+            if self._source.weights or self._source.pretrained_cfg.get("fixed_input_size"):
+                config = self._source.pretrained_cfg
+        return choose_preprocessing(dataclasses.asdict(self.config.images), config, [image for image, _ in training])
 
     # The model
 
@@ -118,7 +129,8 @@ class ImageClassification(Task):
             preprocessing = with_colours(preprocessing, *colours(pixels))
         torch.manual_seed(self.config.train.seed)
         if source is None:
-            sample = np.stack(pixels[:: max(1, len(pixels) // WHITENED)][:WHITENED])
+            most = max(1, min(WHITENED, PATCHES // (preprocessing.height * preprocessing.width)))
+            sample = np.stack(pixels[:: max(1, len(pixels) // most)][:most])
             made = scratch_cnn(settings, labels, preprocessing, sample)
         else:
             named = self.config.classes.names is not None

@@ -153,6 +153,28 @@ def test_the_corpus_tells_the_size_and_the_colours_that_settings_leave_open(
     assert preprocessing.mean == pytest.approx((0.5, 0.5, 0.5), abs=0.1)
 
 
+def test_a_search_sees_pixels_of_the_size_that_a_training_sees() -> None:
+    # Most images of the corpus as it is read are copies of a larger one, which cleaning leaves out.
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40), "red").save(file, format="png")
+    fixed = [setting for setting in SETTINGS if not setting.startswith("images")]
+    training, trial = (ImageClassification(compose_config(fixed)) for _ in range(2))
+    copies = [(file.getvalue() + bytes(number), "down") for number in range(1, 50)]
+    read = Splits(name="toy", train=[*EXAMPLES[:30], *copies], validation=EXAMPLES[30:], tests={"test": EXAMPLES[:2]})
+    corpus = training.clean(read)
+    assert len(corpus.splits.train) < 32
+    for task in (training, trial):
+        task.make_model(corpus.splits, None)
+        assert task.made.preprocessing.height == 16
+
+
+def test_a_shift_by_more_than_an_image_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"augment\.shift must be less than the 16 pixels of an image's side, got 16"):
+        made("augment.shift=16")
+    task, model = made("augment.shift=15")
+    seen_by(model.train(), task, batch_of(task, 30))
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -1,6 +1,8 @@
+import errno
 import io
 import os
 import tarfile
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +24,8 @@ from train.tasks.image_classification.sources.image_files import read_images
 
 def read(name: str, **settings: Any) -> Splits:
     """Read a corpus as ``configs/data`` has it, with some settings of one's own."""
-    values = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8")) | settings
+    written = yaml.safe_load((ROOT / "configs" / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = written["data"] | settings
     parsed = parse(values, data_settings(values["kind"]))
     assert parsed.problems == []
     splits: Splits = parsed.value.read()
@@ -206,6 +209,29 @@ def test_accents_that_an_archive_keeps_apart_make_no_second_class(tmp_path: Path
     assert {label for _, label in read_examples([path])} == {"caf\u00e9", "tea"}
 
 
+def test_accents_that_an_archive_keeps_apart_leave_the_order_of_images_alone(tmp_path: Path) -> None:
+    names = ["a/e\u0301.png", "a/f.png", "a/\u00e9.jpg", "a/z.png"]
+    images = [image_of(COLOURS["red"], number) for number in range(4)]
+    orders = []
+    for form in ("NFC", "NFD"):
+        files = {unicodedata.normalize(form, name): image for name, image in zip(names, images, strict=True)}
+        orders.append([image for image, _ in read_examples([zip_of(tmp_path / f"{form}.zip", files)])])
+    assert orders[0] == orders[1]
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, scan = write_files(tmp_path / "x", toy_files(2)), os.scandir
+
+    def closed(path: str) -> Any:
+        if str(path).endswith("green"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(DataError, match=r"cannot read .*x/green \(Permission denied\); allow it"):
+        read_images(folder)
+
+
 def test_a_folder_is_a_test_set_or_has_one(tmp_path: Path) -> None:
     files = toy_files(1)
     assert len(read_examples([write_files(tmp_path / "all", files)])) == 3
@@ -213,3 +239,5 @@ def test_a_folder_is_a_test_set_or_has_one(tmp_path: Path) -> None:
     assert read_examples([write_files(tmp_path / "some", split)]) == [(files["red/000.png"], "red")]
     with pytest.raises(DataError, match="has folders for train and validation and none for the test; name one"):
         read_examples([write_files(tmp_path / "none", {"train/a/1.png": b"", "val/a/1.png": b""})])
+    with pytest.raises(DataError, match="photos does not exist; give a table, a folder or an archive"):
+        read_examples([tmp_path / "photos"])

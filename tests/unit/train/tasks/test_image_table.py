@@ -9,6 +9,7 @@ import pytest
 from dragoman.errors import ConfigError, DataError
 from tests.toy_images import COLOURS, toy_files, write_files
 from tests.unit.train.tasks.test_image_folder import counts, read
+from train.tasks.classification.tables import table_file
 from train.tasks.image_classification.examples import read_examples
 
 FILES = toy_files()
@@ -127,3 +128,29 @@ def test_a_test_set_is_one_table_whose_columns_may_be_named(tmp_path: Path) -> N
         read_examples([table])
     with pytest.raises(ConfigError, match=r"test set of one table, folder or archive; got .*x\.csv as well"):
         read_examples([table, table])
+
+
+def test_a_table_of_images_that_memory_cannot_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, FILES)
+    table = write_csv(tmp_path / "x.csv")
+    (tmp_path / "meminfo").write_text("MemAvailable: 1 kB", encoding="ascii")
+    monkeypatch.setattr("train.data.memory.FREE", tmp_path / "meminfo")
+    with pytest.raises(
+        DataError, match=r"further images of .*x\.csv take 0\.3 GB of memory, .*; give fewer or smaller"
+    ):
+        read("image_table", path=table)
+
+
+def test_images_in_parquet_are_not_held_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet
+
+    rows = [{"image": bytes([row]) * 2**20, "label": str(row % 2)} for row in range(24)]
+    path = tmp_path / "x.parquet"
+    parquet_rows = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(parquet_rows, path, row_group_size=4, compression="none", use_dictionary=False)
+    del parquet_rows
+    monkeypatch.setattr("train.data.table.ROWS_AT_ONCE", 2)
+    before = pyarrow.total_allocated_bytes()
+    found = table_file(path).rows()
+    assert [next(found).cells, next(found).cells] == rows[:2]
+    assert pyarrow.total_allocated_bytes() - before < 24 * 2**20

@@ -179,6 +179,29 @@ def test_an_import_takes_names_and_preprocessing_from_the_checkpoint(folder: Pat
         import_task(tmp_path, "classes.names=[x,y]").import_model()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_args": {"in_chans": 1}}, r"pictures of 1 colours \(in_chans\)"),
+        ({"pretrained_cfg": {"input_size": [4, 32, 32]}}, r"pictures of 4 colours \(in_chans\)"),
+        ({"label_names": ["a", "b"]}, r"names 2 labels for 3 classes \(num_classes\); correct it"),
+        ({"pretrained_cfg": {"crop_pct": 1.15}}, r"no server makes: crop_share must be between 0\.1 and 1, got 1\.15"),
+        ({"pretrained_cfg": {"mean": [0.5]}}, "no server makes: mean and std must be three numbers each"),
+    ],
+)
+def test_what_no_server_could_do_for_a_checkpoint_is_told_before_anything_is_computed(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    for name, value in changes.items():
+        config[name] = {**config[name], **value} if isinstance(value, dict) else value
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    given = ["task=image_classification", f"model.path={tmp_path}", "classes.names=[a,b,c]"]
+    with pytest.raises(DataError, match=message):
+        ImageClassification(compose_import(given)).import_model()
+
+
 def test_an_import_without_names_asks_for_them(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     del config["label_names"]

@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from dragoman.errors import InvalidInput
+from dragoman import strict
+from dragoman.errors import DataError, InvalidInput
 from dragoman.tasks.image_classification.headers import read_header
 from dragoman.tasks.image_classification.options import Colour, Interpolation, Preprocessing
 
@@ -39,7 +40,18 @@ def choose_preprocessing(
     found |= {name: value for name, value in given.items() if value is not None}
     if given["height"] is not None and given["width"] is None:
         found["width"] = given["height"]
-    return Preprocessing(**found)
+    parsed = strict.parse(found, Preprocessing)
+    problems = [*parsed.problems]
+    if {len(found[name]) for name in ("mean", "std") if name in found} - {3}:
+        problems.append("mean and std must be three numbers each")
+    if problems:
+        # Found now and not when the bundle is written, hours later.
+        raise DataError(
+            f"the model's own configuration asks for pixels that no server makes: {'; '.join(problems)}; set "
+            "images.… to other ones"
+        )
+    chosen: Preprocessing = parsed.value
+    return chosen
 
 
 def with_colours(preprocessing: Preprocessing, mean: Colour, std: Colour) -> Preprocessing:

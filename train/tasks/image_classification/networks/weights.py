@@ -20,6 +20,7 @@ TASK = "image_classification"
 STEM = "stem"
 # timm notes them among the arguments of a network that it saves; here they are known from elsewhere.
 GIVEN_ANYWAY = ("num_classes", "drop_rate")
+COLOURS = 3
 NEAREST = 5
 
 
@@ -95,12 +96,14 @@ def read_source(folder: Path, base_model: BaseModel | None) -> Source:
         labels = _label_names({**given, **config}, num_classes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"cannot read {path} as timm writes it: {type(error).__name__}: {error}") from error
-    colours = model_args.get("in_chans", 3)
-    if colours != 3:
-        raise DataError(
-            f"{path} describes a network for pictures of {colours} colours (in_chans); all pictures are given as red, "
-            "green and blue here: take a network with in_chans=3"
-        )
+    for channels in (model_args.get("in_chans", COLOURS), *given.get("input_size", [])[:1]):
+        if channels != COLOURS:
+            raise DataError(
+                f"{path} describes a network for pictures of {channels} colours (in_chans); all pictures are given as "
+                "red, green and blue here: take a network with in_chans=3"
+            )
+    if labels is not None and len(labels) != num_classes:
+        raise DataError(f"{path} names {len(labels)} labels for {num_classes} classes (num_classes); correct it")
     return Source(
         architecture=architecture,
         kind=kind,

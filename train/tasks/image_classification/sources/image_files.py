@@ -6,6 +6,7 @@ A name in an archive is therefore only a name: one with ``..`` or of a link lead
 import os
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -52,13 +53,20 @@ def read_images(path: Path, tell: Tell = silent) -> FoundFiles:
             found.images[name] = data
             if number % TOLD_EVERY == 0:
                 tell(f"reading the images of {path.name}", share)
+    except PermissionError as error:
+        raise DataError(f"cannot read {error.filename} ({error.strerror}); allow it, or move it elsewhere") from error
     except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError) as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile adds what each compression says
         raise DataError(f"cannot read {path}: {reason}; it may be damaged, fetch or pack it again") from error
     except RuntimeError as error:  # which zipfile raises for a password
         raise DataError(f"cannot read {path}: {error}; pack it again without a password") from error
-    found.images = dict(sorted(found.images.items(), key=lambda item: item[0].parts))
+    found.images = dict(sorted(found.images.items(), key=lambda item: _order(item[0])))
     return found
+
+
+def _order(name: PurePosixPath) -> list[str]:
+    # Some systems hold letters and their accents apart: the same files have the same order everywhere.
+    return [unicodedata.normalize("NFC", part) for part in name.parts]
 
 
 def _require_room(size: int, path: Path) -> None:
@@ -85,7 +93,7 @@ def _reason(name: PurePosixPath, size: int) -> str | None:
 def _folder(path: Path, ignored: Counter[str]) -> Entries:
     # Links to files are a way to build a corpus; links to folders could lead round in a circle.
     names: list[Path] = []
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=_refuse):
         folders.sort()
         ignored["link to a folder"] += sum((Path(folder) / name).is_symlink() for name in folders)
         names += [Path(folder) / name for name in files]
@@ -102,6 +110,11 @@ def _folder(path: Path, ignored: Counter[str]) -> Entries:
             yield name, file.read_bytes(), number / len(names)
         else:
             ignored[reason] += 1
+
+
+def _refuse(error: OSError) -> None:
+    # By default a folder that may not be read is one without files.
+    raise error
 
 
 def _tar(path: Path, ignored: Counter[str]) -> Entries:

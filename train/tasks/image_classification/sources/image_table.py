@@ -11,12 +11,15 @@ from dragoman.errors import DataError
 from dragoman.strict import Setting
 from train.data.corpus import Splits
 from train.data.folder import find_data
+from train.data.memory import require_memory
 from train.data.table import Row, TableFile
 from train.run.progress import Tell, silent
 from train.tasks.classification.tables import AnyFormat, LabelledRows, read_tables, table_file
 
 # The number of rows is not known before the end of a table.
 TOLD_EVERY = 10_000
+# Bytes of images for which memory is asked for in advance.
+ROOM = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +75,24 @@ def image_rows(
     image_column: str, label_column: str, *, settings: str, images: Path | None = None, tell: Tell = silent
 ) -> LabelledRows:
     """Describe the rows; ``settings`` are those that name the columns, for messages."""
-    read = 0
+    read = held = asked = 0
 
     def read_image(file: TableFile, row: Row, place: str) -> bytes:
-        nonlocal read
+        nonlocal read, held, asked
         if read % TOLD_EVERY == 0:
             tell(f"reading the images of {file.path.name}" + (f", {read:,} so far" if read else ""), 0.0)
         read += 1
-        return _image(file.cell(row, image_column, settings=settings), images or file.path.parent, image_column, place)
+        # How many there are is not known before the end, so room is asked for part by part.
+        if held >= asked:
+            asked += ROOM
+            require_memory(
+                ROOM,
+                f"after {held / 1e9:.1f} GB, further images of {file.path}",
+                instead="give fewer or smaller ones, or take a machine with more memory",
+            )
+        image = _image(file.cell(row, image_column, settings=settings), images or file.path.parent, image_column, place)
+        held += len(image)
+        return image
 
     return LabelledRows(
         read_input=read_image, label_column=label_column, settings=settings, item="image", names_of=_class_labels

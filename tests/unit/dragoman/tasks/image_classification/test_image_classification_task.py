@@ -440,3 +440,19 @@ def test_a_bundle_holds_no_file_that_a_classifier_does_not_need() -> None:
     assert allowed.fullmatch("engines/onnx/model.onnx")
     for name in ("engines/onnx/model.onnx.data", "engines/onnx/other.onnx", "model/model.pth", "model/modeling.py"):
         assert not allowed.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "says"),
+    [
+        (b"GIF89a\x01\x00\x01\x00", 415, "unsupported_image", "no image of a kind that is accepted"),
+        (b"", 415, "unsupported_image", "nothing was sent"),
+        (b"top_k=2&inputs=abc", 415, "unsupported_media_type", "sent as a form"),
+    ],
+)
+def test_what_curl_calls_a_form_is_refused_for_what_it_is(
+    predictor: Predictor, body: bytes, status: int, code: str, says: str
+) -> None:
+    (reply,) = answer(predictor, [RawRequest(body=body, content_type="application/x-www-form-urlencoded")])
+    assert (reply.status, reply.error["code"]) == (status, code)
+    assert says in reply.error["error"]
