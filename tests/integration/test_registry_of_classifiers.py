@@ -24,7 +24,6 @@ import json, mlflow, pandas
 model = mlflow.pyfunc.load_model("models:/{version.name}@candidate")
 frame = model.predict(pandas.DataFrame({{"inputs": {TEXTS!r}}}))
 import dragoman
-from deploy.conformance.corpus import picture
 signature = model.metadata.signature
 columns = {{"inputs": signature.inputs.to_dict(), "outputs": signature.outputs.to_dict()}}
 print(json.dumps({{"code": dragoman.__file__, "rows": frame.to_dict("records"), **columns}}))
