@@ -64,8 +64,8 @@ DEADLINE_S = 60
 LINGER_S = 1.0
 # Two, so that a short body need not wait until a long one has been tokenized.
 PARSING_THREADS = 2
-# Of bodies that arrive or wait for these threads: thousands of photos as web sites show them, or sixteen bodies of the
-# largest size that a task takes, which keep the threads busy for seconds.
+# Of bodies that arrive or wait for these threads: thousands of usual ones, or sixteen of the largest size that a task
+# takes, which keep the threads busy for seconds.
 MAX_BODY_BYTES_IN_MEMORY = 128 << 20
 CLIENT_CLOSED_REQUEST = 499
 # BentoML can add a line of log and a trace to every request, at half a millisecond each; a trace is seen only where an

@@ -132,7 +132,9 @@ class TorchServeProcess(ServerProcess):
             description = describe(self.management_url, self.model, self._home)
             if description["jobQueueStatus"]["pendingRequests"]:
                 return None
-            times = [psutil.Process(worker["pid"]).cpu_times() for worker in description["workers"]]
+            # A worker that has not begun yet, or not again, has the number -1.
+            workers = [worker["pid"] for worker in description["workers"] if worker["pid"] > 0]
+            times = [psutil.Process(pid).cpu_times() for pid in workers]
         except (OSError, psutil.Error):
             return None
         return sum(spent.user + spent.system for spent in times)

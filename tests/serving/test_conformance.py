@@ -13,6 +13,7 @@ from dragoman.http.protocol import Reply
 from dragoman.items.bodies import RawRequest
 from dragoman.predictor import load
 from dragoman.task_table import TASKS
+from dragoman.tasks.base import task_class
 from dragoman.tasks.translation.options import Limits
 from tests.conftest import BUNDLES, ROOT
 from tests.tiny_model import write_tiny_bundle
@@ -34,9 +35,16 @@ def test_every_way_into_the_model_gives_the_same_answers(
 ):
     # With the limits that bundles have by default, which the translation model of other tests has not.
     bundle: Path = request.getfixturevalue("bundle" if task == "translation" else BUNDLES[task])
-    sentences = tmp_path / "sentences.txt"
-    sentences.write_text("\n".join(toy_sentences[:300]), encoding="utf-8")
-    command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--items", str(sentences)]
+    if task_class(task).takes_files:
+        items = tmp_path / "files"
+        items.mkdir()
+        for number, file in enumerate(load_corpus(task).items(300)):
+            assert isinstance(file, bytes)
+            (items / f"{number}").write_bytes(file)
+    else:
+        items = tmp_path / "sentences.txt"
+        items.write_text("\n".join(toy_sentences[:300]), encoding="utf-8")
+    command = [sys.executable, "-m", "deploy.conformance", "--bundle", str(bundle), "--items", str(items)]
     environment = {**os.environ, ENGINE_VARIABLE: engine}
     finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -63,7 +63,7 @@ def _traffic(handler: Handler, *streams: Stream, seconds: float = 1.0, timeout_s
                 url=url, content_type="text/plain", streams=streams, ramp_s=0.2, seconds=seconds, timeout_s=timeout_s
             )
             # As between the processes.
-            return await generate(Load.from_json(json.dumps(asdict(load))))
+            return await generate(Load.from_json(load.to_json()))
 
     return Traffic.from_json(json.dumps(asdict(asyncio.run(send()))))
 
@@ -76,7 +76,7 @@ def _only(traffic: Traffic) -> StreamAnswers:
 def test_a_closed_loop_never_has_more_requests_in_flight_than_clients() -> None:
     server = StallingServer(delay_s=0.05)
 
-    answered = _only(_traffic(server.answer, Stream(name="s", bodies=("a", "b", "c"), clients=4)))
+    answered = _only(_traffic(server.answer, Stream(name="s", bodies=(b"a", b"b", b"c"), clients=4)))
 
     assert server.most_in_flight == 4
     figures = load_figures(answered, lambda answer: len(answer.text))
@@ -89,17 +89,18 @@ def test_a_closed_loop_never_has_more_requests_in_flight_than_clients() -> None:
 
 def test_a_closed_loop_goes_on_until_every_text_has_its_translation() -> None:
     server = StallingServer(delay_s=0.02)
-    bodies = tuple(f"text {number}" for number in range(150))
+    texts = [f"text {number}" for number in range(150)]
+    bodies = tuple(text.encode() for text in texts)
 
     answered = _only(_traffic(server.answer, Stream(name="s", bodies=bodies, clients=2, at_least=150), seconds=0.1))
 
-    assert first_outputs([answered], str.lower) == dict(enumerate(bodies))
+    assert first_outputs([answered], str.lower) == dict(enumerate(texts))
     assert answered.end > 0.3
 
 
 def test_an_open_loop_does_not_slow_down_when_the_server_stalls() -> None:
     stalling, steady = StallingServer(delay_s=0.0, stall=(0.3, 0.9)), StallingServer(delay_s=0.0)
-    stream = Stream(name="s", bodies=("a",), rate=100.0)
+    stream = Stream(name="s", bodies=(b"a",), rate=100.0)
 
     stalled = _only(_traffic(stalling.answer, stream))
     _traffic(steady.answer, stream)
@@ -120,7 +121,7 @@ def test_latency_counts_from_when_a_request_was_due_and_not_from_when_it_was_sen
         time.sleep(0.1)
         return web.Response(text=await request.text())
 
-    answered = _only(_traffic(block, Stream(name="s", bodies=("a",), rate=20.0), seconds=0.8))
+    answered = _only(_traffic(block, Stream(name="s", bodies=(b"a",), rate=20.0), seconds=0.8))
 
     # Twice as many arrive as can be answered: the last ones wait for all others.
     assert max(answer.answered - answer.due for answer in answered.answers) > 0.5
@@ -128,7 +129,7 @@ def test_latency_counts_from_when_a_request_was_due_and_not_from_when_it_was_sen
 
 def test_arrivals_are_random_and_the_same_in_every_run() -> None:
     server = StallingServer(delay_s=0.0)
-    stream = Stream(name="s", bodies=("a",), rate=200.0)
+    stream = Stream(name="s", bodies=(b"a",), rate=200.0)
 
     first = [answer.due for answer in _only(_traffic(server.answer, stream, seconds=0.8)).answers]
     second = [answer.due for answer in _only(_traffic(server.answer, stream, seconds=0.8)).answers]
@@ -144,8 +145,8 @@ def test_streams_run_side_by_side() -> None:
 
     traffic = _traffic(
         server.answer,
-        Stream(name="short", bodies=("a",), rate=50.0),
-        Stream(name="long", bodies=("b",), clients=2),
+        Stream(name="short", bodies=(b"a",), rate=50.0),
+        Stream(name="long", bodies=(b"b",), clients=2),
         seconds=0.5,
     )
 
@@ -163,8 +164,8 @@ def test_what_is_not_a_translation_is_an_error_and_not_fast() -> None:
 
     traffic = _traffic(
         refuse,
-        Stream(name="refused", bodies=("a",), clients=1),
-        Stream(name="unanswered", bodies=("never",), clients=1),
+        Stream(name="refused", bodies=(b"a",), clients=1),
+        Stream(name="unanswered", bodies=(b"never",), clients=1),
         seconds=0.6,
         timeout_s=0.3,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.peers.base import RunningPeer
+from benchmarks.peers.base import Exchange, RunningPeer
 from benchmarks.serving.load_test import LoadPlan, LoadTest, LoadTestResult
 from benchmarks.serving.resources import OtherLoad
 from benchmarks.serving.workloads import Workloads
@@ -62,7 +62,8 @@ PLAN = LoadPlan(
 class Capitals:
     """The server above as a peer."""
 
-    name, settings, content_type = "capitals", "none", "text/plain"
+    name, settings = "capitals", "none"
+    exchange = Exchange(content_type="text/plain", body=str.encode, output=str)
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
@@ -76,12 +77,6 @@ class Capitals:
         server = ServerProcess(command, name=self.name, directory=log.parent, environment={}, log=log)
         server.wait_until(lambda: answers_ok(url), within_s=20)
         return RunningPeer(url=url, process=server)
-
-    def body(self, item: str) -> str:
-        return item
-
-    def output(self, reply: str) -> str:
-        return reply
 
 
 def _load_test(mode: str, number: int, sentences: list[str], logs: Path, told: list[str]) -> LoadTestResult:

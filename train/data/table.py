@@ -179,7 +179,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             number = 0
-            # Part by part: images are large, and there would be two copies of all of them.
+            # Part by part: cells may hold whole files, and there would be two copies of all of them.
             for batch in pyarrow.parquet.ParquetFile(file, pre_buffer=False).iter_batches(ROWS_AT_ONCE):
                 for row in batch.to_pylist():
                     number += 1
