@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoTokenizer, T5ForConditionalGeneration
 from ts.torch_handler.base_handler import BaseHandler
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ class T5Handler(BaseHandler):  # type: ignore[misc]
     def initialize(self, context: Any) -> None:
         """Load the tokenizer and the weights."""
         torch.set_num_threads(1)
-        # transformers imports torchvision with its first model.
         pair_torchvision()
+        # It imports torchvision with its first model, for which the way is clear only now.
+        from transformers import AutoTokenizer, T5ForConditionalGeneration
+
         bundle_dir = Path(context.system_properties["model_dir"]) / "bundle"
         options = json.loads((bundle_dir / "manifest.json").read_text("utf-8"))["options"]
         self.prefix, self.decoding = options["preprocessing"]["prefix"], options["decoding"]
